@@ -1,0 +1,263 @@
+"""One code for NumPy, CuPy and PyTorch arrays.
+
+The backend is read from the arrays at the door. NumPy is handled without any third module; other
+libraries go through array-api-compat, loaded on first use. Nothing here copies between devices.
+
+dtypes are spoken of as NumPy dtypes throughout the package (`numpy.dtype("complex64")`), whatever
+library holds the array; `native_dtype` gives the library's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "Array",
+    "all_finite",
+    "astype",
+    "broadcast_batch",
+    "device_of",
+    "dtype_of",
+    "is_array",
+    "is_torch",
+    "namespace",
+    "native_dtype",
+    "no_grad",
+    "nonfinite_members",
+    "pick",
+    "ratio",
+    "real_dtype",
+    "safe_norm",
+    "to_numpy",
+    "with_precision",
+]
+
+Array = Any  # an array of any supported library
+
+_FLOATS = ("float32", "float64", "complex64", "complex128")
+_COMPLEX_OF = {"float32": "complex64", "float64": "complex128"}
+_REAL_OF = {"complex64": "float32", "complex128": "float64"}
+
+
+def is_array(x: object) -> bool:
+    """Whether `x` is an array of a supported library (a list or a scalar is not)."""
+    if isinstance(x, np.ndarray):
+        return True
+    if isinstance(x, np.generic) or not hasattr(x, "shape"):
+        return False
+    import array_api_compat as aac
+
+    return aac.is_array_api_obj(x)
+
+
+def is_torch(x: object) -> bool:
+    """Whether `x` is a torch tensor; never imports torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def namespace(*arrays: Array) -> ModuleType:
+    """The array-API namespace that all `arrays` share.
+
+    Raises:
+        TypeError: an argument is no array, or the arrays belong to different libraries.
+    """
+    first = arrays[0]
+    if all(type(a) is np.ndarray for a in arrays):
+        return np
+    kinds = []
+    for a in arrays:
+        if isinstance(a, np.generic):
+            kinds.append(np)
+        elif is_array(a):
+            kinds.append(_namespace_of(a))
+        else:
+            raise TypeError(
+                f"expected an array (numpy, cupy or torch), got {type(a).__name__}: "
+                "convert it, for example with numpy.asarray"
+            )
+    for a, xp in zip(arrays, kinds, strict=True):
+        if xp is not kinds[0]:
+            raise TypeError(
+                f"expected arrays of one library, got {_library(first)} and {_library(a)}: "
+                "convert one explicitly; nothing is copied between libraries behind your back"
+            )
+    return kinds[0]
+
+
+def _namespace_of(x: Array) -> ModuleType:
+    if isinstance(x, np.ndarray):
+        return np
+    import array_api_compat as aac
+
+    return aac.array_namespace(x)
+
+
+def _library(x: Array) -> str:
+    return type(x).__module__.split(".")[0]
+
+
+def device_of(x: Array) -> Any:
+    """The device that holds `x` ("cpu" for NumPy)."""
+    if isinstance(x, np.ndarray | np.generic):
+        return "cpu"
+    import array_api_compat as aac
+
+    return aac.device(x)
+
+
+def on_cpu(x: Array) -> bool:
+    """Whether `x` lives in host memory."""
+    return isinstance(x, np.ndarray) or str(device_of(x)).lower().startswith("cpu")
+
+
+def dtype_of(x: Array) -> np.dtype:
+    """The NumPy dtype of `x`, whatever its library."""
+    if isinstance(x, np.ndarray | np.generic):
+        return x.dtype
+    return np.dtype(str(x.dtype).rsplit(".", 1)[-1])
+
+
+def native_dtype(xp: ModuleType, dtype: np.dtype) -> Any:
+    """The library's own object for `dtype`."""
+    return getattr(xp, np.dtype(dtype).name)
+
+
+def real_dtype(dtype: Any) -> np.dtype:
+    """float32 for float32/complex64, float64 for float64/complex128."""
+    name = np.dtype(dtype).name
+    return np.dtype(_REAL_OF.get(name, name))
+
+
+def with_precision(dtype: Any, precision: Any) -> np.dtype:
+    """`dtype` in the precision of `precision`: complex64 with float64 gives complex128."""
+    real = real_dtype(precision).name
+    return np.dtype(_COMPLEX_OF[real] if np.dtype(dtype).kind == "c" else real)
+
+
+def check_float(dtype: Any, name: str) -> np.dtype:
+    """`dtype` if sciml computes in it.
+
+    Raises:
+        TypeError: it is not one of float32, float64, complex64, complex128.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.name not in _FLOATS:
+        raise TypeError(
+            f"expected {name} of dtype {', '.join(_FLOATS)}, got {dtype}: "
+            "convert it, for example with .astype('float64')"
+        )
+    return dtype
+
+
+def astype(x: Array, dtype: Any) -> Array:
+    """`x` in the given NumPy dtype, without a copy where it has it already."""
+    if isinstance(x, np.ndarray | np.generic):
+        return x.astype(dtype, copy=False)
+    if dtype_of(x) == np.dtype(dtype):
+        return x
+    xp = namespace(x)
+    return xp.astype(x, native_dtype(xp, np.dtype(dtype)))
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """A NumPy copy or view of a (small) array: one host synchronisation on a GPU."""
+    if isinstance(x, np.ndarray | np.generic | float | int):
+        return np.asarray(x)
+    if is_torch(x):
+        return x.detach().cpu().numpy()
+    if hasattr(x, "get"):
+        return x.get()
+    return np.from_dlpack(x)
+
+
+def no_grad(x: Array) -> contextlib.AbstractContextManager[Any]:
+    """torch.no_grad() when `x` is a torch tensor, else nothing."""
+    return sys.modules["torch"].no_grad() if is_torch(x) else contextlib.nullcontext()
+
+
+def broadcast_batch(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The batch shape to which all `shapes` broadcast.
+
+    Raises:
+        ValueError: they do not.
+    """
+    try:
+        return np.broadcast_shapes(*map(tuple, shapes))
+    except ValueError:
+        listed = ", ".join(str(tuple(s)) for s in shapes)
+        raise ValueError(f"expected batch shapes that broadcast, got {listed}") from None
+
+
+def pick(mask: np.ndarray, yes: Array, no: Array) -> Array:
+    """Per member of the batch: `yes` where `mask` (host, batch-shaped), `no` elsewhere."""
+    if mask.all():
+        return yes
+    if not mask.any():
+        return no
+    xp = namespace(yes, no)
+    shape = mask.shape + (1,) * (yes.ndim - mask.ndim)
+    where = xp.asarray(mask.reshape(shape), **_placement(yes))
+    return xp.where(where, yes, no)
+
+
+def from_host(values: Any, like: Array, dtype: Any = None) -> Array:
+    """A host value or NumPy array as an array of `like`'s library, device and (real) dtype."""
+    dtype = real_dtype(dtype_of(like)) if dtype is None else np.dtype(dtype)
+    host = np.asarray(values, dtype=dtype)
+    if isinstance(like, np.ndarray):
+        return host
+    xp = namespace(like)
+    return xp.asarray(host, dtype=native_dtype(xp, dtype), **_placement(like))
+
+
+def _placement(like: Array) -> dict[str, Any]:
+    return {} if isinstance(like, np.ndarray) else {"device": device_of(like)}
+
+
+def ratio(a: Array, b: Array) -> Array:
+    """a / b, and 0 where b = 0: a finished member of a batch must not spread NaN."""
+    if isinstance(b, np.generic | float):
+        return a / b if b != 0 else a * 0
+    xp = namespace(b)
+    zero = b == 0
+    return xp.where(zero, xp.zeros_like(a * b), a / xp.where(zero, xp.ones_like(b), b))
+
+
+def all_finite(x: Array) -> bool:
+    """Whether no entry is NaN or Inf."""
+    if isinstance(x, np.ndarray):
+        return bool(np.isfinite(x).all())
+    xp = namespace(x)
+    return bool(xp.all(xp.isfinite(x)))
+
+
+def nonfinite_members(x: Array, batch: tuple[int, ...]) -> np.ndarray:
+    """Host booleans of shape `batch`: members of `x` (*batch, ...) holding NaN or Inf."""
+    xp = namespace(x)
+    axes = tuple(range(len(batch), x.ndim))
+    return ~to_numpy(xp.all(xp.isfinite(x), axis=axes) if axes else xp.isfinite(x))
+
+
+def safe_norm(x: Array, ndim: int) -> np.ndarray:
+    """2-norms over the last `ndim` axes, in float64 on the host; no overflow or underflow.
+
+    An entry of 1e200 does not overflow when squared, nor does one of 1e-200 vanish: entries are
+    scaled by the largest first. NaN and Inf stay visible as NaN or Inf.
+    """
+    xp = namespace(x)
+    axes = tuple(range(x.ndim - ndim, x.ndim))
+    size = abs(x)
+    if math.prod(x.shape) == 0:
+        return np.zeros(x.shape[: x.ndim - ndim])
+    largest = xp.max(size, axis=axes, keepdims=True)
+    unit = xp.where((largest > 0) & xp.isfinite(largest), largest, xp.ones_like(largest))
+    total = xp.sum((size / unit) ** 2, axis=axes)
+    return to_numpy(xp.sqrt(total)) * to_numpy(unit).reshape(total.shape).astype(np.float64)

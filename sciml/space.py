@@ -1,0 +1,132 @@
+"""Where vectors live: a shape and a dtype, without batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .arrays import (
+    Array,
+    astype,
+    check_float,
+    dtype_of,
+    is_array,
+    namespace,
+    native_dtype,
+    real_dtype,
+    with_precision,
+)
+
+__all__ = ["Space"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Arrays of one shape and dtype. Elements are `(*batch, *shape)`: batch axes come first.
+
+    Args:
+        shape: lengths of the axes, all >= 1 (an int means one axis).
+        dtype: float32, float64, complex64 or complex128, as a NumPy dtype.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype = np.dtype(np.float64)
+
+    def __post_init__(self) -> None:
+        shape = (self.shape,) if isinstance(self.shape, int | np.integer) else tuple(self.shape)
+        if not shape or any(n < 1 for n in shape):
+            raise ValueError(f"expected a shape of axes of length >= 1, got {shape}")
+        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
+        object.__setattr__(self, "dtype", check_float(self.dtype, "a space"))
+
+    @property
+    def size(self) -> int:
+        """Number of entries of one element."""
+        return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, without batch."""
+        return len(self.shape)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the entries are complex."""
+        return self.dtype.kind == "c"
+
+    @property
+    def real_dtype(self) -> np.dtype:
+        """float32 or float64."""
+        return real_dtype(self.dtype)
+
+    def to(self, precision: Any) -> Space:
+        """This space in the precision of `precision` (float32 or float64)."""
+        return Space(self.shape, with_precision(self.dtype, precision))
+
+    def check(self, x: Array, name: str) -> tuple[int, ...]:
+        """The batch shape of `x`.
+
+        Raises:
+            TypeError: `x` is no array, or of another dtype.
+            ValueError: its trailing axes are not this space's shape.
+        """
+        if not is_array(x):
+            raise TypeError(
+                f"expected {name} as an array (numpy, cupy or torch), got {type(x).__name__}: "
+                "convert it, for example with numpy.asarray"
+            )
+        split = x.ndim - self.ndim
+        if split < 0 or tuple(x.shape[split:]) != self.shape:
+            raise ValueError(
+                f"expected {name} of shape (*batch, {', '.join(map(str, self.shape))}), "
+                f"got {tuple(x.shape)}"
+            )
+        if dtype_of(x) != self.dtype:
+            raise TypeError(
+                f"expected {name} of dtype {self.dtype}, got {dtype_of(x)}: "
+                f"cast it, or the operator with A.to(dtype={dtype_of(x).name!r})"
+            )
+        return tuple(x.shape[:split])
+
+    def inner(self, x: Array, y: Array) -> Array:
+        """<x, y> = sum conj(x) y, per member.
+
+        Returns a scalar of the array library without batch, else an array (*batch, 1, ..., 1) that
+        broadcasts against the elements.
+        """
+        if x.ndim == self.ndim and type(x) is np.ndarray and type(y) is np.ndarray:
+            return np.vdot(x, y)
+        xp = namespace(x, y)
+        batch = x.shape[: x.ndim - self.ndim]
+        flat = (*batch, self.size)
+        total = xp.vecdot(xp.reshape(x, flat), xp.reshape(y, flat))
+        return xp.reshape(total, (*batch, *(1,) * self.ndim)) if batch else total
+
+    def inner_real(self, x: Array, y: Array) -> Array:
+        """Re <x, y>, per member, in the real dtype."""
+        value = self.inner(x, y)
+        if not self.is_complex:
+            return value
+        return value.real if isinstance(value, np.generic) else namespace(value).real(value)
+
+    def norm(self, x: Array) -> Array:
+        """||x||_2 per member, in the working precision, shaped as `inner`."""
+        square = self.inner_real(x, x)
+        return np.sqrt(square) if isinstance(square, np.generic) else namespace(square).sqrt(square)
+
+    def zeros(self, like: Array, batch: tuple[int, ...] = ()) -> Array:
+        """Zeros of shape (*batch, *shape) in `like`'s library and on its device."""
+        xp = namespace(like)
+        place = {} if xp is np else {"device": like.device}
+        return xp.zeros((*batch, *self.shape), dtype=native_dtype(xp, self.dtype), **place)
+
+    def random(self, rng: np.random.Generator, batch: tuple[int, ...] = ()) -> np.ndarray:
+        """Standard normal NumPy entries (complex: E|x|^2 = 1), drawn from `rng`."""
+        shape = (*batch, *self.shape)
+        x = rng.standard_normal(shape)
+        if self.is_complex:
+            x = (x + 1j * rng.standard_normal(shape)) / math.sqrt(2)
+        return astype(np.asarray(x), self.dtype)
