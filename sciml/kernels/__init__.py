@@ -1,0 +1,1 @@
+"""The hot loops: numba for the CPU, CuPy kernels for CUDA. The only place with either."""

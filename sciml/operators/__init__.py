@@ -1,0 +1,1 @@
+"""Operators, one module a family. Import from the modules' public names re-exported here."""
