@@ -1,5 +1,41 @@
-"""Certified inverse problems and PDEs: operators, problems, results."""
+"""Certified inverse problems and PDEs: operators, problems, results.
+
+Methods live in the package `solvers`; `import sciml` loads NumPy only.
+"""
 
 from ._version import __version__
+from .algebra import Identity, block, hstack, vstack
+from .operator import Operator, Trait
+from .problem import Gaussian, InverseProblem, LeastSquares, LinearSystem, Nonlinear, Problem
+from .result import Applies, Result, Seconds, SolveError, SolveInterrupted, Status, Stop
+from .solve import Look, solve
+from .solver import Solver, State
+from .space import Space
 
-__all__ = ["__version__"]
+__all__ = [
+    "Applies",
+    "Gaussian",
+    "Identity",
+    "InverseProblem",
+    "LeastSquares",
+    "LinearSystem",
+    "Look",
+    "Nonlinear",
+    "Operator",
+    "Problem",
+    "Result",
+    "Seconds",
+    "SolveError",
+    "SolveInterrupted",
+    "Solver",
+    "Space",
+    "State",
+    "Status",
+    "Stop",
+    "Trait",
+    "__version__",
+    "block",
+    "hstack",
+    "solve",
+    "vstack",
+]

@@ -129,7 +129,7 @@ class Compose(_Composite):
 
 def _adjoint_of(a: Operator, b: Operator) -> bool:
     """Whether a is b^H, seen from how they were built."""
-    if isinstance(a, Adjoint) and a.parts[0] is b or isinstance(b, Adjoint) and b.parts[0] is a:
+    if (isinstance(a, Adjoint) and a.parts[0] is b) or (isinstance(b, Adjoint) and b.parts[0] is a):
         return True
     return a is b and Trait.HERMITIAN in a.traits
 
@@ -303,5 +303,3 @@ def vstack(operators: Sequence[Operator]) -> Block:
 def hstack(operators: Sequence[Operator]) -> Block:
     """[A, B, ...]: inputs raveled and concatenated, outputs summed."""
     return Block([list(operators)])
-
-

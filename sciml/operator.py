@@ -31,7 +31,7 @@ __all__ = ["Operator", "Trait"]
 
 
 class Trait(enum.Enum):
-    """What an operator declares of itself. `sciml.testing.check_operator` tests each numerically."""
+    """What an operator declares of itself; `sciml.testing.check_operator` tests each."""
 
     LINEAR = "linear"
     HERMITIAN = "hermitian"  # A = A^H

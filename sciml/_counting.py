@@ -1,0 +1,80 @@
+"""Operators that count how often they are applied."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .arrays import Array
+from .operator import Operator
+from .result import Applies
+
+__all__ = ["Tally", "counted"]
+
+T = TypeVar("T")
+
+
+class Tally:
+    """Applications so far: the only mutable thing in a solve."""
+
+    def __init__(self) -> None:
+        self.A = self.A_H = self.M = self.certify = 0
+
+    def applies(self) -> Applies:
+        """The counts as a value."""
+        return Applies(self.A, self.A_H, self.M, self.certify)
+
+
+class _Counted(Operator):
+    """`inner`, counting; it checks its own input, so this adds no second check."""
+
+    def __init__(self, inner: Operator, tally: Tally, forward: str, backward: str) -> None:
+        self.inner, self.tally, self.names = inner, tally, (forward, backward)
+        super().__init__(
+            inner.domain, inner.range, traits=inner.traits, batch_shape=inner.batch_shape
+        )
+
+    def __call__(self, x: Array) -> Array:
+        name = self.names[0]
+        setattr(self.tally, name, getattr(self.tally, name) + 1)
+        return self.inner(x)
+
+    def adjoint(self, y: Array) -> Array:
+        name = self.names[1]
+        setattr(self.tally, name, getattr(self.tally, name) + 1)
+        return self.inner.adjoint(y)
+
+    def _apply(self, x: Array) -> Array:
+        return self(x)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self.adjoint(y)
+
+    def diagonal(self) -> Array:
+        return self.inner.diagonal()
+
+    @property
+    def params(self) -> dict[str, Array]:
+        return self.inner.params
+
+    @property
+    def home(self) -> Array | None:
+        return self.inner.home
+
+    def _with_precision(self, dtype: np.dtype) -> Operator:
+        return _Counted(self.inner.to(dtype=dtype), self.tally, *self.names)
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+
+def counted(holder: T, attribute: str, tally: Tally, forward: str, backward: str) -> T:
+    """A copy of `holder` whose operator `attribute` counts; `holder` itself if it has none."""
+    inner: Any = getattr(holder, attribute, None)
+    if not isinstance(inner, Operator):
+        return holder
+    made = copy.copy(holder)
+    object.__setattr__(made, attribute, _Counted(inner, tally, forward, backward))
+    return made

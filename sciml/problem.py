@@ -1,0 +1,337 @@
+"""What is to be solved, and what a solution is measured by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .algebra import Identity, vstack
+from .arrays import (
+    Array,
+    astype,
+    broadcast_batch,
+    dtype_of,
+    from_host,
+    is_array,
+    namespace,
+    safe_norm,
+    with_precision,
+)
+from .operator import Operator, Trait
+from .space import Space
+
+__all__ = [
+    "Correction",
+    "Gaussian",
+    "InverseProblem",
+    "LeastSquares",
+    "LinearSystem",
+    "Nonlinear",
+    "Problem",
+]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a solver is started on from an x whose true residual is known.
+
+    Attributes:
+        problem, x0: the problem of the correction and its first guess (None: zeros).
+        unit: host float64 (*batch), what a residual of 1 in `problem` is in the original one.
+        update: (x, solution of `problem`) -> the better x.
+    """
+
+    problem: Problem
+    x0: Array | None
+    unit: np.ndarray
+    update: Callable[[Array, Array], Array]
+
+
+class Problem(ABC):
+    """A residual that a solution makes small.
+
+    Attributes:
+        domain: the space of x. `codomain`: the space of the residual.
+        batch: batch shape of the problem; x is (*batch, *domain.shape).
+    """
+
+    domain: Space
+    codomain: Space
+    batch: tuple[int, ...]
+
+    @abstractmethod
+    def residual(self, x: Array) -> Array:
+        """What certification measures, (*batch, *codomain.shape)."""
+
+    @property
+    @abstractmethod
+    def scale(self) -> np.ndarray:
+        """What rtol is relative to: host float64 (*batch)."""
+
+    @abstractmethod
+    def inputs(self) -> dict[str, Array]:
+        """The arrays given by the user, by name: checked for NaN before any work."""
+
+    @abstractmethod
+    def to(self, *, dtype: Any) -> Problem:
+        """The same problem evaluated in another precision, stored coefficients unchanged."""
+
+    def norm(self, residual: Array) -> np.ndarray:
+        """||residual|| per member, host float64 (*batch)."""
+        return safe_norm(residual, self.codomain.ndim)
+
+    def measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
+        """(||residual(x)|| per member, what `correction` goes on from). None stands for x = 0."""
+        found = self.residual(self.start() if x is None else x)
+        return self.norm(found), found
+
+    def correction(self, x: Array, carry: Array) -> Correction:
+        """The next start from x; `carry` is what `measure(x)` gave, in float64."""
+        return Correction(self, x, np.ones(self.batch), lambda old, new: new)
+
+    @abstractmethod
+    def start(self) -> Array:
+        """Zeros (*batch, *domain.shape) in the library and on the device of the data."""
+
+
+def as_operator(A: Any) -> Operator:
+    """`A` as an Operator; matrices of NumPy, SciPy and torch are wrapped."""
+    if isinstance(A, Operator):
+        return A
+    from .adapters import from_scipy
+
+    return from_scipy(A)
+
+
+class LinearSystem(Problem):
+    """A x = b with square A. residual(x) = b - A x, scale = ||b||.
+
+    Args:
+        A: Operator (or a SciPy/NumPy/torch matrix), domain and range of one shape and dtype.
+        b: (*batch, *A.range.shape), of A's dtype.
+    """
+
+    def __init__(self, A: Operator, b: Array) -> None:
+        A = as_operator(A)
+        if A.domain.shape != A.range.shape or A.domain.dtype != A.range.dtype:
+            raise ValueError(
+                f"expected a square A for a linear system, got {A!r}: "
+                "use LeastSquares(A, b) with LSQR or LSMR"
+            )
+        _need_linear(A)
+        self.A, self.b = A, b
+        self.domain, self.codomain = A.domain, A.range
+        self.batch = _batch_of(A, b)
+
+    def residual(self, x: Array) -> Array:
+        return self.b - self.A(x)
+
+    @property
+    def scale(self) -> np.ndarray:
+        return np.broadcast_to(self.norm(self.b), self.batch)
+
+    def inputs(self) -> dict[str, Array]:
+        return {"b": self.b, **{f"A.{n}": p for n, p in self.A.params.items()}}
+
+    def to(self, *, dtype: Any) -> LinearSystem:
+        return LinearSystem(self.A.to(dtype=dtype), _cast(self.b, dtype))
+
+    def start(self) -> Array:
+        return self.domain.zeros(self.b, self.batch)
+
+    def measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
+        r = _expand(self.b, self.batch, self.codomain) if x is None else self.residual(x)
+        return self.norm(r), r
+
+    def correction(self, x: Array, carry: Array) -> Correction:
+        # A e = r / unit, then x <- x + unit e: iterative refinement. The unit is a power of two, so
+        # scaling is exact, and no later step can overflow or vanish because b was huge or tiny.
+        unit = _power_of_two(self.norm(carry))
+        small = _cast(_per_member(carry, unit, divide=True), self.domain.real_dtype)
+        update = partial(_add_scaled, unit=unit)
+        return Correction(LinearSystem(self.A, small), None, unit, update)
+
+
+class LeastSquares(Problem):
+    """min ||A x - b||_2. residual(x) = A^H (b - A x), scale = ||A^H b||.
+
+    Args:
+        A: Operator of any shape with an adjoint.
+        b: (*batch, *A.range.shape).
+        damp: Tikhonov weight: min ||A x - b||^2 + damp^2 ||x||^2.
+    """
+
+    def __init__(self, A: Operator, b: Array, *, damp: float = 0.0) -> None:
+        A = as_operator(A)
+        _need_linear(A)
+        if not (np.isfinite(damp) and damp >= 0):
+            raise ValueError(f"expected damp finite and >= 0, got {damp}")
+        batch = _batch_of(A, b)
+        if damp:
+            xp = namespace(b)
+            flat = xp.reshape(b, (*b.shape[: b.ndim - A.range.ndim], A.range.size))
+            zero = A.domain.zeros(b, flat.shape[:-1])
+            A = vstack([A, damp * Identity(A.domain)])
+            b = xp.concat([flat, xp.reshape(zero, (*flat.shape[:-1], A.domain.size))], axis=-1)
+        self.A, self.b = A, b
+        self.domain, self.codomain = A.domain, A.domain
+        self.batch = batch
+
+    def residual(self, x: Array) -> Array:
+        return self.A.adjoint(self.b - self.A(x))
+
+    @property
+    def scale(self) -> np.ndarray:
+        return np.broadcast_to(self.norm(self.A.adjoint(self.b)), self.batch)
+
+    def inputs(self) -> dict[str, Array]:
+        return {"b": self.b, **{f"A.{n}": p for n, p in self.A.params.items()}}
+
+    def to(self, *, dtype: Any) -> LeastSquares:
+        return LeastSquares(self.A.to(dtype=dtype), _cast(self.b, dtype))
+
+    def start(self) -> Array:
+        return self.domain.zeros(self.b, self.batch)
+
+    def measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
+        b = _expand(self.b, self.batch, self.A.range)
+        misfit = b if x is None else b - self.A(x)
+        return self.norm(self.A.adjoint(misfit)), misfit
+
+    def correction(self, x: Array, carry: Array) -> Correction:
+        # min ||A e - misfit / unit||, then x <- x + unit e
+        unit = _power_of_two(safe_norm(carry, self.A.range.ndim))
+        small = _cast(_per_member(carry, unit, divide=True), self.domain.real_dtype)
+        update = partial(_add_scaled, unit=unit)
+        return Correction(LeastSquares(self.A, small), None, unit, update)
+
+
+class Nonlinear(Problem):
+    """F(x) = 0. residual(x) = F(x), scale = ||F(x0)||.
+
+    Args:
+        function: x (*batch, *space.shape) -> F(x) of the same shape and dtype.
+        space: the space of x.
+        x0: where `scale` is taken, (*batch, *space.shape).
+    """
+
+    def __init__(self, function: Callable[[Array], Array], space: Space, x0: Array) -> None:
+        self.function, self.x0 = function, x0
+        self.domain = self.codomain = space
+        self.batch = space.check(x0, "x0")
+
+    def residual(self, x: Array) -> Array:
+        return self.function(x)
+
+    @property
+    def scale(self) -> np.ndarray:
+        return self.norm(self.residual(self.x0))
+
+    def start(self) -> Array:
+        return namespace(self.x0).asarray(self.x0, copy=True)
+
+    def inputs(self) -> dict[str, Array]:
+        return {"x0": self.x0}
+
+    def to(self, *, dtype: Any) -> Nonlinear:
+        return Nonlinear(self.function, self.domain.to(dtype), _cast(self.x0, dtype))
+
+
+class Gaussian:
+    """Additive Gaussian noise, complex circular where the data are complex.
+
+    Args:
+        sigma: standard deviation per entry (complex: E|n|^2 = sigma^2), a positive float or an
+            array that broadcasts against the data.
+    """
+
+    def __init__(self, sigma: float | Array) -> None:
+        smallest = float(namespace(sigma).min(sigma)) if is_array(sigma) else float(sigma)
+        if not smallest > 0:
+            raise ValueError(f"expected sigma > 0, got {smallest}")
+        self.sigma = sigma
+
+    def whiten(self, r: Array) -> Array:
+        """r with unit variance per entry."""
+        return r / self.sigma
+
+
+class InverseProblem(Problem):
+    """y = A x + noise, with a prior on x.
+
+    Without a prior the residual is that of maximum likelihood, A^H S^-1 (y - A x) with S the noise
+    covariance, and scale = ||A^H S^-1 y||. A prior with `grad(x)` adds -grad(x) to the residual.
+
+    Args:
+        A: Operator. y: (*batch, *A.range.shape). noise: Gaussian. prior: see the prior protocols.
+    """
+
+    def __init__(self, A: Operator, y: Array, noise: Gaussian, prior: Any = None) -> None:
+        self.A, self.y, self.noise, self.prior = as_operator(A), y, noise, prior
+        self.domain, self.codomain = self.A.domain, self.A.domain
+        self.batch = _batch_of(self.A, y)
+
+    def misfit(self, x: Array) -> np.ndarray:
+        """||S^-1/2 (y - A x)|| per member: about sqrt(entries of y) at the truth."""
+        return safe_norm(self.noise.whiten(self.y - self.A(x)), self.A.range.ndim)
+
+    def residual(self, x: Array) -> Array:
+        white = self.noise.whiten(self.noise.whiten(self.y - self.A(x)))
+        back = self.A.adjoint(white)
+        return back if self.prior is None else back - self.prior.grad(x)
+
+    @property
+    def scale(self) -> np.ndarray:
+        white = self.noise.whiten(self.noise.whiten(self.y))
+        return np.broadcast_to(self.norm(self.A.adjoint(white)), self.batch)
+
+    def start(self) -> Array:
+        return self.domain.zeros(self.y, self.batch)
+
+    def inputs(self) -> dict[str, Array]:
+        return {"y": self.y, **{f"A.{n}": p for n, p in self.A.params.items()}}
+
+    def to(self, *, dtype: Any) -> InverseProblem:
+        return InverseProblem(self.A.to(dtype=dtype), _cast(self.y, dtype), self.noise, self.prior)
+
+
+def _need_linear(A: Operator) -> None:
+    if Trait.LINEAR not in A.traits:
+        raise TypeError(f"expected a linear A, got nonlinear {A!r}: use Nonlinear(function, space)")
+
+
+def _batch_of(A: Operator, b: Array) -> tuple[int, ...]:
+    batch = A.range.check(b, "b")
+    if A.home is not None:
+        namespace(A.home, b)
+    return broadcast_batch(batch, A.batch_shape)
+
+
+def _cast(x: Array, precision: Any) -> Array:
+    return astype(x, with_precision(dtype_of(x), precision))
+
+
+def _expand(b: Array, batch: tuple[int, ...], space: Space) -> Array:
+    shape = (*batch, *space.shape)
+    return b if tuple(b.shape) == shape else namespace(b).broadcast_to(b, shape)
+
+
+def _power_of_two(size: np.ndarray) -> np.ndarray:
+    usable = np.where(np.isfinite(size) & (size > 0), size, 1.0)
+    return np.ldexp(1.0, np.frexp(usable)[1] - 1)
+
+
+def _add_scaled(x: Array, e: Array, unit: np.ndarray) -> Array:
+    return x + _per_member(e, unit)
+
+
+def _per_member(x: Array, factor: np.ndarray, *, divide: bool = False) -> Array:
+    """x times (or divided by) a host factor per member."""
+    factor = np.asarray(factor)
+    column = from_host(factor.reshape(factor.shape + (1,) * (x.ndim - factor.ndim)), x)
+    return x / column if divide else x * column

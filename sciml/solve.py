@@ -1,0 +1,402 @@
+"""The driver: it stops, certifies and restarts. Methods only step.
+
+A solve is a sequence of rounds. A round starts the method on the correction equation of the
+current x, whose residual was evaluated in float64. It ends when every member has claimed success,
+failed, or run out of budget. The true residual of the new x then decides: a false claim starts
+another round from it (iterative refinement), and a round that brings nothing is stagnation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._counting import Tally, counted
+from .arrays import (
+    Array,
+    astype,
+    dtype_of,
+    is_torch,
+    namespace,
+    no_grad,
+    nonfinite_members,
+    on_cpu,
+    pick,
+    to_numpy,
+    with_precision,
+)
+from .problem import Nonlinear, Problem
+from .result import Result, Seconds, SolveError, SolveInterrupted, Status, Stop
+from .solver import Solver, State
+
+__all__ = ["Look", "solve"]
+
+_RUNNING = -1
+_CLAIMED = -2
+# A restart must at least halve the true residual, or the method has stagnated.
+_PROGRESS = 0.5
+# Within a round the recurrence is not believed below this many eps of where the round began.
+_BELIEF = 4.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What `observe` is shown at each look of the driver.
+
+    Attributes:
+        iteration: steps so far, over all rounds.
+        estimate: host float64 (*batch), the estimated residual relative to scale.
+        seconds: since the first step.
+    """
+
+    iteration: int
+    estimate: np.ndarray
+    seconds: float
+
+
+def solve(
+    problem: Problem,
+    solver: Solver,
+    *,
+    x0: Array | None = None,
+    stop: Stop | None = None,
+    rng: np.random.Generator | None = None,
+    observe: Callable[[Look], None] | None = None,
+    throw: bool = True,
+) -> Result:
+    """Solve `problem` with `solver` and certify the answer.
+
+    CONVERGED means ||residual(x)||_2 <= max(rtol * scale, atol) for the returned x, in its own
+    dtype, with the residual evaluated in float64 (complex128) from the stored coefficients.
+
+    With torch tensors that require gradients (b, or parameters of A) the result's x is
+    differentiable by the implicit function theorem; the adjoint solve is certified too.
+
+    Args:
+        problem: LinearSystem, LeastSquares, Nonlinear or InverseProblem.
+        solver: a method, e.g. `solvers.CG()`; one that was prepared skips its set-up.
+        x0: first guess (*batch, *shape); zeros without.
+        stop: tolerances and limits.
+        rng: randomness for methods that use it.
+        observe: called with a `Look` at each look.
+        throw: raise SolveError unless every member converged.
+
+    Returns:
+        Result, per member of the batch.
+
+    Raises:
+        SolveError: a member did not converge (throw=True); `.result` holds what was found.
+        SolveInterrupted: Ctrl-C (throw=True), also a KeyboardInterrupt.
+        TypeError, ValueError: bad arguments, before any work.
+    """
+    stop = Stop() if stop is None else stop
+    _check(problem, solver, x0, stop)
+    solver.check(problem)
+    if any(is_torch(a) and a.requires_grad for a in problem.inputs().values()):
+        from ._autograd import differentiable_solve
+
+        return differentiable_solve(
+            problem, solver, x0=x0, stop=stop, rng=rng, observe=observe, throw=throw
+        )
+    with no_grad(next(iter(problem.inputs().values()))), np.errstate(all="ignore"):
+        result = _Drive(problem, solver, stop, rng, observe).run(x0)
+    if throw and not result.ok:
+        interrupted = (np.asarray(result.status) == Status.INTERRUPTED).any()
+        raise (SolveInterrupted if interrupted else SolveError)(result)
+    return result
+
+
+def _check(problem: Any, solver: Any, x0: Any, stop: Any) -> None:
+    if not isinstance(problem, Problem):
+        raise TypeError(f"expected a Problem, got {type(problem).__name__}: LinearSystem(A, b)")
+    if not isinstance(solver, Solver):
+        got = f"the class {solver.__name__}" if isinstance(solver, type) else type(solver).__name__
+        raise TypeError(f"expected a solver, got {got}: pass an instance, e.g. solvers.CG()")
+    if not isinstance(stop, Stop):
+        raise TypeError(f"expected stop as Stop(rtol=...), got {type(stop).__name__}")
+    if x0 is not None:
+        batch = problem.domain.check(x0, "x0")
+        namespace(x0, next(iter(problem.inputs().values())))
+        if batch != problem.batch:
+            raise ValueError(
+                f"expected x0 of shape {(*problem.batch, *problem.domain.shape)}, "
+                f"got {tuple(x0.shape)}"
+            )
+
+
+class _Drive:
+    """One solve. Per-member bookkeeping is flat host arrays of length B."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        solver: Solver,
+        stop: Stop,
+        rng: np.random.Generator | None,
+        observe: Callable[[Look], None] | None,
+    ) -> None:
+        self.problem, self.solver, self.stop = problem, solver, stop
+        self.rng, self.observe = rng, observe
+        self.batch = problem.batch
+        B = int(np.prod(self.batch, dtype=int))
+        n = problem.domain.size
+        default = min(max(1_000, 10 * n), 100_000)
+        self.max_iters = default if stop.max_iters is None else int(stop.max_iters)
+        self.eps = float(np.finfo(problem.domain.real_dtype).eps)
+        self.status = np.full(B, _RUNNING)
+        self.iterations = np.zeros(B, dtype=int)
+        self.residual = np.full(B, np.nan)
+        self.estimate = np.full(B, np.nan)
+        self.scale = np.zeros(B)
+        self.target = np.zeros(B)
+        self.tally = Tally()
+        self.history: list[np.ndarray] = []
+        self.looks: list[int] = []
+        self.notes: list[str] = []
+        self.restarts = 0
+        self.setup = 0.0
+        self.memory = 0
+        self.certified_in = with_precision(problem.domain.dtype, np.float64)
+        self.began = time.perf_counter()
+
+    def run(self, x0: Array | None) -> Result:
+        problem = self.problem
+        x = problem.start() if x0 is None else namespace(x0).asarray(x0, copy=True)
+        self._refuse_nonfinite(x0)
+        if not (self.status == _RUNNING).any():
+            return self._result(x)
+
+        self.wide = counted(problem.to(dtype=np.float64), "A", self.tally, "certify", "certify")
+        self.counted = counted(problem, "A", self.tally, "A", "A_H")
+        with_zero_start = x0 is None
+        self.scale = self.wide.scale.reshape(-1)
+        self.target = np.maximum(self.stop.rtol * self.scale, self.stop.atol)
+        if x0 is not None and not isinstance(problem, Nonlinear):
+            zero = (self.scale == 0).reshape(self.batch)  # b = 0 is solved by x = 0 exactly
+            x = pick(zero, problem.start(), x)
+            with_zero_start = bool(zero.all())
+
+        self.residual, carry = self._measure(None if with_zero_start else x)
+        self.estimate = self.residual.copy()
+        self.certified_in = dtype_of(carry)
+        self._end(self.residual <= self.target, Status.CONVERGED)
+        self._end(~np.isfinite(self.residual), Status.NONFINITE_OUTPUT)
+        if self.max_iters == 0:
+            self._end(self.status == _RUNNING, Status.MAX_ITERS)
+        try:
+            stepping = self._prepare()
+            self.began = time.perf_counter()
+            while (self.status == _RUNNING).any():
+                x, carry = self._round(stepping, x, carry)
+        except KeyboardInterrupt:
+            self._end(self.status == _RUNNING, Status.INTERRUPTED)
+        return self._result(x)
+
+    def _prepare(self) -> Solver:
+        if not (self.status == _RUNNING).any():
+            return self.solver
+        began = time.perf_counter()
+        try:
+            self.solver = self.solver.prepare(self.problem)
+        except np.linalg.LinAlgError as error:
+            self.notes.append(f"Set-up failed: {error}.")
+            self._end(self.status == _RUNNING, Status.BREAKDOWN)
+        self.setup = time.perf_counter() - began
+        self.memory = self.solver.nbytes
+        return counted(self.solver, "M", self.tally, "M", "M")
+
+    # -- one round ---------------------------------------------------------------------------
+
+    def _round(self, solver: Solver, x: Array, carry: Array) -> tuple[Array, Array]:
+        """From one true residual to the next. Returns the better x and its carry."""
+        active = self.status == _RUNNING
+        start = self.counted.correction(x, carry)
+        unit = np.broadcast_to(start.unit, self.batch).reshape(-1)
+        trail = _Trail(active, self.batch)
+        claim = np.maximum(self.target / unit, _BELIEF * self.eps * self.residual / unit)
+        try:
+            state = solver.init(start.problem, start.x0, self.rng)
+            while not self._look(trail, state, claim, unit):
+                room = self.max_iters - int(self.iterations[trail.running].max())
+                k = min(self._cadence(x), room)
+                state = solver.advance(state, k)
+                self.iterations[trail.running] += k
+        except KeyboardInterrupt:
+            trail.end(trail.running, Status.INTERRUPTED)
+        found = trail.best()
+        if found is None:  # interrupted before the first look
+            self._end(active, Status.INTERRUPTED)
+            return x, carry
+        return self._judge(active, trail.ended, x, start.update(x, found), carry)
+
+    def _judge(
+        self, active: np.ndarray, ended: np.ndarray, x: Array, x_new: Array, carry: Array
+    ) -> tuple[Array, Array]:
+        """Certify x_new, and settle what each active member's end is worth."""
+        x_new = pick(active.reshape(self.batch), x_new, x)
+        measured, carry_new = self._measure(x_new)
+        residual = np.where(active, measured, self.residual)
+
+        converged = residual <= self.target
+        progress = residual <= _PROGRESS * self.residual
+        again = progress & np.isin(ended, (_CLAIMED, Status.BREAKDOWN)) & ~converged
+        spent = self.iterations >= self.max_iters
+        verdict = np.where(ended == _CLAIMED, Status.STAGNATED, ended)
+        verdict = np.where(again, np.where(spent, Status.MAX_ITERS, _RUNNING), verdict)
+        unmeasured = ~np.isfinite(residual)
+        verdict = np.where(unmeasured, Status.NONFINITE_OUTPUT, verdict)
+        verdict = np.where(converged, Status.CONVERGED, verdict)
+        self.status = np.where(active, verdict, self.status)
+        self.restarts += bool((self.status == _RUNNING).any())
+
+        # A member whose operator now gives NaN keeps its last finite x, uncertified.
+        take = active & ((residual <= self.residual) | unmeasured)
+        self.residual = np.where(take, residual, self.residual)
+        taken = take.reshape(self.batch)
+        return pick(taken, x_new, x), pick(taken, carry_new, carry)
+
+    def _look(self, trail: _Trail, state: State, claim: np.ndarray, unit: np.ndarray) -> bool:
+        """Read estimate and flags, end the members that are done. True when none runs."""
+        estimate = to_numpy(state.estimate).reshape(-1).astype(np.float64)
+        self._record(estimate * unit, trail)
+        trail.follow(state, estimate)
+        trail.end(estimate <= claim, _CLAIMED)
+        flag = state.flag
+        if not isinstance(flag, int) or flag:
+            flags = np.broadcast_to(to_numpy(flag).reshape(-1), estimate.shape)
+            trail.end(flags != 0, flags)
+        sane = estimate < self.residual / unit / self.eps
+        if not sane.all():
+            trail.end(~np.isfinite(estimate), Status.NONFINITE_OUTPUT)
+            trail.end(~sane, Status.DIVERGED)
+        trail.end(self.iterations >= self.max_iters, Status.MAX_ITERS)
+        limit = self.stop.max_seconds
+        if limit is not None and time.perf_counter() - self.began >= limit:
+            trail.end(trail.running, Status.MAX_SECONDS)
+        if not self.memory or not trail.running.any():
+            self.memory = max(self.memory, self.solver.nbytes + _bytes(state))
+        return not trail.running.any()
+
+    def _record(self, estimate: np.ndarray, trail: _Trail) -> None:
+        self.estimate = np.where(trail.running, estimate, self.estimate)
+        iteration = int(self.iterations.max())
+        if not self.looks or self.looks[-1] != iteration:
+            self.history.append(self.estimate)
+            self.looks.append(iteration)
+        if self.observe is not None:
+            relative = _relative(self.estimate, self.scale).reshape(self.batch)
+            self.observe(Look(iteration, relative, time.perf_counter() - self.began))
+
+    # -- small parts -------------------------------------------------------------------------
+
+    def _measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
+        wide = None if x is None else astype(x, with_precision(dtype_of(x), np.float64))
+        norm, carry = self.wide.measure(wide)
+        return norm.reshape(-1), carry
+
+    def _cadence(self, x: Array) -> int:
+        if self.stop.check_every is not None:
+            return int(self.stop.check_every)
+        return 1 if on_cpu(x) else 16
+
+    def _end(self, which: np.ndarray, status: Status) -> None:
+        self.status[which & (self.status == _RUNNING)] = status
+
+    def _refuse_nonfinite(self, x0: Array | None) -> None:
+        """Mark members whose input holds NaN or Inf, and name the input."""
+        inputs = dict(self.problem.inputs())
+        if x0 is not None:
+            inputs["x0"] = x0
+        for name, array in inputs.items():
+            lead = tuple(array.shape[: len(self.batch)])
+            per_member = self.batch if lead == self.batch else ()
+            bad = np.broadcast_to(nonfinite_members(array, per_member), self.batch).reshape(-1)
+            if bad.any():
+                self._end(bad, Status.NONFINITE_INPUT)
+                self.notes.append(f"Input {name} holds NaN or Inf.")
+
+    def _result(self, x: Array) -> Result:
+        def shaped(values: np.ndarray) -> Any:
+            return values.reshape(self.batch) if self.batch else values.reshape(-1)[0]
+
+        statuses = np.array([Status(int(s)) for s in self.status], dtype=object)
+        history = np.array(self.history).reshape(len(self.looks), -1)
+        relative = _relative(history, self.scale).reshape(len(self.looks), *self.batch)
+        solve_seconds = time.perf_counter() - self.began if self.tally.certify else 0.0
+        return Result(
+            x=x,
+            status=shaped(statuses),
+            iterations=shaped(self.iterations),
+            residual=shaped(_relative(self.residual, self.scale)),
+            estimate=shaped(_relative(self.estimate, self.scale)),
+            target=shaped(_relative(self.target, self.scale)),
+            history=relative,
+            looks=np.array(self.looks, dtype=int),
+            restarts=self.restarts,
+            applies=self.tally.applies(),
+            seconds=Seconds(self.setup, solve_seconds),
+            memory=self.memory,
+            certified_in=self.certified_in,
+            solver=self.solver,
+            notes=tuple(self.notes),
+        )
+
+
+class _Trail:
+    """How each member's run goes: whether it runs, how it ended, and where it was best.
+
+    States are immutable, so "best" is a reference to a state until members part ways; only then
+    are iterates computed and merged.
+    """
+
+    def __init__(self, active: np.ndarray, batch: tuple[int, ...]) -> None:
+        self.batch = batch
+        self.ended = np.where(active, _RUNNING, Status.CONVERGED)
+        self.lowest = np.full(active.shape, np.inf)
+        self.held = active.copy()  # members whose best iterate is that of `state`
+        self.state: State | None = None
+        self.merged: Array | None = None
+
+    @property
+    def running(self) -> np.ndarray:
+        return self.ended == _RUNNING
+
+    def end(self, which: np.ndarray, status: Any) -> None:
+        hit = which & self.running
+        self.ended[hit] = status[hit] if isinstance(status, np.ndarray) else status
+
+    def follow(self, state: State, estimate: np.ndarray) -> None:
+        improved = self.running & (estimate < self.lowest)
+        if self.state is None:
+            self.state = state
+            improved = self.running
+        elif improved.any():
+            left = self.held & ~improved
+            if left.any():
+                self._merge(left)
+            self.state, self.held = state, improved
+        self.lowest = np.where(improved, np.minimum(estimate, self.lowest), self.lowest)
+
+    def _merge(self, which: np.ndarray) -> None:
+        assert self.state is not None
+        x = self.state.x
+        self.merged = x if self.merged is None else pick(which.reshape(self.batch), x, self.merged)
+
+    def best(self) -> Array | None:
+        """The best iterate of each member; None if there was no look."""
+        if self.state is not None and self.held.any():
+            self._merge(self.held)
+        return self.merged
+
+
+def _relative(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """values / scale; where scale = 0, absolute (0 stays 0)."""
+    return values / np.where(scale > 0, scale, 1.0)
+
+
+def _bytes(state: Any) -> int:
+    return sum(int(getattr(part, "nbytes", 0)) for part in state) if isinstance(state, tuple) else 0
