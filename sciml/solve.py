@@ -215,23 +215,63 @@ class _Drive:
         """From one true residual to the next. Returns the better x and its carry."""
         active = self.status == _RUNNING
         start = self.counted.correction(x, carry)
-        unit = np.broadcast_to(start.unit, self.batch).reshape(-1)
-        trail = _Trail(active, self.batch)
-        claim = np.maximum(self.target / unit, _BELIEF * self.eps * self.residual / unit)
+        trail = _Trail(
+            active,
+            self.batch,
+            unit=np.broadcast_to(start.unit, self.batch).reshape(-1),
+            done=self.iterations,
+            limit=self.max_iters,
+        )
+        begun = self.residual / trail.unit
+        claim = np.maximum(self.target / trail.unit, _BELIEF * self.eps * begun)
+        cadence = self._cadence(x)
         try:
             state = solver.init(start.problem, start.x0, self.rng)
-            while not self._look(trail, state, claim, unit):
-                room = self.max_iters - int(self.iterations[trail.running].max())
-                k = min(self._cadence(x), room)
+            while not self._look(trail, state, claim, begun / self.eps):
+                k = min(cadence, trail.room)
                 state = solver.advance(state, k)
-                self.iterations[trail.running] += k
+                trail.steps += k
         except KeyboardInterrupt:
             trail.end(trail.running, Status.INTERRUPTED)
+        self.iterations = trail.iterations()
         found = trail.best()
         if found is None:  # interrupted before the first look
             self._end(active, Status.INTERRUPTED)
             return x, carry
+        self.memory = max(self.memory, self.solver.nbytes + trail.nbytes)
         return self._judge(active, trail.ended, x, start.update(x, found), carry)
+
+    def _look(self, trail: _Trail, state: State, claim: np.ndarray, sane: np.ndarray) -> bool:
+        """Read estimate and flags, end the members that are done. True when none runs."""
+        estimate = to_numpy(state.estimate).reshape(-1).astype(np.float64, copy=False)
+        trail.follow(state, estimate)
+        self._record(estimate * trail.unit, trail)
+        flag = state.flag
+        quiet = (estimate > claim) & (estimate < sane)
+        if not quiet.all() or not isinstance(flag, int) or flag:
+            flags = np.broadcast_to(to_numpy(flag).reshape(-1), estimate.shape)
+            trail.end(estimate <= claim, _CLAIMED)
+            trail.end(flags != 0, flags)
+            trail.end(~np.isfinite(estimate), Status.NONFINITE_OUTPUT)
+            trail.end(~(estimate < sane), Status.DIVERGED)
+        if trail.room <= 0:
+            trail.end(trail.spent(), Status.MAX_ITERS)
+        limit = self.stop.max_seconds
+        if limit is not None and time.perf_counter() - self.began >= limit:
+            trail.end(trail.running, Status.MAX_SECONDS)
+        return not trail.any_running
+
+    def _record(self, estimate: np.ndarray, trail: _Trail) -> None:
+        self.estimate = (
+            estimate if trail.all_running else np.where(trail.running, estimate, self.estimate)
+        )
+        iteration = trail.most_done + trail.steps
+        if not self.looks or self.looks[-1] != iteration:
+            self.history.append(self.estimate)
+            self.looks.append(iteration)
+        if self.observe is not None:
+            relative = _relative(self.estimate, self.scale).reshape(self.batch)
+            self.observe(Look(iteration, relative, time.perf_counter() - self.began))
 
     def _judge(
         self, active: np.ndarray, ended: np.ndarray, x: Array, x_new: Array, carry: Array
@@ -258,38 +298,6 @@ class _Drive:
         self.residual = np.where(take, residual, self.residual)
         taken = take.reshape(self.batch)
         return pick(taken, x_new, x), pick(taken, carry_new, carry)
-
-    def _look(self, trail: _Trail, state: State, claim: np.ndarray, unit: np.ndarray) -> bool:
-        """Read estimate and flags, end the members that are done. True when none runs."""
-        estimate = to_numpy(state.estimate).reshape(-1).astype(np.float64)
-        self._record(estimate * unit, trail)
-        trail.follow(state, estimate)
-        trail.end(estimate <= claim, _CLAIMED)
-        flag = state.flag
-        if not isinstance(flag, int) or flag:
-            flags = np.broadcast_to(to_numpy(flag).reshape(-1), estimate.shape)
-            trail.end(flags != 0, flags)
-        sane = estimate < self.residual / unit / self.eps
-        if not sane.all():
-            trail.end(~np.isfinite(estimate), Status.NONFINITE_OUTPUT)
-            trail.end(~sane, Status.DIVERGED)
-        trail.end(self.iterations >= self.max_iters, Status.MAX_ITERS)
-        limit = self.stop.max_seconds
-        if limit is not None and time.perf_counter() - self.began >= limit:
-            trail.end(trail.running, Status.MAX_SECONDS)
-        if not self.memory or not trail.running.any():
-            self.memory = max(self.memory, self.solver.nbytes + _bytes(state))
-        return not trail.running.any()
-
-    def _record(self, estimate: np.ndarray, trail: _Trail) -> None:
-        self.estimate = np.where(trail.running, estimate, self.estimate)
-        iteration = int(self.iterations.max())
-        if not self.looks or self.looks[-1] != iteration:
-            self.history.append(self.estimate)
-            self.looks.append(iteration)
-        if self.observe is not None:
-            relative = _relative(self.estimate, self.scale).reshape(self.batch)
-            self.observe(Look(iteration, relative, time.perf_counter() - self.began))
 
     # -- small parts -------------------------------------------------------------------------
 
@@ -347,39 +355,77 @@ class _Drive:
 
 
 class _Trail:
-    """How each member's run goes: whether it runs, how it ended, and where it was best.
+    """How each member's round goes: whether it runs, how it ended, and where it was best.
 
     States are immutable, so "best" is a reference to a state until members part ways; only then
     are iterates computed and merged.
     """
 
-    def __init__(self, active: np.ndarray, batch: tuple[int, ...]) -> None:
-        self.batch = batch
-        self.ended = np.where(active, _RUNNING, Status.CONVERGED)
+    def __init__(
+        self,
+        active: np.ndarray,
+        batch: tuple[int, ...],
+        *,
+        unit: np.ndarray,
+        done: np.ndarray,
+        limit: int,
+    ) -> None:
+        self.batch, self.unit, self.done, self.limit = batch, unit, done, limit
+        self.ended = np.where(active, _RUNNING, int(Status.CONVERGED))
+        self.running = active.copy()
+        self.all_running, self.any_running = bool(active.all()), True
+        self.steps = 0
+        self.steps_at_end = np.zeros_like(done)
+        self.most_done = int(done[active].max())
         self.lowest = np.full(active.shape, np.inf)
         self.held = active.copy()  # members whose best iterate is that of `state`
         self.state: State | None = None
         self.merged: Array | None = None
+        self.nbytes = 0
 
     @property
-    def running(self) -> np.ndarray:
-        return self.ended == _RUNNING
+    def room(self) -> int:
+        """Steps that the running member with most iterations may still take."""
+        return self.limit - self.most_done - self.steps
+
+    def spent(self) -> np.ndarray:
+        """Members without iterations left. The room is then that of the members who go on."""
+        out = self.done + self.steps >= self.limit
+        rest = self.running & ~out
+        if rest.any():
+            self.most_done = int(self.done[rest].max())
+        return out
+
+    def iterations(self) -> np.ndarray:
+        """Iterations of every member, over all rounds so far."""
+        return self.done + np.where(self.running, self.steps, self.steps_at_end)
 
     def end(self, which: np.ndarray, status: Any) -> None:
+        """End the running members in `which` with a status (one, or one per member)."""
         hit = which & self.running
-        self.ended[hit] = status[hit] if isinstance(status, np.ndarray) else status
+        if hit.any():
+            self.ended[hit] = status[hit] if isinstance(status, np.ndarray) else int(status)
+            self.steps_at_end[hit] = self.steps
+            self.running = self.running & ~hit
+            self.all_running, self.any_running = False, bool(self.running.any())
 
     def follow(self, state: State, estimate: np.ndarray) -> None:
-        improved = self.running & (estimate < self.lowest)
+        """Take note of a new state."""
+        improved = estimate < self.lowest
+        if not self.all_running:
+            improved &= self.running
         if self.state is None:
             self.state = state
-            improved = self.running
+            self.nbytes = _bytes(state)
+            self.lowest = np.where(improved, estimate, self.lowest)
+        elif improved.all():
+            self.state, self.lowest = state, estimate
         elif improved.any():
             left = self.held & ~improved
             if left.any():
                 self._merge(left)
             self.state, self.held = state, improved
-        self.lowest = np.where(improved, np.minimum(estimate, self.lowest), self.lowest)
+            self.lowest = np.where(improved, estimate, self.lowest)
 
     def _merge(self, which: np.ndarray) -> None:
         assert self.state is not None

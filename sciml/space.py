@@ -36,7 +36,8 @@ class Space:
     dtype: np.dtype = np.dtype(np.float64)
 
     def __post_init__(self) -> None:
-        shape = (self.shape,) if isinstance(self.shape, int | np.integer) else tuple(self.shape)
+        given: Any = self.shape
+        shape = (int(given),) if isinstance(given, int | np.integer) else tuple(given)
         if not shape or any(n < 1 for n in shape):
             raise ValueError(f"expected a shape of axes of length >= 1, got {shape}")
         object.__setattr__(self, "shape", tuple(int(n) for n in shape))

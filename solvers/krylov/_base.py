@@ -1,0 +1,123 @@
+"""What Krylov methods share: their preconditioner, their start, their flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from sciml.algebra import Identity
+from sciml.arrays import Array, namespace
+from sciml.operator import Operator, Trait
+from sciml.problem import LeastSquares, LinearSystem, Problem
+from sciml.result import Status
+from sciml.solver import Solver
+
+Recipe = Callable[[Operator], Operator]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Krylov(Solver):
+    """A Krylov method on A x = b with an optional preconditioner.
+
+    Args:
+        M: an Operator that approximates A^-1, or a recipe that builds one from A, such as
+            `solvers.IC0()`. A recipe is run once, when the solver is prepared.
+    """
+
+    M: Operator | Recipe | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.M is None or isinstance(self.M, Operator) or callable(self.M)):
+            raise TypeError(
+                f"expected M as an Operator or a recipe such as solvers.IC0(), got {self.M!r}"
+            )
+
+    def check(self, problem: Problem) -> None:
+        self._need(problem, LinearSystem)
+        if isinstance(self.M, Operator):
+            _fits(problem, self.M)
+            self.check_preconditioner(self.M)
+
+    def check_preconditioner(self, M: Operator) -> None:
+        """Refuse a preconditioner this method cannot use; flexible methods take any."""
+        if Trait.LINEAR not in M.traits:
+            raise TypeError(
+                f"{type(self).__name__} expected a linear preconditioner, got nonlinear {M!r}: "
+                "use FlexibleCG or FGMRES"
+            )
+
+    def prepare(self, problem: Problem) -> Self:
+        if self.M is None or isinstance(self.M, Operator):
+            return self
+        M = self.M(problem.A)  # type: ignore[attr-defined]
+        self.check_preconditioner(M)
+        return replace(self, M=M)
+
+    def adjoint(self) -> Self:
+        return replace(self, M=self.M.H) if isinstance(self.M, Operator) else self
+
+    @property
+    def nbytes(self) -> int:
+        return self.M.nbytes if isinstance(self.M, Operator) else 0
+
+    def _need(self, problem: Problem, *kinds: type) -> None:
+        if not isinstance(problem, kinds):
+            names = " or ".join(k.__name__ for k in kinds)
+            raise TypeError(
+                f"{type(self).__name__} expected a {names}, got {type(problem).__name__}"
+            )
+
+    def _need_hermitian(self, problem: Problem) -> None:
+        A = problem.A  # type: ignore[attr-defined]
+        if Trait.HERMITIAN not in A.traits:
+            raise TypeError(
+                f"{type(self).__name__} expected an operator with the trait HERMITIAN, got {A!r}: "
+                "declare the trait if A is Hermitian, or use GMRES, BiCGStab or LSQR"
+            )
+
+    def _need_hermitian_M(self, M: Operator) -> None:
+        if Trait.HERMITIAN not in M.traits:
+            raise TypeError(
+                f"{type(self).__name__} expected a Hermitian preconditioner, got {M!r}: use one "
+                "with the trait HERMITIAN (Jacobi, SSOR, IC0), or FlexibleCG or FGMRES"
+            )
+
+    def _M(self, problem: Problem) -> Operator:
+        return self.M if isinstance(self.M, Operator) else Identity(problem.domain)
+
+
+def _fits(problem: Problem, M: Operator) -> None:
+    if (M.domain, M.range) != (problem.codomain, problem.domain):
+        raise ValueError(
+            f"expected a preconditioner from {problem.codomain} to {problem.domain}, got {M!r}"
+        )
+
+
+def begin(problem: LinearSystem | LeastSquares, x0: Array | None) -> tuple[Array, Array]:
+    """(x, b - A x) at the start, without an application of A for x0 = None."""
+    b = problem.b
+    shape = (*problem.batch, *problem.A.range.shape)
+    if tuple(b.shape) != shape:
+        b = namespace(b).broadcast_to(b, shape)
+    if x0 is None:
+        return problem.start(), b
+    return x0, b - problem.A(x0)
+
+
+def no_flag(estimate: Array) -> Any:
+    """ "Running" for every member: 0, or an array of zeros shaped as `estimate`."""
+    if isinstance(estimate, np.generic):
+        return 0
+    xp = namespace(estimate)
+    return xp.astype(xp.zeros_like(estimate), xp.int32)
+
+
+def mark(flag: Any, hit: Array, status: Status) -> Any:
+    """`flag` with `status` wherever `hit` and nothing was flagged before."""
+    if isinstance(hit, bool | np.bool_):
+        return int(status) if hit and not flag else flag
+    xp = namespace(hit)
+    return xp.where(hit & (flag == 0), xp.full_like(flag, int(status)), flag)

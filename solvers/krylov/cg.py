@@ -1,0 +1,133 @@
+"""Conjugate gradients (Hestenes and Stiefel 1952), and its flexible form (Notay 2000)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sciml.arrays import Array, ratio
+from sciml.operator import Operator
+from sciml.problem import LinearSystem, Problem
+from sciml.result import Status
+
+from ._base import Krylov, begin, mark, no_flag
+
+__all__ = ["CG", "FlexibleCG"]
+
+
+class _CGState(NamedTuple):
+    x: Array
+    r: Array
+    p: Array
+    rz: Array
+    estimate: Array
+    flag: Any
+    A: Operator
+    M: Operator
+
+
+@dataclass(frozen=True, kw_only=True)
+class CG(Krylov):
+    """Preconditioned conjugate gradients for Hermitian positive definite A and M.
+
+    Saad, Iterative Methods for Sparse Linear Systems (2003), algorithm 9.1. Curvature <p, Ap> <= 0
+    or <r, Mr> < 0 ends it with INDEFINITE.
+    """
+
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
+        self._need_hermitian(problem)
+
+    def check_preconditioner(self, M: Operator) -> None:
+        super().check_preconditioner(M)
+        self._need_hermitian_M(M)
+
+    def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _CGState:
+        x, r = begin(problem, x0)
+        M = self._M(problem)
+        z = M(r) if self.M else r
+        rz = problem.domain.inner_real(r, z)
+        estimate = problem.domain.norm(r)
+        flag = mark(no_flag(estimate), rz < 0, Status.INDEFINITE)
+        return _CGState(x, r, z, rz, estimate, flag, problem.A, M)
+
+    def advance(self, s: _CGState, k: int) -> _CGState:
+        A, M, space = s.A, s.M, s.A.domain
+        x, r, p, rz, estimate, flag = s[:6]
+        for _ in range(k):
+            Ap = A(p)
+            pAp = space.inner_real(p, Ap)
+            flag = mark(flag, pAp <= 0, Status.INDEFINITE)
+            alpha = ratio(rz, pAp)  # 3
+            x = x + alpha * p  # 4
+            r = r - alpha * Ap  # 5
+            estimate = space.norm(r)
+            z = M(r) if self.M else r  # 6
+            rz_new = estimate**2 if z is r else space.inner_real(r, z)
+            flag = mark(flag, rz_new < 0, Status.INDEFINITE)
+            p = z + ratio(rz_new, rz) * p  # 7, 8
+            rz = rz_new
+        return _CGState(x, r, p, rz, estimate, flag, A, M)
+
+
+class _FCGState(NamedTuple):
+    x: Array
+    r: Array
+    directions: tuple[tuple[Array, Array, Array], ...]  # (d, A d, <d, A d>), newest last
+    step: int
+    estimate: Array
+    flag: Any
+    A: Operator
+    M: Operator
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlexibleCG(Krylov):
+    """CG whose preconditioner may change from step to step, or be nonlinear (a network).
+
+    Notay, Flexible Conjugate Gradients, SIAM J. Sci. Comput. 22 (2000): each direction M(r) is
+    A-orthogonalised against the last max(1, k mod (truncate + 1)) directions.
+
+    Args:
+        truncate: most directions kept.
+    """
+
+    truncate: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.truncate < 1:
+            raise ValueError(f"expected truncate >= 1, got {self.truncate}")
+
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
+        self._need_hermitian(problem)
+
+    def check_preconditioner(self, M: Operator) -> None:
+        """Any operator will do."""
+
+    def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _FCGState:
+        x, r = begin(problem, x0)
+        estimate = problem.domain.norm(r)
+        flag = no_flag(estimate)
+        return _FCGState(x, r, (), 0, estimate, flag, problem.A, self._M(problem))
+
+    def advance(self, s: _FCGState, k: int) -> _FCGState:
+        A, M, space = s.A, s.M, s.A.domain
+        x, r, directions, step, estimate, flag = s[:6]
+        for _ in range(k):
+            z = M(r) if self.M else r
+            d = z
+            kept = directions[-max(1, step % (self.truncate + 1)) :]
+            for di, Adi, dAd in kept:
+                d = d - ratio(space.inner(Adi, d), dAd) * di
+            Ad = A(d)
+            dAd = space.inner_real(d, Ad)
+            flag = mark(flag, dAd <= 0, Status.INDEFINITE)
+            alpha = ratio(space.inner(d, r), dAd)
+            x = x + alpha * d
+            r = r - alpha * Ad
+            estimate = space.norm(r)
+            directions = (*kept, (d, Ad, dAd))
+            step += 1
+        return _FCGState(x, r, directions, step, estimate, flag, A, M)

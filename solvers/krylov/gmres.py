@@ -1,0 +1,159 @@
+"""GMRES (Saad and Schultz 1986) and flexible GMRES (Saad 1993), restarted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sciml.arrays import Array, namespace, native_dtype, ratio
+from sciml.operator import Operator
+from sciml.problem import LinearSystem
+from sciml.result import Status
+
+from ._base import Krylov, begin, mark, no_flag
+
+__all__ = ["FGMRES", "GMRES"]
+
+
+class _State(NamedTuple):
+    """A cycle after j steps. V, Z, R and g are append-only: older states stay valid."""
+
+    j: int
+    x_start: Array
+    V: Array  # (m + 1, *batch, n): the orthonormal basis
+    Z: Array | None  # (m, *batch, n): M v_j, kept by the flexible form
+    R: Array  # (*batch, m, m): Hessenberg matrix, rotated to triangular
+    Q: Array  # (*batch, m + 1, m + 1): the product of the rotations
+    g: Array  # (*batch, m): rotated right-hand side
+    last: Array  # (*batch,): its next entry, whose modulus is the residual norm
+    estimate: Array
+    flag: Any
+    problem: LinearSystem
+    M: Operator | None
+
+    @property
+    def x(self) -> Array:
+        j = self.j
+        if j == 0:
+            return self.x_start
+        xp = namespace(self.V)
+        R, g = self.R[..., :j, :j], self.g[..., :j]
+        # a zero pivot (singular A) leaves its direction out
+        eye = xp.eye(j, dtype=R.dtype, **_on(R))
+        pivots = xp.sum(R * eye, axis=-1)
+        dead = pivots == 0
+        R = R + eye * xp.astype(dead, R.dtype)[..., None, :]
+        g = xp.where(dead, xp.zeros_like(g), g)
+        y = xp.linalg.solve(R, g[..., None])[..., 0]
+        basis = self.V if self.Z is None else self.Z
+        step = xp.sum(xp.moveaxis(y, -1, 0)[..., None] * basis[:j, ...], axis=0)
+        step = xp.reshape(step, self.x_start.shape)
+        if self.Z is None and self.M is not None:
+            step = self.M(step)
+        return self.x_start + step
+
+
+@dataclass(frozen=True, kw_only=True)
+class GMRES(Krylov):
+    """Generalised minimal residuals, restarted every `restart` steps, preconditioned on the right.
+
+    Saad (2003), algorithm 9.5 with classical Gram-Schmidt done twice, which is as stable as
+    modified Gram-Schmidt and made of matrix-vector products. The residual norm never grows.
+
+    Args:
+        restart: basis vectors kept.
+    """
+
+    restart: int = 50
+    flexible = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.restart < 1:
+            raise ValueError(f"expected restart >= 1, got {self.restart}")
+
+    def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _State:
+        x, r = begin(problem, x0)
+        space = problem.domain
+        xp = namespace(r)
+        m = min(self.restart, space.size)
+        batch = problem.batch
+        beta = space.norm(r)
+        flag = no_flag(beta)
+        like = {"dtype": native_dtype(xp, space.dtype), **_on(r)}
+        V = xp.empty((m + 1, *batch, space.size), **like)
+        V[0, ...] = xp.reshape(r * ratio(beta * 0 + 1, beta), (*batch, space.size))
+        Z = xp.empty((m, *batch, space.size), **like) if self.flexible and self.M else None
+        R = xp.zeros((*batch, m, m), **like)
+        Q = xp.zeros((*batch, m + 1, m + 1), **like) + xp.eye(m + 1, **like)
+        g = xp.zeros((*batch, m), **like)
+        last = xp.reshape(xp.astype(xp.asarray(beta), g.dtype), batch)
+        M = self._M(problem) if self.M else None
+        return _State(0, x, V, Z, R, Q, g, last, beta, flag, problem, M)
+
+    def advance(self, state: _State, k: int) -> _State:
+        for _ in range(k):
+            if state.j == state.V.shape[0] - 1:
+                flag = state.flag
+                state = self.init(state.problem, state.x, None)._replace(flag=flag)
+            state = self._step(state)
+        return state
+
+    def _step(self, state: _State) -> _State:
+        j, x_start, V, Z, R, Q, g, last, _, flag, problem, M = state
+        xp, space, batch = namespace(V), problem.domain, problem.batch
+        v = xp.reshape(V[j, ...], (*batch, *space.shape))
+        z = v if M is None else M(v)
+        if Z is not None:
+            Z[j, ...] = xp.reshape(z, (*batch, space.size))
+        w = xp.reshape(problem.A(z), (*batch, space.size))
+
+        basis = V[: j + 1, ...]  # Arnoldi, orthogonalised twice
+        h = xp.vecdot(basis, w[None, ...])
+        w = w - xp.sum(h[..., None] * basis, axis=0)
+        again = xp.vecdot(basis, w[None, ...])
+        w = w - xp.sum(again[..., None] * basis, axis=0)
+        h = xp.moveaxis(h + again, 0, -1)
+        low = xp.linalg.vector_norm(w, axis=-1)
+        V[j + 1, ...] = w * ratio(xp.ones_like(low), low)[..., None]
+
+        t = xp.matmul(Q[..., : j + 1, : j + 1], h[..., None])[..., 0]
+        a, b = t[..., j], xp.astype(low, t.dtype)
+        rho = xp.sqrt(abs(a) ** 2 + low**2)  # rotation [[conj a, b], [-b, a]] / rho
+        unit = ratio(xp.ones_like(rho), rho)
+        flag = mark(flag, xp.reshape(rho == 0, _shape_of(flag)), Status.BREAKDOWN)
+        R[..., :j, j] = t[..., :j]
+        R[..., j, j] = xp.astype(rho, t.dtype)
+        upper = Q[..., j, : j + 1] * unit[..., None]
+        Q[..., j, : j + 1] = (
+            xp.conj(a)[..., None] * upper if space.is_complex else a[..., None] * upper
+        )
+        Q[..., j, j + 1] = b * unit
+        Q[..., j + 1, : j + 1] = -b[..., None] * upper
+        Q[..., j + 1, j + 1] = a * unit
+        g[..., j] = a_conj * unit * last
+        last = -b * unit * last
+        estimate = xp.reshape(abs(last), _shape_of(flag))
+        return _State(j + 1, x_start, V, Z, R, Q, g, last, estimate, flag, problem, M)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGMRES(GMRES):
+    """GMRES whose preconditioner may change from step to step, or be nonlinear (a network).
+
+    Saad, A Flexible Inner-Outer Preconditioned GMRES Algorithm, SIAM J. Sci. Comput. 14 (1993).
+    """
+
+    flexible = True
+
+    def check_preconditioner(self, M: Operator) -> None:
+        """Any operator will do."""
+
+
+def _on(like: Array) -> dict[str, Any]:
+    xp = namespace(like)
+    return {} if xp.__name__ == "numpy" else {"device": like.device}
+
+
+def _shape_of(flag: Any) -> tuple[int, ...]:
+    return () if isinstance(flag, int) else tuple(flag.shape)

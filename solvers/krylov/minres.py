@@ -1,0 +1,106 @@
+"""MINRES (Paige and Saunders 1975) for Hermitian, possibly indefinite A."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sciml.arrays import Array, namespace, ratio
+from sciml.operator import Operator
+from sciml.problem import LinearSystem, Problem
+from sciml.result import Status
+
+from ._base import Krylov, begin, mark, no_flag
+
+__all__ = ["MINRES"]
+
+
+class _State(NamedTuple):
+    x: Array
+    estimate: Array
+    flag: Any
+    r: Array  # the residual, carried only with a preconditioner
+    v: tuple[Array, Array]  # Lanczos vectors v_j, v_{j-1}, not normalised
+    z: Array  # M v_j
+    w: tuple[Array, Array]
+    gamma: tuple[Array, Array]
+    eta: Array
+    c: tuple[Array, Array]
+    s: tuple[Array, Array]
+    A: Operator
+    M: Operator
+
+
+@dataclass(frozen=True, kw_only=True)
+class MINRES(Krylov):
+    """Minimal residuals for Hermitian A, with a Hermitian positive definite preconditioner.
+
+    Elman, Silvester and Wathen, Finite Elements and Fast Iterative Solvers (2014), algorithm 4.1.
+    Without a preconditioner the residual norm never grows.
+    """
+
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
+        self._need_hermitian(problem)
+
+    def check_preconditioner(self, M: Operator) -> None:
+        super().check_preconditioner(M)
+        self._need_hermitian_M(M)
+
+    def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _State:
+        x, r = begin(problem, x0)
+        M, space = self._M(problem), problem.domain
+        z = M(r) if self.M else r
+        square = space.inner_real(z, r)
+        estimate = space.norm(r)
+        flag = mark(no_flag(estimate), square < 0, Status.INDEFINITE)
+        gamma = _sqrt(square)
+        one, zero, o = estimate * 0 + 1, estimate * 0, r * 0
+        return _State(
+            x, estimate, flag, r, (r, o), z, (o, o), (gamma, one), gamma, (one, one),
+            (zero, zero), problem.A, M,
+        )  # fmt: skip
+
+    def advance(self, state: _State, k: int) -> _State:
+        A, M, space = state.A, state.M, state.A.domain
+        x, estimate, flag, r, (v, v_old), z, (w, w_old) = state[:7]
+        (gamma, gamma_old), eta, (c, c_old), (s, s_old) = state[7:11]
+        for _ in range(k):
+            q = z * ratio(1.0 + 0 * gamma, gamma)
+            Aq = A(q)
+            delta = space.inner_real(q, Aq)
+            v_new = Aq - ratio(delta, gamma) * v - ratio(gamma, gamma_old) * v_old
+            z_new = M(v_new) if self.M else v_new
+            square = space.inner_real(z_new, v_new)
+            flag = mark(flag, square < 0, Status.INDEFINITE)
+            gamma_new = _sqrt(square)
+
+            a0 = c * delta - c_old * s * gamma
+            a1 = _sqrt(a0 * a0 + gamma_new * gamma_new)
+            a2 = s * delta + c_old * c * gamma
+            a3 = s_old * gamma
+            flag = mark(flag, a1 == 0, Status.BREAKDOWN)
+            c_old, c, s_old, s = c, ratio(a0, a1), s, ratio(gamma_new, a1)
+            w_old, w = w, (q - a3 * w_old - a2 * w) * ratio(1.0 + 0 * a1, a1)
+            x = x + (c * eta) * w
+            eta = -s * eta
+            if self.M:
+                r = (s * s) * r + (c * eta * ratio(1.0 + 0 * gamma_new, gamma_new)) * v_new
+                estimate = space.norm(r)
+            else:
+                estimate = abs(eta)
+            v_old, v, z = v, v_new, z_new
+            gamma_old, gamma = gamma, gamma_new
+        return _State(
+            x, estimate, flag, r, (v, v_old), z, (w, w_old), (gamma, gamma_old), eta,
+            (c, c_old), (s, s_old), A, M,
+        )  # fmt: skip
+
+
+def _sqrt(square: Array) -> Array:
+    """sqrt of what should not be negative; a negative one is flagged by the caller."""
+    return abs(square) ** 0.5 if not hasattr(square, "ndim") else _root(abs(square))
+
+
+def _root(x: Array) -> Array:
+    return namespace(x).sqrt(x)
