@@ -121,3 +121,9 @@ def mark(flag: Any, hit: Array, status: Status) -> Any:
         return int(status) if hit and not flag else flag
     xp = namespace(hit)
     return xp.where(hit & (flag == 0), xp.full_like(flag, int(status)), flag)
+
+
+def root(square: Any) -> Any:
+    """sqrt(|square|): rounding may make a vanishing square negative, which callers flag."""
+    size = abs(square)
+    return np.sqrt(size) if isinstance(size, np.generic) else namespace(size).sqrt(size)

@@ -125,9 +125,8 @@ class GMRES(Krylov):
         R[..., :j, j] = t[..., :j]
         R[..., j, j] = xp.astype(rho, t.dtype)
         upper = Q[..., j, : j + 1] * unit[..., None]
-        Q[..., j, : j + 1] = (
-            xp.conj(a)[..., None] * upper if space.is_complex else a[..., None] * upper
-        )
+        a_conj = xp.conj(a) if space.is_complex else a
+        Q[..., j, : j + 1] = a_conj[..., None] * upper
         Q[..., j, j + 1] = b * unit
         Q[..., j + 1, : j + 1] = -b[..., None] * upper
         Q[..., j + 1, j + 1] = a * unit

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sciml.arrays import Array, namespace, ratio
+from sciml.arrays import Array, ratio
 from sciml.operator import Operator
 from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
 
-from ._base import Krylov, begin, mark, no_flag
+from ._base import Krylov, begin, mark, no_flag, root
 
 __all__ = ["MINRES"]
 
@@ -54,7 +54,7 @@ class MINRES(Krylov):
         square = space.inner_real(z, r)
         estimate = space.norm(r)
         flag = mark(no_flag(estimate), square < 0, Status.INDEFINITE)
-        gamma = _sqrt(square)
+        gamma = root(square)
         one, zero, o = estimate * 0 + 1, estimate * 0, r * 0
         return _State(
             x, estimate, flag, r, (r, o), z, (o, o), (gamma, one), gamma, (one, one),
@@ -73,10 +73,10 @@ class MINRES(Krylov):
             z_new = M(v_new) if self.M else v_new
             square = space.inner_real(z_new, v_new)
             flag = mark(flag, square < 0, Status.INDEFINITE)
-            gamma_new = _sqrt(square)
+            gamma_new = root(square)
 
             a0 = c * delta - c_old * s * gamma
-            a1 = _sqrt(a0 * a0 + gamma_new * gamma_new)
+            a1 = root(a0 * a0 + gamma_new * gamma_new)
             a2 = s * delta + c_old * c * gamma
             a3 = s_old * gamma
             flag = mark(flag, a1 == 0, Status.BREAKDOWN)
@@ -95,12 +95,3 @@ class MINRES(Krylov):
             x, estimate, flag, r, (v, v_old), z, (w, w_old), (gamma, gamma_old), eta,
             (c, c_old), (s, s_old), A, M,
         )  # fmt: skip
-
-
-def _sqrt(square: Array) -> Array:
-    """sqrt of what should not be negative; a negative one is flagged by the caller."""
-    return abs(square) ** 0.5 if not hasattr(square, "ndim") else _root(abs(square))
-
-
-def _root(x: Array) -> Array:
-    return namespace(x).sqrt(x)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from sciml.arrays import from_host, namespace, to_numpy
+from sciml.arrays import from_host, to_numpy
 from sciml.operator import Operator
 from sciml.problem import Problem
+
+from ._base import root
 
 __all__ = ["extreme_eigenvalues"]
 
@@ -28,7 +28,7 @@ def extreme_eigenvalues(
     v = from_host(start, like, space.dtype)
     v_old, beta_old = v * 0, None
     z = v if M is None else M(v)
-    beta = _root(space.inner_real(z, v))
+    beta = root(space.inner_real(z, v))
     diagonal, off = [], []
     for _ in range(min(steps, space.size)):
         v, z = v / beta, z / beta
@@ -39,7 +39,7 @@ def extreme_eigenvalues(
             w = w - beta_old * v_old
         diagonal.append(to_numpy(alpha).reshape(-1))
         z_new = w if M is None else M(w)
-        beta_new = _root(space.inner_real(z_new, w))
+        beta_new = root(space.inner_real(z_new, w))
         size = to_numpy(beta_new).reshape(-1)
         spread = np.abs(np.array(diagonal)).max(axis=0)
         if not (size > 1e-10 * spread).all():
@@ -53,8 +53,3 @@ def extreme_eigenvalues(
         for i in range(d.shape[1])
     ]  # fmt: skip
     return float(min(r[0] for r in ritz)), float(max(r[-1] for r in ritz))
-
-
-def _root(square: Any) -> Any:
-    size = abs(square)
-    return np.sqrt(size) if isinstance(size, np.generic) else namespace(size).sqrt(size)
