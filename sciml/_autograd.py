@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-from .arrays import Array
+from .arrays import Array, sum_to
 from .operator import Operator
 from .problem import LinearSystem, Problem
 from .result import Result
 from .solver import Solver
 
-__all__ = ["differentiable_solve", "torch_vjp_params"]
+__all__ = ["TorchOperator", "differentiable_solve", "torch_vjp_params"]
 
 
 def torch_vjp_params(A: Operator, x: Array, ybar: Array) -> dict[str, Array]:
@@ -76,7 +77,7 @@ def differentiable_solve(problem: Problem, solver: Solver, *, throw: bool, **how
             if any(wanted):
                 slopes = plain.vjp_params(x, lam)
                 theta = [-slopes[n] if w else None for n, w in zip(names, wanted, strict=True)]
-            return (_sum_to(lam, ctx.b_shape), *theta)
+            return (sum_to(lam, ctx.b_shape), *theta)
 
     x = Solve.apply(problem.b, *tensors)
     from dataclasses import replace
@@ -84,9 +85,45 @@ def differentiable_solve(problem: Problem, solver: Solver, *, throw: bool, **how
     return replace(found[0], x=x)
 
 
-def _sum_to(grad: Any, shape: Any) -> Any:
-    """The gradient of a broadcast: summed over the axes that were expanded."""
-    extra = grad.ndim - len(shape)
-    if extra:
-        grad = grad.sum(dim=tuple(range(extra)))
-    return grad
+class TorchOperator:
+    """See `sciml.adapters.as_torch`."""
+
+    def __init__(self, A: Operator) -> None:
+        self.A = A
+        self.names = [n for n, p in A.params.items() if isinstance(p, torch.Tensor)]
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return _apply(self.A, self.names, x, *(self.A.params[n] for n in self.names))
+
+    def __repr__(self) -> str:
+        return f"{self.A!r}.as_torch()"
+
+
+def _apply(A: Operator, names: list[str], x: torch.Tensor, *theta: torch.Tensor) -> torch.Tensor:
+    plain = A._with_arrays(lambda p: p.detach() if isinstance(p, torch.Tensor) else p)
+
+    class Apply(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, *theta: Any) -> Any:
+            ctx.save_for_backward(x)
+            return _through(plain, x)
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            (ybar,) = grads
+            (x,) = ctx.saved_tensors
+            xbar = TorchOperator(A.H)(ybar) if ctx.needs_input_grad[0] else None
+            wanted = ctx.needs_input_grad[1:]
+            found = plain.vjp_params(x.detach(), ybar.detach()) if any(wanted) else {}
+            slopes = (found[n] if w else None for n, w in zip(names, wanted, strict=True))
+            return (None if xbar is None else sum_to(xbar, x.shape), *slopes)
+
+    return Apply.apply(x, *theta)  # type: ignore[return-value]
+
+
+def _through(A: Operator, x: torch.Tensor) -> torch.Tensor:
+    """A x, through a shared-memory NumPy view where A's parameters are NumPy arrays."""
+    x = x.detach()
+    if isinstance(A.home, np.ndarray) and x.device.type == "cpu":
+        return torch.from_numpy(np.ascontiguousarray(A(x.resolve_conj().numpy())))
+    return A(x)

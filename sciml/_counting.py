@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .arrays import Array
 from .operator import Operator
 from .result import Applies
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["Tally", "counted"]
 
@@ -54,6 +57,9 @@ class _Counted(Operator):
 
     def diagonal(self) -> Array:
         return self.inner.diagonal()
+
+    def assemble(self) -> csr_array:
+        return self.inner.assemble()
 
     @property
     def params(self) -> dict[str, Array]:

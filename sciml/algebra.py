@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .arrays import Array, broadcast_batch, namespace
 from .operator import Operator, Trait
 from .space import Space
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["Adjoint", "Block", "Compose", "Identity", "Scaled", "Sum", "block", "hstack", "vstack"]
 
@@ -29,6 +33,9 @@ class _Composite(Operator):
 
     def _with_arrays(self, change: Callable[[Array], Array]) -> Operator:
         return self._with_parts(tuple(a._with_arrays(change) for a in self.parts))
+
+    def _moved(self, move: Callable[[Array], Array]) -> Operator:
+        return self._with_parts(tuple(a._moved(move) for a in self.parts))
 
     def _with_precision(self, dtype: np.dtype) -> Operator:
         made = self._with_parts(tuple(a.to(dtype=dtype) for a in self.parts))
@@ -64,6 +71,11 @@ class Identity(Operator):
     def diagonal(self) -> Array:
         return np.ones(self.domain.shape, self.domain.dtype)
 
+    def assemble(self) -> csr_array:
+        from scipy.sparse import csr_array, diags_array
+
+        return csr_array(diags_array(self.diagonal().reshape(-1)))
+
 
 class Adjoint(_Composite):
     """A^H."""
@@ -84,6 +96,9 @@ class Adjoint(_Composite):
 
     def diagonal(self) -> Array:
         return self.parts[0].diagonal().conj()
+
+    def assemble(self) -> csr_array:
+        return self.parts[0].assemble().conj().T.tocsr()
 
     def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
         # Re<ybar, A^H x> = Re<x, A ybar>
@@ -121,6 +136,9 @@ class Compose(_Composite):
         if Trait.DIAGONAL not in self.traits:
             return super().diagonal()
         return self.parts[0].diagonal() * self.parts[1].diagonal()
+
+    def assemble(self) -> csr_array:
+        return self.parts[0].assemble() @ self.parts[1].assemble()
 
     def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
         a, b = self.parts
@@ -160,6 +178,9 @@ class Sum(_Composite):
     def diagonal(self) -> Array:
         return self.parts[0].diagonal() + self.parts[1].diagonal()
 
+    def assemble(self) -> csr_array:
+        return self.parts[0].assemble() + self.parts[1].assemble()
+
     def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
         return self._gather([a.vjp_params(x, ybar) for a in self.parts])
 
@@ -192,6 +213,9 @@ class Scaled(_Composite):
 
     def diagonal(self) -> Array:
         return self.scalar * self.parts[0].diagonal()
+
+    def assemble(self) -> csr_array:
+        return self.scalar * self.parts[0].assemble()
 
     def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
         return self._gather([self.parts[0].vjp_params(x, self.scalar.conjugate() * ybar)])

@@ -25,8 +25,10 @@ __all__ = [
     "broadcast_batch",
     "device_of",
     "dtype_of",
+    "host_view",
     "is_array",
     "is_torch",
+    "like_host",
     "namespace",
     "native_dtype",
     "no_grad",
@@ -35,6 +37,7 @@ __all__ = [
     "ratio",
     "real_dtype",
     "safe_norm",
+    "sum_to",
     "to_numpy",
     "with_precision",
 ]
@@ -178,6 +181,20 @@ def to_numpy(x: Array) -> np.ndarray:
     return np.from_dlpack(x)
 
 
+def host_view(x: Array) -> np.ndarray | None:
+    """A NumPy view of `x` where it lies in host memory and no autograd watches it, else None."""
+    if isinstance(x, np.ndarray):
+        return x
+    if is_torch(x) and x.device.type == "cpu" and not x.requires_grad:
+        return x.resolve_conj().resolve_neg().numpy()
+    return None
+
+
+def like_host(y: np.ndarray, like: Array) -> Array:
+    """`y` in `like`'s library, sharing memory: the way back from `host_view`."""
+    return y if isinstance(like, np.ndarray) else sys.modules["torch"].from_numpy(y)
+
+
 def no_grad(x: Array) -> contextlib.AbstractContextManager[Any]:
     """torch.no_grad() when `x` is a torch tensor, else nothing."""
     return sys.modules["torch"].no_grad() if is_torch(x) else contextlib.nullcontext()
@@ -229,6 +246,16 @@ def ratio(a: Array, b: Array) -> Array:
     xp = namespace(b)
     zero = b == 0
     return xp.where(zero, xp.zeros_like(a * b), a / xp.where(zero, xp.ones_like(b), b))
+
+
+def sum_to(grad: Array, shape: Sequence[int]) -> Array:
+    """`grad` summed over the axes along which an array of `shape` was broadcast."""
+    xp = namespace(grad)
+    extra = grad.ndim - len(shape)
+    if extra:
+        grad = xp.sum(grad, axis=tuple(range(extra)))
+    stretched = tuple(i for i, (n, m) in enumerate(zip(grad.shape, shape, strict=True)) if n != m)
+    return xp.sum(grad, axis=stretched, keepdims=True) if stretched else grad
 
 
 def all_finite(x: Array) -> bool:

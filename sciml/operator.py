@@ -25,6 +25,7 @@ from .arrays import (
 from .space import Space
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
     from scipy.sparse.linalg import LinearOperator
 
 __all__ = ["Operator", "Trait"]
@@ -68,7 +69,8 @@ class Operator(ABC, metaclass=_Frozen):
     `(*batch, *shape)` with any number of batch axes and return the same batch (set
     `vectorized = False` to be called with one element at a time). They must not modify their
     input. `param_names` lists the attributes that hold arrays: these are moved by `to`, checked for
-    NaN before a solve, and differentiated.
+    NaN before a solve, and differentiated. `structure_names` lists index and mask arrays: these are
+    only moved.
 
     Args:
         domain, range: spaces of input and output (range defaults to domain).
@@ -77,6 +79,7 @@ class Operator(ABC, metaclass=_Frozen):
     """
 
     param_names: ClassVar[tuple[str, ...]] = ()
+    structure_names: ClassVar[tuple[str, ...]] = ()
     vectorized: ClassVar[bool] = True
     _frozen: bool = False
 
@@ -121,6 +124,17 @@ class Operator(ABC, metaclass=_Frozen):
             TypeError: this operator does not know its diagonal.
         """
         raise TypeError(f"{type(self).__name__} does not know its diagonal: define diagonal()")
+
+    def assemble(self) -> csr_array:
+        """The matrix of this (unbatched) operator on raveled vectors, as a SciPy CSR array.
+
+        Raises:
+            TypeError: this operator does not know its matrix.
+        """
+        raise TypeError(
+            f"{type(self).__name__} does not know its matrix: define assemble(), or use a method "
+            "and a preconditioner that need A x only"
+        )
 
     def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
         """Gradients of Re<ybar, A(params) x> w.r.t. each of `params`, summed over the batch.
@@ -211,7 +225,7 @@ class Operator(ABC, metaclass=_Frozen):
         """
         made = self
         if xp is not None or device is not None:
-            made = made._with_arrays(lambda p: _move(p, xp, device))
+            made = made._moved(lambda p: _move(p, xp, device))
         if dtype is not None and with_precision(made.domain.dtype, dtype) != made.domain.dtype:
             made = made._with_precision(np.dtype(dtype))
         return made
@@ -225,6 +239,13 @@ class Operator(ABC, metaclass=_Frozen):
         made = self._with_arrays(cast)
         object.__setattr__(made, "domain", self.domain.to(dtype))
         object.__setattr__(made, "range", self.range.to(dtype))
+        return made
+
+    def _moved(self, move: Any) -> Operator:
+        made = self._with_arrays(move)
+        for name in self.structure_names:
+            if (array := getattr(self, name)) is not None:
+                object.__setattr__(made, name, move(array))
         return made
 
     def _with_arrays(self, change: Any) -> Operator:

@@ -170,7 +170,7 @@ class Result:
 
     def explain(self) -> str:
         """A paragraph for a person."""
-        method = type(self.solver).__name__
+        method = self.solver.name
         statuses = np.asarray(self.status).reshape(-1)
         residual = np.asarray(self.residual, dtype=float).reshape(-1)
         if statuses.size == 0:

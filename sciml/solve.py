@@ -207,7 +207,8 @@ class _Drive:
             self._end(self.status == _RUNNING, Status.BREAKDOWN)
         self.setup = time.perf_counter() - began
         self.memory = self.solver.nbytes
-        return counted(self.solver, "M", self.tally, "M", "M")
+        self.notes += self.solver.notes
+        return counted(self.solver.stepping, "M", self.tally, "M", "M")
 
     # -- one round ---------------------------------------------------------------------------
 

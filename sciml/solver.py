@@ -64,6 +64,21 @@ class Solver(ABC):
         """The state k steps on, without a host synchronisation on a GPU."""
 
     @property
+    def name(self) -> str:
+        """What reports call it."""
+        return type(self).__name__
+
+    @property
+    def stepping(self) -> Solver:
+        """The solver that takes the steps: another one where this one chooses."""
+        return self
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the report, e.g. what was chosen at set-up and why."""
+        return ()
+
+    @property
     def nbytes(self) -> int:
         """Bytes held by the set-up."""
         return 0

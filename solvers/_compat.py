@@ -18,3 +18,6 @@ def check() -> None:
     # A namespace package (a bare folder called sciml) has no __file__.
     place = Path(sciml.__file__).parent if sciml.__file__ else next(iter(sciml.__path__))
     raise ImportError(f"expected sciml {expected}, got {got} at {place}: reinstall sciml-solvers")
+
+
+check()

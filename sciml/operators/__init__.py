@@ -1,1 +1,8 @@
 """Operators, one module a family. Import from the modules' public names re-exported here."""
+
+from ..algebra import Identity, block, hstack, vstack
+from .dense import Dense, Diagonal
+from .fourier import FFT
+from .sparse import Sparse
+
+__all__ = ["FFT", "Dense", "Diagonal", "Identity", "Sparse", "block", "hstack", "vstack"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.result import Status
 from sciml.solver import Solver
 
-Recipe = Callable[[Operator], Operator]
+Recipe = Callable[[Operator], Operator]  # see solvers.precond
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Krylov(Solver):
     """
 
     M: Operator | Recipe | None = None
+    recipe: Recipe | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (self.M is None or isinstance(self.M, Operator) or callable(self.M)):
@@ -54,10 +55,22 @@ class Krylov(Solver):
             return self
         M = self.M(problem.A)  # type: ignore[attr-defined]
         self.check_preconditioner(M)
-        return replace(self, M=M)
+        return self._prepared(M, self.M)
 
     def adjoint(self) -> Self:
-        return replace(self, M=self.M.H) if isinstance(self.M, Operator) else self
+        return self._prepared(self.M.H, self.recipe) if isinstance(self.M, Operator) else self
+
+    def _prepared(self, M: Operator, recipe: Recipe | None) -> Self:
+        made = replace(self, M=M)
+        object.__setattr__(made, "recipe", recipe)  # what M was built by, for reports
+        return made
+
+    @property
+    def name(self) -> str:
+        """The method with its preconditioner, as reports call it."""
+        M = self.recipe if self.recipe is not None else self.M
+        own = type(self).__name__
+        return own if M is None else f"{own} with {getattr(M, 'name', type(M).__name__)}"
 
     @property
     def nbytes(self) -> int:

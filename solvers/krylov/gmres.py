@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from sciml.arrays import Array, namespace, native_dtype, ratio
 from sciml.operator import Operator
 from sciml.problem import LinearSystem
@@ -27,6 +29,7 @@ class _State(NamedTuple):
     g: Array  # (*batch, m): rotated right-hand side
     last: Array  # (*batch,): its next entry, whose modulus is the residual norm
     estimate: Array
+    begun: Array  # the estimate at the start of the cycle
     flag: Any
     problem: LinearSystem
     M: Operator | None
@@ -89,18 +92,24 @@ class GMRES(Krylov):
         g = xp.zeros((*batch, m), **like)
         last = xp.reshape(xp.astype(xp.asarray(beta), g.dtype), batch)
         M = self._M(problem) if self.M else None
-        return _State(0, x, V, Z, R, Q, g, last, beta, flag, problem, M)
+        return _State(0, x, V, Z, R, Q, g, last, beta, beta, flag, problem, M)
 
     def advance(self, state: _State, k: int) -> _State:
         for _ in range(k):
             if state.j == state.V.shape[0] - 1:
-                flag = state.flag
-                state = self.init(state.problem, state.x, None)._replace(flag=flag)
+                state = self._restart(state)
             state = self._step(state)
         return state
 
+    def _restart(self, state: _State) -> _State:
+        """A new cycle; a member whose cycle brought nothing is STAGNATED, for so will the next."""
+        made = self.init(state.problem, state.x, None)
+        barely = 1 - float(np.finfo(state.problem.domain.real_dtype).eps) ** 0.5
+        stuck = (made.estimate >= barely * state.begun) & (made.estimate > 0)
+        return made._replace(flag=mark(state.flag, stuck, Status.STAGNATED))
+
     def _step(self, state: _State) -> _State:
-        j, x_start, V, Z, R, Q, g, last, _, flag, problem, M = state
+        j, x_start, V, Z, R, Q, g, last, _, begun, flag, problem, M = state
         xp, space, batch = namespace(V), problem.domain, problem.batch
         v = xp.reshape(V[j, ...], (*batch, *space.shape))
         z = v if M is None else M(v)
@@ -133,7 +142,7 @@ class GMRES(Krylov):
         g[..., j] = a_conj * unit * last
         last = -b * unit * last
         estimate = xp.reshape(abs(last), _shape_of(flag))
-        return _State(j + 1, x_start, V, Z, R, Q, g, last, estimate, flag, problem, M)
+        return _State(j + 1, x_start, V, Z, R, Q, g, last, estimate, begun, flag, problem, M)
 
 
 @dataclass(frozen=True, kw_only=True)

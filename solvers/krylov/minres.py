@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sciml.arrays import Array, ratio
+import numpy as np
+
+from sciml.arrays import Array, namespace, ratio
 from sciml.operator import Operator
 from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
@@ -27,6 +29,7 @@ class _State(NamedTuple):
     eta: Array
     c: tuple[Array, Array]
     s: tuple[Array, Array]
+    size: Array  # of A, seen so far
     A: Operator
     M: Operator
 
@@ -36,7 +39,8 @@ class MINRES(Krylov):
     """Minimal residuals for Hermitian A, with a Hermitian positive definite preconditioner.
 
     Elman, Silvester and Wathen, Finite Elements and Fast Iterative Solvers (2014), algorithm 4.1.
-    Without a preconditioner the residual norm never grows.
+    Without a preconditioner the residual norm never grows. Where A r vanishes against A (singular
+    and inconsistent: r is least) it ends with STAGNATED; ||A r|| as in Paige and Saunders (1975).
     """
 
     def check(self, problem: Problem) -> None:
@@ -58,13 +62,14 @@ class MINRES(Krylov):
         one, zero, o = estimate * 0 + 1, estimate * 0, r * 0
         return _State(
             x, estimate, flag, r, (r, o), z, (o, o), (gamma, one), gamma, (one, one),
-            (zero, zero), problem.A, M,
+            (zero, zero), zero, problem.A, M,
         )  # fmt: skip
 
     def advance(self, state: _State, k: int) -> _State:
         A, M, space = state.A, state.M, state.A.domain
         x, estimate, flag, r, (v, v_old), z, (w, w_old) = state[:7]
-        (gamma, gamma_old), eta, (c, c_old), (s, s_old) = state[7:11]
+        (gamma, gamma_old), eta, (c, c_old), (s, s_old), size = state[7:12]
+        tiny = 8 * float(np.finfo(space.real_dtype).eps)
         for _ in range(k):
             q = z * ratio(1.0 + 0 * gamma, gamma)
             Aq = A(q)
@@ -74,8 +79,11 @@ class MINRES(Krylov):
             square = space.inner_real(z_new, v_new)
             flag = mark(flag, square < 0, Status.INDEFINITE)
             gamma_new = root(square)
+            size = _larger(size, abs(delta) + gamma_new)
 
             a0 = c * delta - c_old * s * gamma
+            least = (a0 * a0 + (c * gamma_new) ** 2) <= (tiny * size) ** 2  # ||A r|| / ||r||
+            flag = mark(flag, least & (eta != 0), Status.STAGNATED)
             a1 = root(a0 * a0 + gamma_new * gamma_new)
             a2 = s * delta + c_old * c * gamma
             a3 = s_old * gamma
@@ -93,5 +101,9 @@ class MINRES(Krylov):
             gamma_old, gamma = gamma, gamma_new
         return _State(
             x, estimate, flag, r, (v, v_old), z, (w, w_old), (gamma, gamma_old), eta,
-            (c, c_old), (s, s_old), A, M,
+            (c, c_old), (s, s_old), size, A, M,
         )  # fmt: skip
+
+
+def _larger(a: Array, b: Array) -> Array:
+    return max(a, b) if isinstance(a, np.generic) else namespace(a, b).maximum(a, b)

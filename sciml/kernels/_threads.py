@@ -1,0 +1,67 @@
+"""When a kernel may run on several threads, and how many.
+
+numba's threading layers differ. `tbb` and `omp` may be entered from several Python threads at once;
+`workqueue`, the fallback, aborts the process when two threads do, so launches take turns there. GNU
+OpenMP does not survive a fork: a child that enters it is terminated. A child forked after the first
+parallel launch therefore runs every kernel serially (a data loader's worker, for instance).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+
+import numba
+from numba.np.ufunc.parallel import threading_layer
+
+__all__ = ["parallel_section", "threads"]
+
+# Launching costs some 10 µs, what one thread needs for about this many entries.
+_WORTH_IT = 1 << 15
+_CONCURRENT = ("tbb", "omp")
+
+
+class _Section:
+    """Entered around each parallel launch; one launch at a time where the layer needs it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held = threading.local()
+        self._concurrent = False
+        self.owner: int | None = None  # the process whose thread pool was started
+
+    def __enter__(self) -> None:
+        self._held.lock = not self._concurrent
+        if self._held.lock:
+            self._lock.acquire()
+            self.owner = os.getpid()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._held.lock:
+            if error is None:  # the layer is known once a parallel kernel has run
+                self._concurrent = threading_layer() in _CONCURRENT
+            self._lock.release()
+
+
+_SECTION = _Section()
+
+
+def parallel_section() -> _Section:
+    """A context to launch one parallel kernel in: safe from any number of Python threads."""
+    return _SECTION
+
+
+def threads(work: int) -> int:
+    """Threads to use for a kernel over `work` entries: 1 where more would not pay or not be safe.
+
+    `numba.set_num_threads` and NUMBA_NUM_THREADS set the upper limit.
+    """
+    if work < _WORTH_IT or _SECTION.owner not in (None, os.getpid()):
+        return 1
+    return numba.get_num_threads()

@@ -1,0 +1,304 @@
+"""Operators made of two-point fluxes: y = −div(c grad x), c on the faces of a grid.
+
+Face f of an axis lies between unknowns f − 1 and f; faces 0 and n are the boundary. Each axis has
+its array of face coefficients, longer by one than the grid along that axis. From these alone follow
+the apply in any array library, the diagonal, the matrix and the gradients.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..arrays import (
+    Array,
+    astype,
+    broadcast_batch,
+    check_float,
+    dtype_of,
+    from_host,
+    is_torch,
+    namespace,
+    no_grad,
+    on_cpu,
+    to_numpy,
+)
+from ..operator import Operator, Trait
+from ..space import Space
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["FaceOperator", "Order", "along", "pad"]
+
+
+class Order(enum.Enum):
+    """How unknowns of a grid are numbered."""
+
+    C = "C"  # the last axis runs fastest, as in ravel()
+    FORTRAN = "F"  # the first axis runs fastest
+
+
+class FaceOperator(Operator):
+    """Base of the diffusion operators: `faces()` and the gradient of each face are theirs."""
+
+    param_names: ClassVar[tuple[str, ...]] = ("k",)
+    k: Array
+    spacing: tuple[float, ...]
+    wraps: tuple[bool, ...]  # per axis: periodic
+    pins: np.ndarray  # (*batch_shape): diagonal of solid cells, 0 where there are none
+
+    def __init__(
+        self,
+        k: Array,
+        shape: tuple[int, ...],
+        spacing: tuple[float, ...],
+        wraps: tuple[bool, ...],
+        pins: np.ndarray,
+    ) -> None:
+        batch = tuple(k.shape[: k.ndim - len(shape)])
+        super().__init__(Space(shape, dtype_of(k)), traits=(Trait.POSITIVE,), batch_shape=batch)
+        self.k, self.spacing, self.wraps, self.pins = k, spacing, wraps, pins
+
+    # -- what each form defines ----------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def singular(self) -> bool:
+        """Whether constants are in the null space."""
+
+    @abstractmethod
+    def _coefficients(self, k: Array) -> tuple[Array, ...]:
+        """`faces()` for the given k."""
+
+    @abstractmethod
+    def _face_gradient(self, products: tuple[Array, ...]) -> Array:
+        """Σ_f products[f] dc_f/dk, in the shape of k with the batch of `products`."""
+
+    @abstractmethod
+    def _kernel(self, k: np.ndarray, x: np.ndarray) -> np.ndarray | None:
+        """A x by a compiled kernel; None if the values of k are out of its range."""
+
+    # -- what follows ----------------------------------------------------------------------------
+
+    def faces(self) -> tuple[Array, ...]:
+        """Coefficients of the fluxes, one array (*batch_shape, ..., n + 1, ...) for each axis.
+
+        1/h² is in them. A boundary face is 0 for Neumann; for a periodic axis faces 0 and n are one
+        and the same.
+        """
+        return tuple(astype(c, self.domain.dtype) for c in self._coefficients(self.k))
+
+    def diagonal(self) -> Array:
+        ndim = self.domain.ndim
+        total = None
+        for axis, c in enumerate(self.faces()):
+            both = along(c, axis, ndim, None, -1) + along(c, axis, ndim, 1, None)
+            total = both if total is None else total + both
+        return total if not self.pins.any() else self._add_pins(total, None)
+
+    def assemble(self, order: Order = Order.C) -> csr_array:
+        """The matrix (size, size) in the domain's dtype, with sorted indices.
+
+        Args:
+            order: how unknowns are numbered.
+
+        Raises:
+            ValueError: k has a batch: assemble each member by itself.
+        """
+        if self.batch_shape:
+            raise ValueError(
+                f"expected k without batch to assemble one matrix, got {self.batch_shape}: "
+                "build an operator of each member"
+            )
+        from scipy.sparse import coo_array
+
+        shape, size, ndim = self.domain.shape, self.domain.size, self.domain.ndim
+        index = np.int32 if (2 * ndim + 1) * size < 2**31 else np.int64
+        number = np.arange(size, dtype=index).reshape(shape, order=Order(order).value)
+        rows, columns = [number.ravel()], [number.ravel()]
+        values = [to_numpy(self.diagonal()).ravel()]
+        for axis, c in enumerate(map(to_numpy, self.faces())):
+            pairs = [(along(number, axis, ndim, None, -1), along(number, axis, ndim, 1, None))]
+            weights = [along(c, axis, ndim, 1, -1)]
+            if self.wraps[axis]:
+                pairs.append(
+                    (along(number, axis, ndim, -1, None), along(number, axis, ndim, None, 1))
+                )
+                weights.append(along(c, axis, ndim, None, 1))
+            for (a, b), weight in zip(pairs, weights, strict=True):
+                open_ = weight != 0
+                rows += [a[open_], b[open_]]
+                columns += [b[open_], a[open_]]
+                values += [-weight[open_]] * 2
+        matrix = coo_array(
+            (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+            shape=(size, size),
+        ).tocsr()
+        matrix.sort_indices()
+        return matrix
+
+    def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
+        """{"k": gradient of Re<ybar, A(k) x>}, summed over the batch to k's shape."""
+        ndim = self.domain.ndim
+        xp = namespace(self.k, x, ybar)
+        products = []
+        for axis, wraps in enumerate(self.wraps):
+            product = self._differences(x, axis) * self._differences(ybar, axis)
+            if wraps:  # face n is face 0
+                product = pad(xp, along(product, axis, ndim, None, -1), axis, ndim, 0, 1)
+            products.append(product)
+        grad = self._face_gradient(tuple(products))
+        extra = grad.ndim - self.k.ndim
+        if extra:
+            grad = xp.sum(grad, axis=tuple(range(extra)))
+        kept = tuple(
+            i for i, (n, m) in enumerate(zip(grad.shape, self.k.shape, strict=True)) if n != m
+        )
+        if kept:
+            grad = xp.sum(grad, axis=kept, keepdims=True)
+        if self.pins.any():
+            grad = xp.where(self.k == 0, xp.zeros_like(grad), grad)
+        return {"k": astype(grad, dtype_of(self.k))}
+
+    def _apply(self, x: Array) -> Array:
+        views = _host_views(self.k, x)
+        y = None if views is None else self._kernel(*views)
+        if y is None:
+            return self._generic(x)
+        if isinstance(x, np.ndarray):
+            return y
+        import torch
+
+        return torch.from_numpy(y)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self._apply(y)
+
+    def _generic(self, x: Array) -> Array:
+        """A x by slices, in any array library; differentiable in torch."""
+        ndim, total = self.domain.ndim, None
+        for axis, c in enumerate(self.faces()):
+            flux = c * self._differences(x, axis)
+            out = along(flux, axis, ndim, None, -1) - along(flux, axis, ndim, 1, None)
+            total = out if total is None else total + out
+        return total if not self.pins.any() else self._add_pins(total, x)
+
+    def _differences(self, x: Array, axis: int) -> Array:
+        """x[f] − x[f − 1] on every face f of `axis`; beyond the boundary is 0, or what wraps."""
+        ndim, xp = self.domain.ndim, namespace(x)
+        if self.wraps[axis]:
+            wide = [along(x, axis, ndim, -1, None), x, along(x, axis, ndim, None, 1)]
+            padded = xp.concat(wide, axis=axis - ndim)
+        else:
+            padded = pad(xp, x, axis, ndim, 1, 1)
+        return along(padded, axis, ndim, 1, None) - along(padded, axis, ndim, None, -1)
+
+    def _add_pins(self, y: Array, x: Array | None) -> Array:
+        """`y` with pin * x (x None: pin) in the solid cells, where k is 0."""
+        xp = namespace(y)
+        column = self.pins.reshape(*self.batch_shape, *(1,) * self.domain.ndim)
+        pin = float(self.pins) if not self.batch_shape else from_host(column, y)
+        return y + xp.where(self.k == 0, (xp.ones_like(y) if x is None else x) * pin, y * 0)
+
+
+def along(a: Array, axis: int, ndim: int, start: int | None, stop: int | None) -> Array:
+    """a[start:stop] along `axis` of the last `ndim` axes."""
+    return a[(..., *(slice(start, stop) if i == axis else slice(None) for i in range(ndim)))]
+
+
+def pad(xp: Any, a: Array, axis: int, ndim: int, low: int, high: int) -> Array:
+    """`a` with zeros before and after along `axis` of the last `ndim` axes."""
+    edge = xp.zeros_like(along(a, axis, ndim, None, 1))
+    return xp.concat([*[edge] * low, a, *[edge] * high], axis=axis - ndim)
+
+
+def _host_views(k: Array, x: Array) -> tuple[np.ndarray, np.ndarray] | None:
+    """NumPy views of both, or None where only the arrays' own library will do."""
+    if isinstance(k, np.ndarray) and isinstance(x, np.ndarray):
+        return k, x
+    if not (is_torch(k) and is_torch(x) and on_cpu(k) and on_cpu(x)):
+        return None
+    import torch
+    from torch.autograd.forward_ad import unpack_dual
+
+    if torch.is_grad_enabled() and (k.requires_grad or x.requires_grad):
+        return None
+    if unpack_dual(k).tangent is not None or unpack_dual(x).tangent is not None:
+        return None
+    try:
+        return k.detach().numpy(), x.detach().numpy()
+    except RuntimeError:  # a tensor of torch.func, which has no memory of its own
+        return None
+
+
+# -- reading arguments ----------------------------------------------------------------------------
+
+
+def check_k(k: Array, ndim: int | None) -> tuple[Array, int]:
+    """(k in native byte order, number of space axes).
+
+    Raises:
+        TypeError: k is no real floating array.
+        ValueError: fewer axes than needed, or `ndim` is needed and not given.
+    """
+    namespace(k)
+    dtype = check_float(dtype_of(k), "k")
+    if dtype.kind == "c":
+        raise TypeError(f"expected a real k, got {dtype}: pass its real part")
+    if ndim is None and k.ndim != 2:
+        raise ValueError(
+            f"expected ndim=2 or ndim=3 for k of shape {tuple(k.shape)}, got None: "
+            "say how many of its last axes are space"
+        )
+    ndim = 2 if ndim is None else ndim
+    if ndim not in (2, 3) or k.ndim < ndim:
+        raise ValueError(f"expected ndim 2 or 3 and k (*batch, *shape), got {ndim}, {k.shape}")
+    return astype(k, np.dtype(dtype.name)), ndim
+
+
+def check_spacing(spacing: Any, default: tuple[float, ...]) -> tuple[float, ...]:
+    """One spacing for each axis.
+
+    Raises:
+        ValueError: it is not positive and finite, or not one for each axis.
+    """
+    if spacing is None:
+        return default
+    given = (spacing,) * len(default) if np.ndim(spacing) == 0 else tuple(spacing)
+    found = tuple(float(h) for h in given)
+    if len(found) != len(default) or not all(0 < h < math.inf for h in found):
+        raise ValueError(
+            f"expected a spacing > 0, or one for each of {len(default)} axes, got {spacing}"
+        )
+    return found
+
+
+def extremes(k: Array, ndim: int, solid: Array | None) -> tuple[float, float]:
+    """(min, max) of k over the fluid.
+
+    Raises:
+        ValueError: k is not positive and finite there.
+    """
+    xp = namespace(k)
+    if 0 in k.shape:
+        return 1.0, 1.0
+    with no_grad(k):
+        low = k if solid is None else xp.where(solid, xp.full_like(k, math.inf), k)
+        high = k if solid is None else xp.where(solid, xp.zeros_like(k), k)
+        least, most = float(xp.min(low)), float(xp.max(high))
+    if not (least > 0 and most < math.inf):
+        raise ValueError(
+            f"expected k > 0 and finite{'' if solid is None else ' outside solid'}, "
+            f"got values from {least:g} to {most:g}: mark impermeable cells with solid="
+        )
+    return least, most
+
+
+def batch_of(a: Array, ndim: int) -> tuple[int, ...]:
+    """Batch axes of `a`."""
+    return broadcast_batch(tuple(a.shape[: a.ndim - ndim]))

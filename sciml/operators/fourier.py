@@ -1,0 +1,59 @@
+"""The discrete Fourier transform."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..arrays import Array, astype, dtype_of, namespace
+from ..operator import Operator, Trait
+from ..space import Space
+
+__all__ = ["FFT"]
+
+# Entries from which a second thread pays.
+_THREADED_ABOVE = 1 << 16
+
+
+class FFT(Operator):
+    """The orthonormal discrete Fourier transform over the last axes.
+
+    Args:
+        space: complex space of the input, which is also that of the output.
+        axes: how many trailing axes to transform; all of them if not given.
+        centred: zero frequency and origin in the middle (index n // 2) of each axis, as in MRI.
+    """
+
+    def __init__(self, space: Space, *, axes: int | None = None, centred: bool = False) -> None:
+        if not space.is_complex:
+            raise TypeError(f"expected a complex space for an FFT, got {space.dtype}")
+        count = space.ndim if axes is None else axes
+        if not 1 <= count <= space.ndim:
+            raise ValueError(f"expected axes from 1 to {space.ndim}, got {axes}")
+        self.axes = tuple(range(-count, 0))
+        self.centred = bool(centred)
+        super().__init__(space, traits=(Trait.UNITARY,))
+
+    def _apply(self, x: Array) -> Array:
+        return self._transform(x, inverse=False)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self._transform(y, inverse=True)
+
+    def _transform(self, x: Array, *, inverse: bool) -> Array:
+        xp = namespace(x)
+        if xp.__name__ == "numpy":
+            from scipy import fft as scipy_fft  # threaded, where NumPy's is not
+
+            fft: Any = scipy_fft
+        else:
+            fft = xp.fft
+        if self.centred:
+            x = fft.ifftshift(x, axes=self.axes)
+        transform = fft.ifftn if inverse else fft.fftn
+        if xp.__name__ == "numpy" and x.size > _THREADED_ABOVE:
+            transform = partial(transform, workers=-1)
+        y = transform(x, axes=self.axes, norm="ortho")
+        if self.centred:
+            y = fft.fftshift(y, axes=self.axes)
+        return astype(y, dtype_of(x))

@@ -1,0 +1,235 @@
+"""Sparse matrices of SciPy, CuPy and torch behind one class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arrays import Array, check_float, dtype_of, host_view, is_torch, like_host, namespace
+from ..arrays import to_numpy as host
+from ..operator import Operator, Trait
+from ..space import Space
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["Sparse"]
+
+
+class Sparse(Operator):
+    """x -> A x for a sparse A in CSR form; the values may differ per member of a batch.
+
+    Args:
+        matrix: a SciPy or CuPy sparse matrix, or a torch sparse tensor (any layout); duplicate
+            entries are summed. Its data type is kept.
+        traits: what the matrix is known to be. If not given, HERMITIAN is found by comparing A
+            with A^H, up to the rounding of an assembly (SciPy only).
+        values: (*batch, nnz) in the order of the canonical CSR form, in place of the matrix's own.
+
+    Raises:
+        TypeError: not a sparse matrix, or entries that are not float or complex.
+        ValueError: values that do not fit the pattern.
+    """
+
+    param_names = ("data",)
+    structure_names = ("indices", "indptr")
+
+    def __init__(
+        self,
+        matrix: Any,
+        *,
+        traits: Iterable[Trait] | None = None,
+        values: Array | None = None,
+    ) -> None:
+        data, indices, indptr, shape = _csr_parts(matrix)
+        if traits is None:
+            traits = _traits_found(matrix) if values is None else (Trait.LINEAR,)
+        if values is not None:
+            namespace(values, data)
+            if values.ndim < 1 or values.shape[-1] != data.shape[0]:
+                raise ValueError(
+                    f"expected values (*batch, {data.shape[0]}), got {tuple(values.shape)}"
+                )
+            data = values
+        dtype = check_float(dtype_of(data), "a matrix")
+        self.data, self.indices, self.indptr = data, indices, indptr
+        rows, columns = shape
+        super().__init__(
+            Space((columns,), dtype),
+            Space((rows,), dtype),
+            traits=traits,
+            batch_shape=tuple(data.shape[:-1]),
+        )
+
+    def _apply(self, x: Array) -> Array:
+        data, vector = host_view(self.data), host_view(x)
+        if data is None or vector is None:
+            return self._apply_off_host(x)
+        from ..kernels.sparse import csr_matvec
+
+        y = np.empty((*x.shape[:-1], self.range.size), self.range.dtype)
+        indices, indptr = host(self.indices), host(self.indptr)
+        csr_matvec(self._rows(data, vector), indices, indptr, _flat(vector), _flat(y))
+        return like_host(y, x)
+
+    def _adjoint(self, y: Array) -> Array:
+        if Trait.HERMITIAN in self.traits:
+            return self._apply(y)
+        data, vector = host_view(self.data), host_view(y)
+        if data is None or vector is None:
+            return self._adjoint_off_host(y)
+        from ..kernels.sparse import csr_matvec_ordered
+
+        order, indices, indptr = self._transposed
+        x = np.empty((*y.shape[:-1], self.domain.size), self.domain.dtype)
+        csr_matvec_ordered(
+            self._rows(data, vector), order, indices, indptr, _flat(vector), _flat(x)
+        )
+        return like_host(x, y)
+
+    def _rows(self, data: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """The values as (1 or B, nnz), B the number of members of x."""
+        if not self.batch_shape:
+            return data.reshape(1, -1)
+        full = np.broadcast_to(data, (*x.shape[:-1], data.shape[-1]))
+        return np.ascontiguousarray(full).reshape(-1, data.shape[-1])
+
+    @cached_property
+    def _transposed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(order, indices, indptr) of A^T: its entry k is entry order[k] of A."""
+        from scipy.sparse import csr_array
+
+        indices, indptr = host(self.indices), host(self.indptr)
+        order = np.arange(indices.size, dtype=indptr.dtype)
+        flipped = csr_array(
+            (order, indices, indptr), shape=(self.range.size, self.domain.size)
+        ).T.tocsr()
+        return flipped.data, flipped.indices, flipped.indptr
+
+    # -- torch under autograd or on a GPU, and CuPy --------------------------------------------
+
+    @cached_property
+    def _row_of(self) -> Array:
+        """The row of each stored entry."""
+        if is_torch(self.indptr):
+            import torch
+
+            counts = self.indptr[1:] - self.indptr[:-1]
+            rows = torch.arange(self.range.size, device=counts.device)
+            return torch.repeat_interleave(rows, counts)
+        xp = namespace(self.indptr)
+        return xp.repeat(xp.arange(self.range.size), xp.diff(self.indptr).tolist())
+
+    def _apply_off_host(self, x: Array) -> Array:
+        if is_torch(x):
+            y = x.new_zeros((*x.shape[:-1], self.range.size))
+            return y.index_add(-1, self._row_of, self.data * x[..., self.indices])
+        return self._cupy(x, adjoint=False)
+
+    def _adjoint_off_host(self, y: Array) -> Array:
+        if is_torch(y):
+            x = y.new_zeros((*y.shape[:-1], self.domain.size))
+            return x.index_add(-1, self.indices, self.data.conj() * y[..., self._row_of])
+        return self._cupy(y, adjoint=True)
+
+    def _cupy(self, x: Array, *, adjoint: bool) -> Array:
+        from cupyx.scipy import sparse
+
+        shape = (self.range.size, self.domain.size)
+
+        def one(data: Array) -> Any:
+            matrix = sparse.csr_matrix((data, self.indices, self.indptr), shape=shape)
+            return matrix.conj().T if adjoint else matrix
+
+        flat = x.reshape(-1, x.shape[-1])
+        if not self.batch_shape:
+            return (one(self.data.astype(x.dtype, copy=False)) @ flat.T).T.reshape(
+                *x.shape[:-1], -1
+            )
+        xp = namespace(x)
+        members = xp.broadcast_to(self.data, (*x.shape[:-1], self.data.shape[-1]))
+        members = members.reshape(-1, self.data.shape[-1])
+        out = [one(members[i].astype(x.dtype)) @ flat[i] for i in range(flat.shape[0])]
+        return xp.stack(out).reshape(*x.shape[:-1], -1)
+
+    # -- what is known of the matrix -----------------------------------------------------------
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + sum(int(a.nbytes) for a in (self.indices, self.indptr))
+
+    def diagonal(self) -> Array:
+        if self.domain.size != self.range.size:
+            raise TypeError(f"expected a square operator for its diagonal, got {self!r}")
+        xp = namespace(self.data)
+        rows, columns = host(self._row_of), host(self.indices)
+        where = np.flatnonzero(rows == columns)
+        if where.size == self.domain.size:
+            return self.data[..., _index(where, self.indices)]
+        out = self.domain.zeros(self.data, self.batch_shape)
+        out[..., _index(rows[where], self.indices)] = self.data[..., _index(where, self.indices)]
+        return xp.asarray(out)
+
+    def assemble(self) -> csr_array:
+        from scipy.sparse import csr_array
+
+        if self.batch_shape:
+            raise TypeError(f"expected one matrix to assemble, got a batch {self.batch_shape}")
+        data = host(self.data).astype(self.domain.dtype, copy=False)
+        parts = (data, host(self.indices), host(self.indptr))
+        return csr_array(parts, shape=(self.range.size, self.domain.size))
+
+    def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
+        # Re<ybar, A x> has the gradient ybar_i conj(x_j) at the stored entry (i, j)
+        from ..arrays import sum_to
+
+        x_conj = namespace(x).conj(x) if self.domain.is_complex else x
+        grad = ybar[..., self._row_of] * x_conj[..., self.indices]
+        return {"data": sum_to(grad, self.data.shape)}
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _index(where: np.ndarray, like: Array) -> Array:
+    return where if isinstance(like, np.ndarray) else namespace(like).asarray(where)
+
+
+def _csr_parts(matrix: Any) -> tuple[Array, Array, Array, tuple[int, int]]:
+    """(data, indices, indptr, shape), canonical: rows sorted, no duplicates."""
+    if is_torch(matrix):
+        csr = matrix.to_sparse_csr() if matrix.layout.__repr__() != "torch.sparse_csr" else matrix
+        if csr.ndim != 2:
+            raise ValueError(f"expected a sparse matrix with two axes, got {tuple(csr.shape)}")
+        return csr.values(), csr.col_indices(), csr.crow_indices(), tuple(csr.shape)
+    if not hasattr(matrix, "tocsr"):
+        raise TypeError(
+            f"expected a sparse matrix of SciPy, CuPy or torch, got {type(matrix).__name__}: "
+            "use Dense for a full one"
+        )
+    csr = matrix.tocsr()
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    return csr.data, csr.indices, csr.indptr, csr.shape
+
+
+def _traits_found(matrix: Any) -> tuple[Trait, ...]:
+    if is_torch(matrix) or type(matrix).__module__.startswith("cupy"):
+        return (Trait.LINEAR,)
+    hermitian = matrix.shape[0] == matrix.shape[1] and _equals_adjoint(matrix.tocsr())
+    return (Trait.HERMITIAN,) if hermitian else (Trait.LINEAR,)
+
+
+def _equals_adjoint(A: Any) -> bool:
+    """Whether A = A^H up to the rounding of an assembly: 256 eps of the largest entry in the row."""
+    gap = (A - A.conj().T).tocoo()
+    if not gap.nnz:
+        return True
+    largest = np.asarray(abs(A).max(axis=1).todense()).reshape(-1)
+    room = 256 * np.finfo(A.dtype).eps * np.minimum(largest[gap.row], largest[gap.col])
+    return bool((abs(gap.data) <= room).all())

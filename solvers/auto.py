@@ -1,0 +1,199 @@
+"""The solver that chooses a solver, and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from sciml.arrays import Array, on_cpu, to_numpy
+from sciml.operator import Operator, Trait
+from sciml.problem import LeastSquares, LinearSystem, Problem
+from sciml.solver import Solver
+
+from .direct import Direct
+from .krylov import CG, GMRES, LSMR, MINRES
+from .krylov.spectrum import extreme_eigenvalues
+from .precond import AMG, IC0, ILU0, Jacobi
+
+__all__ = ["Auto", "Choice"]
+
+# Unknowns up to which a factorisation beats everything iterative on two- and three-dimensional
+# problems (measured on Laplacians), and up to which it is still the robust choice.
+_DIRECT_FAST = 5_000
+_DIRECT_ROBUST = 20_000
+
+
+class Choice(NamedTuple):
+    """A solver and the reason for it, a clause that completes "chosen because ..."."""
+
+    solver: Solver
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(Solver):
+    """Chooses by structure, size and number of right-hand sides.
+
+    Candidates are tried in order until one can be set up. What was chosen and why is in the
+    result's notes and in `.chosen` and `.reason` of the result's solver.
+    """
+
+    chosen: Solver | None = None
+    reason: str = ""
+
+    def check(self, problem: Problem) -> None:
+        if not isinstance(problem, LinearSystem | LeastSquares):
+            raise TypeError(
+                f"Auto expected a LinearSystem or LeastSquares, got {type(problem).__name__}"
+            )
+
+    def prepare(self, problem: Problem) -> Self:
+        if self.chosen is not None:
+            return replace(self, chosen=self.chosen.prepare(problem))
+        failures: list[str] = []
+        for solver, reason in candidates(problem):
+            try:
+                ready = solver.prepare(problem)
+            except np.linalg.LinAlgError as error:
+                failures.append(f"{solver.name} could not be set up: {error}")
+                continue
+            return replace(self, chosen=ready, reason="; ".join([reason, *failures]))
+        raise np.linalg.LinAlgError("; ".join(failures))
+
+    def adjoint(self) -> Self:
+        return self if self.chosen is None else replace(self, chosen=self.chosen.adjoint())
+
+    @property
+    def stepping(self) -> Solver:
+        if self.chosen is None:
+            raise ValueError("expected a prepared Auto: call prepare(problem) first")
+        return self.chosen
+
+    @property
+    def name(self) -> str:
+        return "Auto" if self.chosen is None else self.chosen.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (f"{self.name} was chosen because {self.reason}.",) if self.reason else ()
+
+    @property
+    def nbytes(self) -> int:
+        return 0 if self.chosen is None else self.chosen.nbytes
+
+    def init(self, problem: Problem, x0: Array | None, rng: Any = None) -> Any:
+        return self.stepping.init(problem, x0, rng)
+
+    def advance(self, state: Any, k: int) -> Any:
+        return self.stepping.advance(state, k)
+
+
+def candidates(problem: Problem) -> Iterator[Choice]:
+    """Solvers for `problem`, best first; none is set up yet."""
+    if isinstance(problem, LeastSquares):
+        yield Choice(LSMR(), "it is a least-squares problem")
+        return
+    assert isinstance(problem, LinearSystem)
+    A = problem.A
+    matrix = _matrix(problem)
+    if matrix is None:
+        yield from _matrix_free(A)
+        return
+    n, members = A.domain.size, int(np.prod(problem.batch, dtype=int))
+    hermitian = Trait.HERMITIAN in A.traits
+    kind = "Hermitian" if hermitian else "not Hermitian"
+    if _constants_in_null_space(matrix):
+        why = f"A is {kind} and singular (its rows sum to zero){_inconsistency(problem, hermitian)}"
+        yield Choice(MINRES() if hermitian else GMRES(), why)
+        return
+    if hermitian and bool((matrix.diagonal().real > 0).all()):
+        definite, how = _definite(problem, matrix)
+        if definite:
+            why = f"A is Hermitian and positive definite ({how})"
+            if n <= _DIRECT_FAST or (members > 4 and n <= _DIRECT_ROBUST):
+                yield Choice(Direct(), f"{why} with {n} unknowns and {members} right-hand side(s)")
+            if n > _DIRECT_FAST and _like_an_m_matrix(matrix) and find_spec("pyamg"):
+                yield Choice(CG(M=AMG()), f"{why}, with mostly negative couplings")
+            yield Choice(CG(M=IC0()), why)
+            yield Choice(CG(M=Jacobi()), why)
+            return
+        kind = f"Hermitian but not positive definite ({how})"
+    if n <= _DIRECT_ROBUST:
+        yield Choice(Direct(), f"A is {kind}, with {n} unknowns")
+    if hermitian:
+        yield Choice(MINRES(), f"A is {kind}")
+    else:
+        yield Choice(GMRES(M=ILU0()), f"A is {kind}")
+        yield Choice(GMRES(), f"A is {kind}")
+
+
+def _matrix_free(A: Operator) -> Iterator[Choice]:
+    why = "A is known by its products only, or lives on a GPU"
+    if Trait.POSITIVE in A.traits:
+        yield Choice(CG(M=Jacobi()) if _knows_diagonal(A) else CG(), f"{why}, and is positive")
+    elif Trait.HERMITIAN in A.traits:
+        yield Choice(MINRES(), f"{why}, and is Hermitian")
+    else:
+        yield Choice(GMRES(), why)
+
+
+def _matrix(problem: LinearSystem) -> Any:
+    """A's matrix in SciPy's CSR form if it has one in host memory, else None."""
+    if problem.A.batch_shape or not on_cpu(problem.b):
+        return None
+    try:
+        return problem.A.assemble()
+    except TypeError:
+        return None
+
+
+def _knows_diagonal(A: Operator) -> bool:
+    try:
+        return not bool((A.diagonal() == 0).any())
+    except TypeError:
+        return False
+
+
+def _constants_in_null_space(matrix: Any) -> bool:
+    ones = np.ones(matrix.shape[1])
+    eps = np.finfo(matrix.dtype).eps
+    sums, sizes = abs(matrix @ ones), abs(matrix) @ ones
+    return bool((sums <= 16 * eps * sizes).all())
+
+
+def _inconsistency(problem: LinearSystem, hermitian: bool) -> str:
+    """Words for a right-hand side that no x reaches: one not orthogonal to the constants."""
+    space, b = problem.codomain, problem.b
+    mean = space.inner(space.zeros(b) + 1, b) / space.size**0.5
+    share = float(np.max(to_numpy(abs(mean)) / np.maximum(to_numpy(space.norm(b)), 1e-300)))
+    if not hermitian or share <= 1e3 * np.finfo(space.real_dtype).eps:
+        return ""
+    return (
+        f"; {share:.1e} of b lies along the null space, so A x = b has no solution and that share "
+        "is the least relative residual: subtract the mean from b"
+    )
+
+
+def _like_an_m_matrix(matrix: Any) -> bool:
+    """Real, with off-diagonal entries of which nearly all weight is negative."""
+    if np.iscomplexobj(matrix):
+        return False
+    off = matrix.sum() - matrix.diagonal().sum()
+    size = abs(matrix).sum() - abs(matrix.diagonal()).sum()
+    return bool(off <= -0.9 * size)
+
+
+def _definite(problem: LinearSystem, matrix: Any) -> tuple[bool, str]:
+    """Whether A looks positive definite, and how that was seen."""
+    if Trait.POSITIVE in problem.A.traits:
+        return True, "declared"
+    diagonal = matrix.diagonal().real
+    others = np.asarray(abs(matrix).sum(axis=1)).reshape(-1) - diagonal
+    if (diagonal >= others).all():
+        return True, "diagonally dominant"
+    low, high = extreme_eigenvalues(problem)
+    return low > 0, f"60 Lanczos steps saw eigenvalues from {low:.2g} to {high:.2g}"
