@@ -326,7 +326,7 @@ def _lower_triangle(A: Operator, name: str) -> tuple[Any, np.ndarray]:
     """(lower triangle with the diagonal entry last in each row, diagonal)."""
     from scipy.sparse import csr_array, tril
 
-    lower = csr_array(tril(_square(A, name), format="csr"))
+    lower: Any = csr_array(tril(_square(A, name), format="csr"))
     lower.sort_indices()
     n = lower.shape[0]
     filled = np.diff(lower.indptr) > 0

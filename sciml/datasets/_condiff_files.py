@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
@@ -75,10 +76,12 @@ def read_condiff(
 
     Raises FileError for a file that `sciml.io` refuses, datasets other than k, rhs, x (no k for
     Poisson), shapes that do not go together, a set that the name contradicts, NaN or infinity,
-    k <= 0, or a solution that fails the check.
+    k <= 0, or a solution that fails the check. TypeError if `samples` is no slice.
     """
     from ..io._hdf5 import safe_open
 
+    if not isinstance(samples, slice | None):
+        raise TypeError(f"expected samples to be a slice or None, got {samples!r}: use slice(i, j)")
     with safe_open(path, limits) as file:
         count, n = _shapes(file)
         config = _told_config(file)
@@ -177,6 +180,10 @@ def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot flush a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -261,7 +268,7 @@ def _check_values(
         if array is None:
             continue
         good = np.isfinite(array) & (array > 0) if name == "k" else np.isfinite(array)
-        good = good.reshape(len(array), -1).all(axis=1)
+        good = good.all(axis=tuple(range(1, good.ndim)))
         if not good.all():
             wanted = "finite and positive" if name == "k" else "finite"
             first = numbers[int(np.argmin(good))]

@@ -34,7 +34,9 @@ CONTRAST = MappingProxyType(
 SMOOTH_MODES = 4
 RESIDUAL_TOLERANCE = 1e-10
 MAX_TRIALS = 100_000
-_NAME = re.compile(r"(?:(?:(cubic|exponential|gaussian)(0\.1|0\.4|1\.0|2\.0))|poisson)_grid(\d+)")
+_NAME = re.compile(
+    r"(?:(?:(cubic|exponential|gaussian)(0\.1|0\.4|1\.0|2\.0))|poisson)_grid([1-9][0-9]*)"
+)
 
 
 class Split(Enum):
@@ -50,8 +52,8 @@ class Rhs(Enum):
     WHITE: N(0, 1) at every node, independent and not scaled, as published. It is bound to its grid:
     the solution falls as 1 / (n + 1) and has no limit as a function.
     SMOOTH: the sum over p, q = 1..4 of c_pq sin(pi p x) sin(pi q y), c_pq ~ N(0, 1/4), independent.
-    It is a function on the square, the same one at every grid, and its mean square over the square
-    is 1 in expectation.
+    It is a function on the square, whatever the grid, and its mean square over the square is 1 in
+    expectation.
     """
 
     WHITE = "white"

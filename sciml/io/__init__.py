@@ -2,11 +2,17 @@
 
 from ._atomic import atomic_file, write_json, write_npz
 from ._limits import FileError, Limits
+from .matrices import MatrixFormat, SystemFile, VectorFile, read_system, read_vector
 
 __all__ = [
     "FileError",
     "Limits",
+    "MatrixFormat",
+    "SystemFile",
+    "VectorFile",
     "atomic_file",
+    "read_system",
+    "read_vector",
     "write_json",
     "write_npz",
 ]

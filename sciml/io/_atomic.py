@@ -37,7 +37,8 @@ def atomic_file(
     it names is replaced. The mode of an existing file is kept. With `text` the handle takes str
     and writes UTF-8.
 
-    Raises FileError where the folder is missing or `path` is a folder, OSError for a full disk.
+    Raises FileError where the folder is missing or `path` is a folder or a device, OSError for a
+    full disk.
     """
     return _atomic_file(path, text=text)
 
@@ -47,6 +48,9 @@ def _atomic_file(path: str | os.PathLike[str], *, text: bool) -> Iterator[IO[Any
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise FileError(path, "expected a file to write, got a folder; name a file inside it")
+    if target.exists() and not target.is_file():
+        # A rename would put a file in the place of /dev/null.
+        raise FileError(path, "expected a file to write, got a device, pipe or socket; name a file")
     if not target.parent.is_dir():
         raise FileError(path, "expected an existing folder to write into, got none; create it")
     # The name is shortened so that a long one does not pass the file system's limit of 255 bytes.

@@ -19,7 +19,7 @@ from types import EllipsisType
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5l, h5o, h5z  # pyright: ignore[reportAttributeAccessIssue]
+from h5py import h5d, h5g, h5l, h5o, h5t, h5z  # pyright: ignore[reportAttributeAccessIssue]
 
 from ._limits import Budget, FileError, Limits, regular_file
 
@@ -28,6 +28,8 @@ MAX_HOPS = 32
 # Deflate cannot expand by more than this, so smaller chunks need no look inside.
 MAX_DEFLATE = 1032
 PLAIN_FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF}
+
+ATTRIBUTE_CLASSES = {h5t.STRING, h5t.INTEGER, h5t.FLOAT, h5t.ENUM}
 
 Index = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
 
@@ -87,6 +89,9 @@ class SafeFile:
             if key not in attributes:
                 return None
             declared = attributes.get_id(key)
+            # A damaged variable-length type crashes libhdf5, unless it is a plain string.
+            if declared.get_type().get_class() not in ATTRIBUTE_CLASSES:
+                return None
             if prod(declared.shape) > 64 or declared.dtype.itemsize > 4096:
                 return None
             value = attributes[key]
@@ -394,7 +399,15 @@ def _translated(path: Path, what: str) -> Iterator[None]:
         yield
     except FileError:
         raise
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        KeyError,
+        OverflowError,
+        zlib.error,
+    ) as error:
         reason = str(error).strip("'\"")[:160] or type(error).__name__
         raise FileError(
             path, f"expected a whole HDF5 file, got an error in {what} ({reason}); get it again"

@@ -16,7 +16,12 @@ class FileError(ValueError):
 
     def __init__(self, path: str | os.PathLike[str], message: str) -> None:
         self.path = os.fspath(path)
+        self._message = message
         super().__init__(" ".join(f"{self.path}: {message}".split()))
+
+    def __reduce__(self) -> tuple[type[FileError], tuple[str, str]]:
+        # Exceptions pickle by their args, of which this one has one and its constructor two.
+        return type(self), (self.path, self._message)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from ._compile import borrow, jit, jit_parallel
+from ._nodes import nodes_2d, nodes_2d_parallel, nodes_3d, nodes_3d_parallel
 from ._threads import parallel_section, threads
 
 __all__ = ["LARGEST_CONTRAST", "cells", "nodes"]
@@ -24,13 +26,8 @@ __all__ = ["LARGEST_CONTRAST", "cells", "nodes"]
 # max k / min k for which s t u stays inside float32, float64: (2 sqrt(contrast))^3 < overflow.
 LARGEST_CONTRAST = {"float32": 1e24, "float64": 1e200}
 
-# Division by zero gives Inf instead of raising, without which no loop with a division is
-# vectorised. Contraction (FMA) is all that may be changed: NaN and Inf keep their meaning.
-_jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-_parallel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, parallel=True)
 
-
-@_jit
+@jit
 def _two_faces(a, b, c, one, zero):
     """ab/(a+b) and ac/(a+c); 0 where a solid cell (0) is met."""
     s = a + b
@@ -41,7 +38,7 @@ def _two_faces(a, b, c, one, zero):
     return b * (t * r), c * (s * r)
 
 
-@_jit
+@jit
 def _three_faces(a, b, c, d, one, zero):
     """ab/(a+b), ac/(a+c) and ad/(a+d)."""
     s = a + b
@@ -56,7 +53,7 @@ def _three_faces(a, b, c, d, one, zero):
     return b * (t * ur), c * (s * ur), d * (st * r)
 
 
-@_jit
+@jit
 def _cell_row_2d(k, x, kn, xn, wn, y, f, c, w, wraps):
     """One row of cells. (kn, xn, wn): the next row and the weight of the faces to it.
 
@@ -84,7 +81,7 @@ def _cell_row_2d(k, x, kn, xn, wn, y, f, c, w, wraps):
     f[last] = v_last
 
 
-@_jit
+@jit
 def _cell_row_3d(k, x, kn, xn, wn, ku, xu, wu, y, f, e, c, w, wraps):
     """`_cell_row_2d` with the row (ku, xu, wu) of the next plane, whose fluxes are in `e`."""
     one, zero, unit = c[0], c[1], c[2]
@@ -114,7 +111,7 @@ def _cell_row_3d(k, x, kn, xn, wn, ku, xu, wu, y, f, e, c, w, wraps):
     e[last] = u_last
 
 
-@_jit
+@jit
 def _pin(k, x, y, pin, zero):
     """Rows of solid cells: pin * x."""
     for j in range(k.size):
@@ -122,19 +119,26 @@ def _pin(k, x, y, pin, zero):
             y[j] = pin * x[j]
 
 
-@_jit
+@jit
 def _first_fluxes(k, x, low, f):
     """Fluxes into the first row from the boundary before it."""
     for j in range(k.size):
         f[j] = -low * k[j] * x[j]
 
 
-@_jit
+@jit
 def _cells_2d(start, stop, member, k, x, y, c, w, pins, wraps):
     """Rows start..stop, counted through the whole batch."""
-    n0, n1 = x.shape[1], x.shape[2]
+    lines = np.zeros((3, x.shape[2]), y.dtype)
+    _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps)
+
+
+@jit
+def _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps):
+    k, x, y, lines, w = borrow(k), borrow(x), borrow(y), borrow(lines), borrow(w)
+    f, ghost, scratch = lines[0], lines[1], lines[2]
+    n0 = x.shape[1]
     zero, inner, low, high = c[1], w[0, 0], w[0, 1], w[0, 2]
-    f, ghost, scratch = np.zeros(n1, y.dtype), np.zeros(n1, y.dtype), np.empty(n1, y.dtype)
     for r in range(start, stop):
         m, i = r // n0, r % n0
         km, xm, ym, pin = k[member[m]], x[m], y[m], pins[member[m]]
@@ -154,16 +158,15 @@ def _cells_2d(start, stop, member, k, x, y, c, w, pins, wraps):
             _pin(km[i], xm[i], ym[i], pin, zero)
 
 
-@_jit
-def _cell_plane(k, x, ku, xu, wu, y, f, e, ghost, c, w, wraps):
+@jit
+def _cell_plane(k, x, ku, xu, wu, y, e, ghost, lines, c, w, wraps):
     """One plane of cells. (ku, xu, wu): the next plane; `e`: fluxes from plane to plane."""
     n1 = x.shape[0]
     inner, low, high = w[1, 0], w[1, 1], w[1, 2]
+    f, d = lines[0], lines[1]
     if wraps[1]:  # the last row first, for its fluxes to row 0; y[h] is written again below
         h = n1 - 1
-        _cell_row_3d(
-            k[h], x[h], k[0], x[0], inner, ku[h], xu[h], wu, y[h], f, e[h].copy(), c, w[2], wraps[2]
-        )
+        _cell_row_3d(k[h], x[h], k[0], x[0], inner, ku[h], xu[h], wu, y[h], f, d, c, w[2], wraps[2])
     else:
         _first_fluxes(k[0], x[0], low, f)
     for j in range(n1):
@@ -176,13 +179,20 @@ def _cell_plane(k, x, ku, xu, wu, y, f, e, ghost, c, w, wraps):
         _cell_row_3d(k[j], x[j], kn, xn, wn, ku[j], xu[j], wu, y[j], f, e[j], c, w[2], wraps[2])
 
 
-@_jit
+@jit
 def _cells_3d(start, stop, member, k, x, y, c, w, pins, wraps):
     """Planes start..stop, counted through the whole batch."""
-    n0, n1, n2 = x.shape[1], x.shape[2], x.shape[3]
+    planes, lines = np.zeros((3, *x.shape[2:]), y.dtype), np.zeros((2, x.shape[3]), y.dtype)
+    _planes_of_cells(start, stop, member, k, x, y, planes, lines, c, w, pins, wraps)
+
+
+@jit
+def _planes_of_cells(start, stop, member, k, x, y, planes, lines, c, w, pins, wraps):
+    k, x, y, planes, lines = borrow(k), borrow(x), borrow(y), borrow(planes), borrow(lines)
+    w = borrow(w)
+    e, ghost, scratch = planes[0], planes[1], planes[2]
+    n0, n1 = x.shape[1], x.shape[2]
     zero, inner, low, high = c[1], w[0, 0], w[0, 1], w[0, 2]
-    f, e = np.zeros(n2, y.dtype), np.zeros((n1, n2), y.dtype)
-    ghost, scratch = np.zeros((n1, n2), y.dtype), np.empty((n1, n2), y.dtype)
     for r in range(start, stop):
         m, i = r // n0, r % n0
         km, xm, ym, pin = k[member[m]], x[m], y[m], pins[member[m]]
@@ -191,126 +201,29 @@ def _cells_3d(start, stop, member, k, x, y, c, w, pins, wraps):
                 _first_fluxes(km[0, j], xm[0, j], low, e[j])
         elif i == 0 or r == start:
             h = i - 1 if i > 0 else n0 - 1
-            _cell_plane(km[h], xm[h], km[i], xm[i], inner, scratch, f, e, ghost, c, w, wraps)
+            _cell_plane(km[h], xm[h], km[i], xm[i], inner, scratch, e, ghost, lines, c, w, wraps)
         if i + 1 < n0:
             ku, xu, wu = km[i + 1], xm[i + 1], inner
         elif wraps[0]:
             ku, xu, wu = km[0], xm[0], inner
         else:
             ku, xu, wu = km[i], ghost, high
-        _cell_plane(km[i], xm[i], ku, xu, wu, ym[i], f, e, ghost, c, w, wraps)
+        _cell_plane(km[i], xm[i], ku, xu, wu, ym[i], e, ghost, lines, c, w, wraps)
         if pin > zero:
             for j in range(n1):
                 _pin(km[i, j], xm[i, j], ym[i, j], pin, zero)
 
 
-@_jit
-def _node_row_2d(kl, kh, x, xn, y, f, w0, w1):
-    """One row of nodes between the rows `kl` and `kh` of cells."""
-    last = x.size - 1
-    before = -w1 * (kl[0] + kh[0]) * x[0]
-    for j in range(last):
-        g = w1 * (kl[j + 1] + kh[j + 1]) * (x[j] - x[j + 1])
-        v = w0 * (kh[j] + kh[j + 1]) * (x[j] - xn[j])
-        y[j] = (g - before) + (v - f[j])
-        before = g
-        f[j] = v
-    g = w1 * (kl[last + 1] + kh[last + 1]) * x[last]
-    v = w0 * (kh[last] + kh[last + 1]) * (x[last] - xn[last])
-    y[last] = (g - before) + (v - f[last])
-    f[last] = v
-
-
-@_jit
-def _nodes_2d(start, stop, member, k, x, y, w):
-    """Rows start..stop, counted through the whole batch."""
-    n0, n1 = x.shape[1], x.shape[2]
-    f, ghost, scratch = np.zeros(n1, y.dtype), np.zeros(n1, y.dtype), np.empty(n1, y.dtype)
-    for r in range(start, stop):
-        m, i = r // n0, r % n0
-        km, xm = k[member[m]], x[m]
-        if i == 0 or r == start:  # the row before, at least its fluxes to this one
-            xp = xm[i - 1] if i > 0 else ghost
-            _node_row_2d(km[i], km[i], xp, xm[i], scratch, f, w[0], w[1])
-        xn = xm[i + 1] if i + 1 < n0 else ghost
-        _node_row_2d(km[i], km[i + 1], xm[i], xn, y[m, i], f, w[0], w[1])
-
-
-@_jit
-def _node_row_3d(kll, klh, khl, khh, x, xn, xu, y, f, e, w0, w1, w2):
-    """One row of nodes: khl is the row of cells above in axis 0 and below in axis 1."""
-    last = x.size - 1
-    before = -w2 * ((kll[0] + klh[0]) + (khl[0] + khh[0])) * x[0]
-    for j in range(last):
-        g = w2 * ((kll[j + 1] + klh[j + 1]) + (khl[j + 1] + khh[j + 1])) * (x[j] - x[j + 1])
-        v = w1 * ((klh[j] + klh[j + 1]) + (khh[j] + khh[j + 1])) * (x[j] - xn[j])
-        u = w0 * ((khl[j] + khl[j + 1]) + (khh[j] + khh[j + 1])) * (x[j] - xu[j])
-        y[j] = (g - before) + (v - f[j]) + (u - e[j])
-        before = g
-        f[j] = v
-        e[j] = u
-    h = last + 1
-    g = w2 * ((kll[h] + klh[h]) + (khl[h] + khh[h])) * x[last]
-    v = w1 * ((klh[last] + klh[h]) + (khh[last] + khh[h])) * (x[last] - xn[last])
-    u = w0 * ((khl[last] + khl[h]) + (khh[last] + khh[h])) * (x[last] - xu[last])
-    y[last] = (g - before) + (v - f[last]) + (u - e[last])
-    f[last] = v
-    e[last] = u
-
-
-@_jit
-def _node_plane(kl, kh, x, xu, y, f, e, ghost, scratch, w):
-    """One plane of nodes between the planes `kl` and `kh` of cells."""
-    n1 = x.shape[0]
-    _node_row_3d(
-        kl[0], kl[0], kh[0], kh[0], ghost[0], x[0], ghost[0], scratch, f, scratch, w[0], w[1], w[2]
-    )
-    for j in range(n1):
-        xn = x[j + 1] if j + 1 < n1 else ghost[0]
-        _node_row_3d(
-            kl[j], kl[j + 1], kh[j], kh[j + 1], x[j], xn, xu[j], y[j], f, e[j], w[0], w[1], w[2]
-        )
-
-
-@_jit
-def _nodes_3d(start, stop, member, k, x, y, w):
-    """Planes start..stop, counted through the whole batch."""
-    n0, n1, n2 = x.shape[1], x.shape[2], x.shape[3]
-    f, e = np.zeros(n2, y.dtype), np.zeros((n1, n2), y.dtype)
-    ghost, scratch = np.zeros((n1, n2), y.dtype), np.zeros((n1, n2), y.dtype)
-    row = np.zeros(n2, y.dtype)
-    for r in range(start, stop):
-        m, i = r // n0, r % n0
-        km, xm = k[member[m]], x[m]
-        if i == 0 or r == start:
-            xp = xm[i - 1] if i > 0 else ghost
-            _node_plane(km[i], km[i], xp, xm[i], scratch, f, e, ghost, row, w)
-        xu = xm[i + 1] if i + 1 < n0 else ghost
-        _node_plane(km[i], km[i + 1], xm[i], xu, y[m, i], f, e, ghost, row, w)
-
-
-@_parallel
+@jit_parallel
 def _cells_2d_parallel(chunks, rows, member, k, x, y, c, w, pins, wraps):
     for t in prange(chunks):
         _cells_2d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, c, w, pins, wraps)
 
 
-@_parallel
+@jit_parallel
 def _cells_3d_parallel(chunks, rows, member, k, x, y, c, w, pins, wraps):
     for t in prange(chunks):
         _cells_3d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, c, w, pins, wraps)
-
-
-@_parallel
-def _nodes_2d_parallel(chunks, rows, member, k, x, y, w):
-    for t in prange(chunks):
-        _nodes_2d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, w)
-
-
-@_parallel
-def _nodes_3d_parallel(chunks, rows, member, k, x, y, w):
-    for t in prange(chunks):
-        _nodes_3d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, w)
 
 
 def cells(
@@ -352,7 +265,7 @@ def nodes(k: np.ndarray, x: np.ndarray, weights: Sequence[float]) -> np.ndarray:
     """
     w = np.array(weights, x.dtype)
     two = len(weights) == 2
-    serial, parallel = (_nodes_2d, _nodes_2d_parallel) if two else (_nodes_3d, _nodes_3d_parallel)
+    serial, parallel = (nodes_2d, nodes_2d_parallel) if two else (nodes_3d, nodes_3d_parallel)
     return _launch(serial, parallel, k, x, len(weights), (w,))
 
 

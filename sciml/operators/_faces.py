@@ -17,7 +17,6 @@ import numpy as np
 from ..arrays import (
     Array,
     astype,
-    broadcast_batch,
     check_float,
     dtype_of,
     from_host,
@@ -77,7 +76,7 @@ class FaceOperator(Operator):
 
     @abstractmethod
     def _face_gradient(self, products: tuple[Array, ...]) -> Array:
-        """Σ_f products[f] dc_f/dk, in the shape of k with the batch of `products`."""
+        """Σ_f products[f] dc_f/dk, where `products` has one array for each axis, as `faces()`."""
 
     @abstractmethod
     def _kernel(self, k: np.ndarray, x: np.ndarray) -> np.ndarray | None:
@@ -91,7 +90,9 @@ class FaceOperator(Operator):
         1/h² is in them. A boundary face is 0 for Neumann; for a periodic axis faces 0 and n are one
         and the same.
         """
-        return tuple(astype(c, self.domain.dtype) for c in self._coefficients(self.k))
+        wide = np.promote_types(dtype_of(self.k), self.domain.dtype)
+        k = astype(self.k, wide)
+        return tuple(astype(c, self.domain.dtype) for c in self._coefficients(k))
 
     def diagonal(self) -> Array:
         ndim = self.domain.ndim
@@ -146,21 +147,15 @@ class FaceOperator(Operator):
         """{"k": gradient of Re<ybar, A(k) x>}, summed over the batch to k's shape."""
         ndim = self.domain.ndim
         xp = namespace(self.k, x, ybar)
-        products = []
-        for axis, wraps in enumerate(self.wraps):
-            product = self._differences(x, axis) * self._differences(ybar, axis)
-            if wraps:  # face n is face 0
-                product = pad(xp, along(product, axis, ndim, None, -1), axis, ndim, 0, 1)
-            products.append(product)
-        grad = self._face_gradient(tuple(products))
+        grad = self._face_gradient(
+            tuple(self._differences(x, a) * self._differences(ybar, a) for a in range(ndim))
+        )
         extra = grad.ndim - self.k.ndim
         if extra:
             grad = xp.sum(grad, axis=tuple(range(extra)))
-        kept = tuple(
-            i for i, (n, m) in enumerate(zip(grad.shape, self.k.shape, strict=True)) if n != m
-        )
-        if kept:
-            grad = xp.sum(grad, axis=kept, keepdims=True)
+        widened = tuple(i for i, n in enumerate(self.k.shape) if grad.shape[i] != n)
+        if widened:
+            grad = xp.sum(grad, axis=widened, keepdims=True)
         if self.pins.any():
             grad = xp.where(self.k == 0, xp.zeros_like(grad), grad)
         return {"k": astype(grad, dtype_of(self.k))}
@@ -203,7 +198,8 @@ class FaceOperator(Operator):
         xp = namespace(y)
         column = self.pins.reshape(*self.batch_shape, *(1,) * self.domain.ndim)
         pin = float(self.pins) if not self.batch_shape else from_host(column, y)
-        return y + xp.where(self.k == 0, (xp.ones_like(y) if x is None else x) * pin, y * 0)
+        held = pin * (xp.ones_like(y) if x is None else x)
+        return y + xp.where(self.k == 0, held, xp.zeros_like(y))
 
 
 def along(a: Array, axis: int, ndim: int, start: int | None, stop: int | None) -> Array:
@@ -217,21 +213,22 @@ def pad(xp: Any, a: Array, axis: int, ndim: int, low: int, high: int) -> Array:
     return xp.concat([*[edge] * low, a, *[edge] * high], axis=axis - ndim)
 
 
-def _host_views(k: Array, x: Array) -> tuple[np.ndarray, np.ndarray] | None:
+def _host_views(k: Any, x: Any) -> tuple[np.ndarray, np.ndarray] | None:
     """NumPy views of both, or None where only the arrays' own library will do."""
-    if isinstance(k, np.ndarray) and isinstance(x, np.ndarray):
+    if type(k) is np.ndarray and type(x) is np.ndarray:
         return k, x
     if not (is_torch(k) and is_torch(x) and on_cpu(k) and on_cpu(x)):
         return None
     import torch
     from torch.autograd.forward_ad import unpack_dual
 
-    if torch.is_grad_enabled() and (k.requires_grad or x.requires_grad):
+    pair = [t for t in (k, x) if isinstance(t, torch.Tensor)]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in pair):
         return None
-    if unpack_dual(k).tangent is not None or unpack_dual(x).tangent is not None:
+    if any(unpack_dual(t).tangent is not None for t in pair):
         return None
     try:
-        return k.detach().numpy(), x.detach().numpy()
+        return pair[0].detach().numpy(), pair[1].detach().numpy()
     except RuntimeError:  # a tensor of torch.func, which has no memory of its own
         return None
 
@@ -297,8 +294,3 @@ def extremes(k: Array, ndim: int, solid: Array | None) -> tuple[float, float]:
             f"got values from {least:g} to {most:g}: mark impermeable cells with solid="
         )
     return least, most
-
-
-def batch_of(a: Array, ndim: int) -> tuple[int, ...]:
-    """Batch axes of `a`."""
-    return broadcast_batch(tuple(a.shape[: a.ndim - ndim]))

@@ -1,0 +1,188 @@
+"""Every operator and every solver, registered once: each inherits all the laws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_strict
+import numpy as np
+import torch
+
+import solvers
+from sciml import Operator, Solver, Space, Trait
+from sciml.arrays import from_host
+from sciml.operators import FFT, Dense, Diagonal, Identity, Sparse, block, hstack, vstack
+from sciml.testing import Kind
+
+NUMPY, TORCH, STRICT = "numpy", "torch", "strict"
+LIKE = {NUMPY: np.zeros(1), TORCH: torch.zeros(1), STRICT: array_api_strict.zeros(1)}
+REAL = ("float32", "float64")
+COMPLEX = ("complex64", "complex128")
+
+
+@dataclass(frozen=True)
+class OperatorCase:
+    """make(rng, dtype, array) -> Operator, where array(x) brings a NumPy array to the library."""
+
+    make: Callable[[np.random.Generator, np.dtype, Callable[[np.ndarray], Any]], Operator]
+    classes: tuple[type, ...]
+    dtypes: tuple[str, ...] = REAL + COMPLEX
+    libraries: tuple[str, ...] = (NUMPY, TORCH, STRICT)
+
+
+def _draw(rng: np.random.Generator, dtype: Any, *shape: int) -> np.ndarray:
+    return Space(shape, np.dtype(dtype)).random(rng)
+
+
+def _spd(rng: np.random.Generator, dtype: Any, n: int) -> np.ndarray:
+    m = _draw(rng, dtype, n, n)
+    return (m @ m.conj().T / n + np.eye(n)).astype(dtype)
+
+
+def _sparse_matrix(rng: np.random.Generator, dtype: Any, rows: int, columns: int) -> Any:
+    from scipy.sparse import csr_array
+
+    dense = _draw(rng, dtype, rows, columns) * (rng.random((rows, columns)) < 0.3)
+    dense[rows // 2] = 0  # an empty row
+    return csr_array(dense)
+
+
+def _sparse(matrix: Any, array: Callable[[np.ndarray], Any], **how: Any) -> Sparse:
+    """The matrix in the library of `array`."""
+    if isinstance(array(np.zeros(1)), np.ndarray):
+        return Sparse(matrix, **how)
+    csr = torch.sparse_csr_tensor(
+        torch.from_numpy(matrix.indptr.astype(np.int64)),
+        torch.from_numpy(matrix.indices.astype(np.int64)),
+        torch.from_numpy(matrix.data),
+        size=matrix.shape,
+    )
+    return Sparse(csr, **how)
+
+
+def _sparse_batch(rng: np.random.Generator, dtype: Any, array: Any) -> Operator:
+    matrix = _sparse_matrix(rng, dtype, 12, 9)
+    return _sparse(matrix, array, values=array(_draw(rng, dtype, 2, 3, matrix.nnz)))
+
+
+def _two(rng: np.random.Generator, dtype: Any, array: Any) -> tuple[Dense, Dense]:
+    return Dense(array(_draw(rng, dtype, 6, 5))), Dense(array(_draw(rng, dtype, 6, 5)))
+
+
+SPARSE = (NUMPY, TORCH)
+
+OPERATORS: dict[str, OperatorCase] = {
+    "identity": OperatorCase(lambda r, d, a: Identity(Space((3, 4), d)), (Identity,)),
+    "dense tall": OperatorCase(lambda r, d, a: Dense(a(_draw(r, d, 9, 6))), (Dense,)),
+    "dense positive": OperatorCase(
+        lambda r, d, a: Dense(a(_spd(r, d, 8)), traits={Trait.POSITIVE}), (Dense,)
+    ),
+    "dense per member": OperatorCase(lambda r, d, a: Dense(a(_draw(r, d, 2, 3, 5, 6))), (Dense,)),
+    "diagonal": OperatorCase(lambda r, d, a: Diagonal(a(_draw(r, d, 3, 4))), (Diagonal,)),
+    "diagonal per member": OperatorCase(
+        lambda r, d, a: Diagonal(a(_draw(r, d, 3, 4)), ndim=1), (Diagonal,)
+    ),
+    "sparse wide": OperatorCase(
+        lambda r, d, a: _sparse(_sparse_matrix(r, d, 9, 14), a), (Sparse,), libraries=SPARSE
+    ),
+    "sparse large": OperatorCase(
+        lambda r, d, a: _sparse(_sparse_matrix(r, d, 400, 350), a), (Sparse,), libraries=SPARSE
+    ),
+    "sparse Hermitian": OperatorCase(
+        lambda r, d, a: Sparse((m := _sparse_matrix(r, d, 20, 20)) + m.conj().T.tocsr()),
+        (Sparse,),
+        libraries=(NUMPY,),
+    ),
+    "sparse per member": OperatorCase(_sparse_batch, (Sparse,), libraries=SPARSE),
+    "fft": OperatorCase(lambda r, d, a: FFT(Space((4, 5, 6), d)), (FFT,), dtypes=COMPLEX),
+    "fft centred, last axes": OperatorCase(
+        lambda r, d, a: FFT(Space((3, 7, 6), d), axes=2, centred=True), (FFT,), dtypes=COMPLEX
+    ),
+    "adjoint": OperatorCase(lambda r, d, a: Dense(a(_draw(r, d, 7, 4))).H, ()),
+    "product": OperatorCase(
+        lambda r, d, a: Dense(a(_draw(r, d, 4, 6))) @ Dense(a(_draw(r, d, 6, 5))), ()
+    ),
+    "normal": OperatorCase(lambda r, d, a: Dense(a(_draw(r, d, 7, 4))).normal, ()),
+    "sum": OperatorCase(lambda r, d, a: (t := _two(r, d, a))[0] + t[1], ()),
+    "difference": OperatorCase(lambda r, d, a: (t := _two(r, d, a))[0] - t[1], ()),
+    "multiple": OperatorCase(lambda r, d, a: -2.5 * Dense(a(_spd(r, d, 6))), ()),
+    "complex multiple": OperatorCase(
+        lambda r, d, a: (1 + 2j) * Dense(a(_draw(r, d, 5, 6))), (), dtypes=COMPLEX
+    ),
+    "stacked": OperatorCase(lambda r, d, a: vstack(_two(r, d, a)), ()),
+    "side by side": OperatorCase(lambda r, d, a: hstack(_two(r, d, a)), ()),
+    "blocks": OperatorCase(
+        lambda r, d, a: block([[_two(r, d, a)[0], None], [None, _two(r, d, a)[1]]]), ()
+    ),
+}
+
+
+def operator_params() -> list[tuple[str, str, str]]:
+    """(name, library, dtype) of every case."""
+    return [
+        (name, library, dtype)
+        for name, case in OPERATORS.items()
+        for library in case.libraries
+        for dtype in case.dtypes
+    ]
+
+
+def make_operator(name: str, library: str, dtype: str, rng: np.random.Generator) -> Operator:
+    like = LIKE[library]
+    return OPERATORS[name].make(rng, np.dtype(dtype), lambda x: from_host(x, like, x.dtype))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A solver as registered for the laws."""
+
+    solver: Solver
+    kind: Kind = Kind.POSITIVE
+    batched: bool = True
+    libraries: tuple[str, ...] = (NUMPY, TORCH, STRICT)
+
+
+HOST = (NUMPY, TORCH)  # factorisations run in host memory
+
+METHODS: dict[str, Method] = {
+    "CG": Method(solvers.CG()),
+    "CG Jacobi": Method(solvers.CG(M=solvers.Jacobi())),
+    "CG SSOR": Method(solvers.CG(M=solvers.SSOR(1.2)), batched=False, libraries=HOST),
+    "CG IC0": Method(solvers.CG(M=solvers.IC0()), batched=False, libraries=HOST),
+    "FlexibleCG": Method(solvers.FlexibleCG(truncate=30)),
+    "FlexibleCG Jacobi": Method(solvers.FlexibleCG(M=solvers.Jacobi())),
+    "Chebyshev": Method(solvers.Chebyshev()),
+    "Chebyshev Jacobi": Method(solvers.Chebyshev(M=solvers.Jacobi())),
+    "MINRES": Method(solvers.MINRES(), Kind.HERMITIAN),
+    "MINRES Jacobi": Method(solvers.MINRES(M=solvers.Jacobi())),
+    "GMRES": Method(solvers.GMRES(), Kind.GENERAL),
+    "GMRES restarted": Method(solvers.GMRES(restart=12), Kind.GENERAL),
+    "GMRES ILU0": Method(
+        solvers.GMRES(M=solvers.ILU0()), Kind.GENERAL, batched=False, libraries=HOST
+    ),
+    "FGMRES": Method(solvers.FGMRES(M=solvers.Jacobi()), Kind.GENERAL),
+    "BiCGStab": Method(solvers.BiCGStab(), Kind.GENERAL),
+    "BiCGStab ILUT": Method(
+        solvers.BiCGStab(M=solvers.ILUT()), Kind.GENERAL, batched=False, libraries=HOST
+    ),
+    "LSQR": Method(solvers.LSQR(), Kind.GENERAL),
+    "LSMR": Method(solvers.LSMR(), Kind.GENERAL),
+    "LSMR ILU0": Method(
+        solvers.LSMR(M=solvers.ILU0()), Kind.GENERAL, batched=False, libraries=HOST
+    ),
+    "Direct": Method(solvers.Direct(), Kind.GENERAL, batched=False, libraries=HOST),
+    "Auto": Method(solvers.Auto(), Kind.GENERAL),
+    "Auto positive": Method(solvers.Auto()),
+}
+
+
+def method_params() -> list[tuple[str, str, str]]:
+    """(name, library, dtype): every dtype in NumPy, two in the other libraries."""
+    return [
+        (name, library, dtype)
+        for name, method in METHODS.items()
+        for library in method.libraries
+        for dtype in (REAL + COMPLEX if library == NUMPY else ("float64", "complex64"))
+    ]

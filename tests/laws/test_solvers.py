@@ -1,0 +1,35 @@
+"""Every solver keeps every law, in every library and dtype."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import solvers
+from sciml import Solver
+from sciml.testing import SOLVER_LAWS, SolverCase
+from solvers.precond import Recipe
+from tests.laws.registry import LIKE, METHODS, NUMPY, method_params
+
+
+@pytest.mark.parametrize("law", SOLVER_LAWS)
+@pytest.mark.parametrize(("name", "library", "dtype"), method_params())
+def test_law(name: str, library: str, dtype: str, law: str, rng: np.random.Generator) -> None:
+    method = METHODS[name]
+    like = None if library == NUMPY else LIKE[library]
+    case = SolverCase(
+        method.solver, method.kind, np.dtype(dtype), like=like, batched=method.batched
+    )
+    SOLVER_LAWS[law](case, rng)
+
+
+def test_the_registry_holds_every_public_solver() -> None:
+    public = {getattr(solvers, n) for n in solvers.__all__}
+    classes = {c for c in public if isinstance(c, type) and issubclass(c, Solver)}
+    assert classes == {type(m.solver) for m in METHODS.values()}
+
+
+def test_every_public_name_is_a_solver_a_recipe_or_a_choice() -> None:
+    for name in solvers.__all__:
+        made = getattr(solvers, name)
+        assert issubclass(made, Solver | Recipe | solvers.Choice), name
