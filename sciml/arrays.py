@@ -118,7 +118,7 @@ def device_of(x: Array) -> Any:
 
 def on_cpu(x: Array) -> bool:
     """Whether `x` lives in host memory."""
-    return isinstance(x, np.ndarray) or str(device_of(x)).lower().startswith("cpu")
+    return isinstance(x, np.ndarray) or "cpu" in str(device_of(x)).lower()
 
 
 def dtype_of(x: Array) -> np.dtype:

@@ -230,7 +230,11 @@ class _Drive:
             state = solver.init(start.problem, start.x0, self.rng)
             while not self._look(trail, state, claim, begun / self.eps):
                 k = min(cadence, trail.room)
-                state = solver.advance(state, k)
+                ahead = solver.advance(state, k)
+                if k > 1 and _broken(ahead):  # go step by step, to keep what came before
+                    cadence = k = 1
+                    ahead = solver.advance(state, k)
+                state = ahead
                 trail.steps += k
         except KeyboardInterrupt:
             trail.end(trail.running, Status.INTERRUPTED)
@@ -333,7 +337,7 @@ class _Drive:
             return values.reshape(self.batch) if self.batch else values.reshape(-1)[0]
 
         statuses = np.array([Status(int(s)) for s in self.status], dtype=object)
-        history = np.array(self.history).reshape(len(self.looks), -1)
+        history = np.array(self.history).reshape(len(self.looks), self.status.size)
         relative = _relative(history, self.scale).reshape(len(self.looks), *self.batch)
         solve_seconds = time.perf_counter() - self.began if self.tally.certify else 0.0
         return Result(
@@ -438,6 +442,13 @@ class _Trail:
         if self.state is not None and self.held.any():
             self._merge(self.held)
         return self.merged
+
+
+def _broken(state: State) -> bool:
+    """Whether a member is flagged, or its estimate is NaN or Inf."""
+    flag = state.flag
+    flagged = bool(flag) if isinstance(flag, int) else bool(to_numpy(flag).any())
+    return flagged or not np.isfinite(to_numpy(state.estimate)).all()
 
 
 def _relative(values: np.ndarray, scale: np.ndarray) -> np.ndarray:

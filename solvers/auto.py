@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sciml.arrays import Array, on_cpu, to_numpy
+from sciml.arrays import Array, host_view, namespace, to_numpy
 from sciml.operator import Operator, Trait
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.solver import Solver
@@ -143,7 +143,7 @@ def _matrix_free(A: Operator) -> Iterator[Choice]:
 
 def _matrix(problem: LinearSystem) -> Any:
     """A's matrix in SciPy's CSR form if it has one in host memory, else None."""
-    if problem.A.batch_shape or not on_cpu(problem.b):
+    if problem.A.batch_shape or host_view(problem.b) is None:
         return None
     try:
         return problem.A.assemble()
@@ -153,7 +153,8 @@ def _matrix(problem: LinearSystem) -> Any:
 
 def _knows_diagonal(A: Operator) -> bool:
     try:
-        return not bool((A.diagonal() == 0).any())
+        diagonal = A.diagonal()
+        return not bool(namespace(diagonal).any(diagonal == 0))
     except TypeError:
         return False
 
@@ -195,5 +196,6 @@ def _definite(problem: LinearSystem, matrix: Any) -> tuple[bool, str]:
     others = np.asarray(abs(matrix).sum(axis=1)).reshape(-1) - diagonal
     if (diagonal >= others).all():
         return True, "diagonally dominant"
-    low, high = extreme_eigenvalues(problem)
+    lowest, highest = extreme_eigenvalues(problem)
+    low, high = float(np.min(lowest)), float(np.max(highest))
     return low > 0, f"60 Lanczos steps saw eigenvalues from {low:.2g} to {high:.2g}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sciml.arrays import Array, host_view, like_host
+from sciml.arrays import Array, host_view, like_host, namespace
 from sciml.operator import Operator, Trait
 from sciml.operators.dense import Diagonal
 
@@ -44,8 +44,11 @@ class Jacobi(Recipe):
 
     def __call__(self, A: Operator) -> Operator:
         diagonal = A.diagonal()
-        if bool((diagonal == 0).any()):
+        xp = namespace(diagonal)
+        if bool(xp.any(diagonal == 0)):
             raise np.linalg.LinAlgError("Jacobi needs a diagonal without zeros")
+        if Trait.HERMITIAN in A.traits and A.domain.is_complex:
+            diagonal = xp.astype(xp.real(diagonal), diagonal.dtype)  # free of rounding's i
         return Diagonal(1 / diagonal, ndim=A.domain.ndim)
 
 

@@ -149,7 +149,8 @@ def write_blocks(
         del shapes["k"]
     with _renamed(path, scratch) as temporary, h5py.File(temporary, "w") as file:
         for key, value in _with_range(recipe, first, count).items():
-            file.attrs[key] = value
+            # Of fixed length: libhdf5 can loop for ever over a damaged heap of variable ones.
+            file.attrs[key] = np.bytes_(value) if isinstance(value, str) else value
         for key, shape in shapes.items():
             file.create_dataset(
                 key, (count, *shape), np.float64, chunks=(1, *shape), fletcher32=True

@@ -83,22 +83,32 @@ class SafeFile:
         return at
 
     def attribute(self, name: str, key: str) -> str | np.ndarray | None:
-        """A short attribute (text, or up to 64 numbers) of a group or dataset; None otherwise."""
+        """A short attribute (text, or up to 64 numbers) of a group or dataset; None otherwise.
+
+        Text of variable length is None too: it lies in a heap where one damaged size sends libhdf5
+        into an endless loop, and one damaged type crashes it. `has_variable_text` tells of it.
+        """
         with _translated(self.path, f"attribute {key} of {name}"):
             attributes = self._handle[self.resolve(name)].attrs
             if key not in attributes:
                 return None
             declared = attributes.get_id(key)
-            # A damaged variable-length type crashes libhdf5, unless it is a plain string.
-            if declared.get_type().get_class() not in ATTRIBUTE_CLASSES:
+            kind = declared.get_type()
+            if kind.get_class() not in ATTRIBUTE_CLASSES or _is_variable_text(kind):
                 return None
-            if prod(declared.shape) > 64 or declared.dtype.itemsize > 4096:
+            if prod(declared.shape or (0,)) > 64 or declared.dtype.itemsize > 4096:
                 return None
             value = attributes[key]
         if isinstance(value, bytes | str):
             return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         array = np.asarray(value)
         return array if array.dtype.kind in "biuf" else None
+
+    def has_variable_text(self, name: str, key: str) -> bool:
+        """Whether the attribute is there and is a text of variable length, which stays unread."""
+        with _translated(self.path, f"attribute {key} of {name}"):
+            attributes = self._handle[self.resolve(name)].attrs
+            return key in attributes and _is_variable_text(attributes.get_id(key).get_type())
 
     def _survey(self, group: h5g.GroupID, name: str, above: tuple[tuple[int, int], ...]) -> None:
         identity = _identity(group)
@@ -371,6 +381,10 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         w is None or w == n for n, w in zip(shape, wanted, strict=True)
     )
+
+
+def _is_variable_text(kind: h5t.TypeID) -> bool:
+    return isinstance(kind, h5t.TypeStringID) and kind.is_variable_str()
 
 
 def _identity(thing: h5o.ObjectID) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ from ._hdf5 import Entry, SafeFile, read_dataset, safe_open
 from ._limits import FileError, Limits
 from ._stored import Catalog, Compressed, Item, Stored
 
+HEAP_TEXT = re.compile(rb"(?P<size>.\0{7})(?P<text>cs[rc](?:_matrix|_array)?)", re.DOTALL)
+SCAN_BLOCK, SCAN_OVERLAP = 1 << 20, 32
 LAYOUT_ATTRIBUTES = ("encoding-type", "h5sparse_format", "format")
 SHAPE_ATTRIBUTES = ("shape", "h5sparse_shape")
 MATLAB_NUMBERS = {
@@ -156,14 +159,36 @@ def _by_rows(file: SafeFile, group: str, shape: tuple[int, int], indptr: Entry) 
         layout = file.attribute(group, key)
         if isinstance(layout, str) and layout[:3] in ("csr", "csc"):
             return layout[:3] == "csr"
-    lines = (indptr.shape or (0,))[0] - 1 if indptr.shape else 0
-    if shape[0] == shape[1]:
-        raise FileError(
-            file.path,
-            f"expected an attribute `format` of csr or csc at the square sparse group {group}, got "
-            "none, and its pointers fit both; add it",
-        )
-    return lines == shape[0]
+    if shape[0] != shape[1]:
+        return indptr.shape == (shape[0] + 1,)
+    layouts: set[str] = set()
+    if any(file.has_variable_text(group, key) for key in LAYOUT_ATTRIBUTES):
+        layouts = _layouts_in_heaps(file.path)
+    if len(layouts) == 1:
+        return layouts == {"csr"}
+    raise FileError(
+        file.path,
+        f"expected an attribute `format` of csr or csc at the square sparse group {group}, got "
+        f"{' and '.join(sorted(layouts)) or 'none'}; add it as text of fixed length (np.bytes_)",
+    )
+
+
+def _layouts_in_heaps(path: Path) -> set[str]:
+    """Which layouts are named by the file's texts of variable length, found without libhdf5.
+
+    Each is an object of a global heap: two 16-bit numbers, 4 reserved bytes, its size in 64 bits,
+    its content (HDF5 File Format Specification 3.0, III.E).
+    """
+    found: set[str] = set()
+    with open(path, "rb") as handle:
+        tail = b""
+        while block := handle.read(SCAN_BLOCK):
+            window = tail + block
+            for match in HEAP_TEXT.finditer(window):
+                if int.from_bytes(match["size"], "little") == len(match["text"]):
+                    found.add(match["text"][:3].decode())
+            tail = window[-SCAN_OVERLAP:]
+    return found
 
 
 def _integers(value: str | np.ndarray | None, count: int) -> tuple[int, ...] | None:

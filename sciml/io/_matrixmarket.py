@@ -22,7 +22,7 @@ from ._limits import Budget, FileError, Limits
 from ._stored import MAX_AXIS, Catalog, Coordinates, Item, Stored
 
 MAX_LINE = 4096
-MAX_HEADER_LINES = 10_000
+MAX_IDLE_LINES = 10_000
 # The shortest entry is "1 1\n" or "0\n"; gzip cannot pack tighter than deflate does.
 SHORTEST = {"coordinate": 4, "array": 2}
 MAX_DEFLATE = 1032
@@ -103,16 +103,9 @@ def _header(lines: Iterator[str], path: Path) -> Header:
             "expected a first line such as %%MatrixMarket matrix coordinate real general, got "
             f"{' '.join(banner)[:80]!r}; write it with scipy.io.mmwrite",
         )
-    for _ in range(MAX_HEADER_LINES):
-        line = next(lines, "")
-        if _holds_numbers(line):
-            break
-        if not line:
-            raise FileError(path, "expected a size line after the comments, got the end")
-    else:
-        raise FileError(
-            path, f"expected a size line within {MAX_HEADER_LINES} lines, got comments only"
-        )
+    line = next(_with_numbers(lines, path), None)
+    if line is None:
+        raise FileError(path, "expected a size line after the comments, got the end")
     sizes = line.split()
     wanted = 3 if layout == "coordinate" else 2
     if len(sizes) != wanted or not all(re.fullmatch("[0-9]{1,20}", word) for word in sizes):
@@ -160,7 +153,7 @@ def _body(lines: Iterator[str], header: Header, budget: Budget) -> Stored:
 
 def _table(lines: Iterator[str], header: Header, budget: Budget) -> np.ndarray:
     """The lines of numbers: (entries, columns) float64."""
-    rest = filter(_holds_numbers, lines)
+    rest = _with_numbers(lines, budget.path)
     first = next(rest, None)
     if first is None or not header.entries:
         table = np.empty((0, header.columns))
@@ -189,8 +182,18 @@ def _table(lines: Iterator[str], header: Header, budget: Budget) -> np.ndarray:
     return table
 
 
-def _holds_numbers(line: str) -> bool:
-    return not line.isspace() and not line.lstrip().startswith("%") and line != ""
+def _with_numbers(lines: Iterator[str], path: Path) -> Iterator[str]:
+    """The lines that are neither blank nor a comment; of those a packed file may hold billions."""
+    idle = 0
+    for line in lines:
+        if not line.isspace() and not line.lstrip().startswith("%"):
+            yield line
+            continue
+        idle += 1
+        if idle > MAX_IDLE_LINES:
+            raise FileError(
+                path, f"expected at most {MAX_IDLE_LINES} blank lines and comments, got more"
+            )
 
 
 def _values(table: np.ndarray, header: Header) -> np.ndarray:

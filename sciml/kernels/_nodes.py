@@ -1,4 +1,7 @@
-"""Loops of the nodal stencil with arithmetic means; called through `stencil.nodes`."""
+"""Loops of the nodal stencil with arithmetic means; called through `stencil.nodes`.
+
+Weights multiply each k before they are added: float32 coefficients are then widened exactly.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,15 @@ __all__ = ["nodes_2d", "nodes_2d_parallel", "nodes_3d", "nodes_3d_parallel"]
 def _node_row_2d(kl, kh, x, xn, y, f, w0, w1):
     """One row of nodes between the rows `kl` and `kh` of cells."""
     last = x.size - 1
-    before = -w1 * (kl[0] + kh[0]) * x[0]
+    before = -(w1 * kl[0] + w1 * kh[0]) * x[0]
     for j in range(last):
-        g = w1 * (kl[j + 1] + kh[j + 1]) * (x[j] - x[j + 1])
-        v = w0 * (kh[j] + kh[j + 1]) * (x[j] - xn[j])
+        g = (w1 * kl[j + 1] + w1 * kh[j + 1]) * (x[j] - x[j + 1])
+        v = (w0 * kh[j] + w0 * kh[j + 1]) * (x[j] - xn[j])
         y[j] = (g - before) + (v - f[j])
         before = g
         f[j] = v
-    g = w1 * (kl[last + 1] + kh[last + 1]) * x[last]
-    v = w0 * (kh[last] + kh[last + 1]) * (x[last] - xn[last])
+    g = (w1 * kl[last + 1] + w1 * kh[last + 1]) * x[last]
+    v = (w0 * kh[last] + w0 * kh[last + 1]) * (x[last] - xn[last])
     y[last] = (g - before) + (v - f[last])
     f[last] = v
 
@@ -53,19 +56,21 @@ def _rows_of_nodes(start, stop, member, k, x, y, lines, w):
 def _node_row_3d(kll, klh, khl, khh, x, xn, xu, y, f, e, w0, w1, w2):
     """One row of nodes: khl is the row of cells above in axis 0 and below in axis 1."""
     last = x.size - 1
-    before = -w2 * ((kll[0] + klh[0]) + (khl[0] + khh[0])) * x[0]
+    before = -((w2 * kll[0] + w2 * klh[0]) + (w2 * khl[0] + w2 * khh[0])) * x[0]
     for j in range(last):
-        g = w2 * ((kll[j + 1] + klh[j + 1]) + (khl[j + 1] + khh[j + 1])) * (x[j] - x[j + 1])
-        v = w1 * ((klh[j] + klh[j + 1]) + (khh[j] + khh[j + 1])) * (x[j] - xn[j])
-        u = w0 * ((khl[j] + khl[j + 1]) + (khh[j] + khh[j + 1])) * (x[j] - xu[j])
+        g = ((w2 * kll[j + 1] + w2 * klh[j + 1]) + (w2 * khl[j + 1] + w2 * khh[j + 1])) * (
+            x[j] - x[j + 1]
+        )
+        v = ((w1 * klh[j] + w1 * klh[j + 1]) + (w1 * khh[j] + w1 * khh[j + 1])) * (x[j] - xn[j])
+        u = ((w0 * khl[j] + w0 * khl[j + 1]) + (w0 * khh[j] + w0 * khh[j + 1])) * (x[j] - xu[j])
         y[j] = (g - before) + (v - f[j]) + (u - e[j])
         before = g
         f[j] = v
         e[j] = u
     h = last + 1
-    g = w2 * ((kll[h] + klh[h]) + (khl[h] + khh[h])) * x[last]
-    v = w1 * ((klh[last] + klh[h]) + (khh[last] + khh[h])) * (x[last] - xn[last])
-    u = w0 * ((khl[last] + khl[h]) + (khh[last] + khh[h])) * (x[last] - xu[last])
+    g = ((w2 * kll[h] + w2 * klh[h]) + (w2 * khl[h] + w2 * khh[h])) * x[last]
+    v = ((w1 * klh[last] + w1 * klh[h]) + (w1 * khh[last] + w1 * khh[h])) * (x[last] - xn[last])
+    u = ((w0 * khl[last] + w0 * khl[h]) + (w0 * khh[last] + w0 * khh[h])) * (x[last] - xu[last])
     y[last] = (g - before) + (v - f[last]) + (u - e[last])
     f[last] = v
     e[last] = u

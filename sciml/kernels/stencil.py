@@ -29,12 +29,11 @@ LARGEST_CONTRAST = {"float32": 1e24, "float64": 1e200}
 
 @jit
 def _two_faces(a, b, c, one, zero):
-    """ab/(a+b) and ac/(a+c); 0 where a solid cell (0) is met."""
+    """ab/(a+b) and ac/(a+c); 0 where a solid cell (0) is met: s t is 0 only where a is."""
     s = a + b
     t = a + c
-    s = one if s == zero else s
-    t = one if t == zero else t
-    r = a / (s * t)
+    st = s * t
+    r = a / (one if st == zero else st)
     return b * (t * r), c * (s * r)
 
 
@@ -44,11 +43,9 @@ def _three_faces(a, b, c, d, one, zero):
     s = a + b
     t = a + c
     u = a + d
-    s = one if s == zero else s
-    t = one if t == zero else t
-    u = one if u == zero else u
     st = s * t
-    r = a / (st * u)
+    stu = st * u
+    r = a / (one if stu == zero else stu)
     ur = u * r
     return b * (t * ur), c * (s * ur), d * (st * r)
 
@@ -284,7 +281,7 @@ def _launch(
     flat_x, flat_y = _constant(x, ndim), y.reshape(-1, *x.shape[x.ndim - ndim :])
     flat_k = _constant(k, ndim)
     order = np.arange(flat_k.shape[0]).reshape(k_batch)
-    member = np.ascontiguousarray(np.broadcast_to(order, batch)).reshape(-1)
+    member = np.array(np.broadcast_to(order, batch)).reshape(-1)
     rows = flat_x.shape[0] * flat_x.shape[1]
     chunks = min(threads(x.size), rows)
     if chunks == 1:

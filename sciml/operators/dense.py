@@ -74,7 +74,8 @@ class Diagonal(Operator):
     """x -> d x entry by entry.
 
     Args:
-        values: (*batch, *shape). HERMITIAN where real, POSITIVE where no entry is negative.
+        values: (*batch, *shape). HERMITIAN where none has an imaginary part,
+            and then POSITIVE where none is negative.
         ndim: how many trailing axes make up `shape`; all of them if not given.
     """
 
@@ -88,9 +89,10 @@ class Diagonal(Operator):
         split = values.ndim - axes
         space = Space(tuple(values.shape[split:]), check_float(dtype_of(values), "values"))
         traits = {Trait.DIAGONAL}
-        if not space.is_complex:
+        real = values if not space.is_complex else xp.real(values)
+        if not space.is_complex or bool(xp.all(xp.imag(values) == 0)):
             traits.add(Trait.HERMITIAN)
-            if bool(xp.all(values >= 0)):
+            if bool(xp.all(real >= 0)):
                 traits.add(Trait.POSITIVE)
         self.values = values
         super().__init__(space, traits=traits, batch_shape=tuple(values.shape[:split]))

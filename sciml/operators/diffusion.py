@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, astype, dtype_of, from_host, is_array, namespace, no_grad, to_numpy
+from ..arrays import (
+    Array,
+    astype,
+    device_of,
+    dtype_of,
+    from_host,
+    is_array,
+    namespace,
+    no_grad,
+    to_numpy,
+)
 from ._faces import FaceOperator, Order, along, check_k, check_spacing, extremes, pad
 
 __all__ = ["Diffusion", "NodalDiffusion", "Order", "Side"]
@@ -80,7 +90,6 @@ class Diffusion(FaceOperator):
 
     def _coefficients(self, k: Array) -> tuple[Array, ...]:
         xp, ndim, found = namespace(k), self.domain.ndim, []
-        k = self._fluid(k)
         for axis, h in enumerate(self.spacing):
             a, b = along(k, axis, ndim, None, -1), along(k, axis, ndim, 1, None)
             inner = 2 / h**2 * (a * (b / _nonzero(a + b)))
@@ -115,10 +124,17 @@ class Diffusion(FaceOperator):
         s = _nonzero(first + last)
         return weight * (last * (first / s)), weight * (other / s) ** 2
 
-    def _fluid(self, k: Array) -> Array:
-        """k, with no gradient to solid cells."""
-        xp = namespace(k)
-        return xp.where(k == 0, xp.zeros_like(k), k) if self.pins.any() else k
+    def _with_arrays(self, change: Callable[[Array], Array]) -> Diffusion:
+        """With k replaced: what was solid stays solid."""
+        made = super()._with_arrays(change)
+        if self.pins.any():
+            old, new = self.k, made.k
+            mask = old == 0
+            if type(old) is not type(new) or device_of(old) != device_of(new):
+                mask = from_host(to_numpy(mask), new, bool)
+            new = namespace(new).where(mask, namespace(new).zeros_like(new), new)
+            object.__setattr__(made, "k", new)
+        return made
 
     def _kernel(self, k: np.ndarray, x: np.ndarray) -> np.ndarray | None:
         from ..kernels import stencil

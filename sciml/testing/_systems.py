@@ -57,7 +57,8 @@ def random_system(
     if kind is Kind.GENERAL:
         K = wide.random(rng, batch)
         K = K - np.swapaxes(K, -1, -2).conj()
-        A = A + 0.3 * K / np.linalg.norm(K, 2, axis=(-2, -1))[..., None, None]
+        size = np.linalg.norm(K, 2, axis=(-2, -1))[..., None, None]
+        A = A + 0.3 * K / np.where(size > 0, size, 1)  # a real 1 x 1 matrix has no skew part
     b = Space((n,), wide.dtype).random(rng, batch)
     traits = {
         Kind.POSITIVE: {Trait.POSITIVE},

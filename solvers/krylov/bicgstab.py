@@ -64,16 +64,16 @@ class BiCGStab(Krylov):
             alpha = ratio(rho, shadow_v)
             s = r - alpha * v
             s_hat = M(s) if self.M else s
-            t = A(s_hat)
+            t = alpha * A(s_hat)  # alpha A has size 1: <t, t> cannot overflow or vanish
             tt = space.inner_real(t, t)
-            omega = ratio(space.inner(t, s), tt)
-            x = x + alpha * p_hat + omega * s_hat
+            omega = ratio(space.inner(t, s), tt)  # the paper's omega is alpha times this one
+            x = x + alpha * (p_hat + omega * s_hat)
             r = s - omega * t
             estimate = space.norm(r)
             rho_new = space.inner(shadow, r)
             stuck = (abs(rho_new) <= eps2 * size * estimate) | (omega == 0)
             flag = mark(flag, stuck & (estimate > 0), Status.BREAKDOWN)
-            beta = ratio(rho_new, rho) * ratio(alpha, omega)
-            p = r + beta * (p - omega * v)
+            beta = ratio(ratio(rho_new, rho), omega)
+            p = r + beta * (p - (alpha * omega) * v)
             rho = rho_new
         return _State(x, r, shadow, p, v, rho, alpha, omega, estimate, flag, A, M)

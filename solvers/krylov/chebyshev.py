@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sciml.arrays import Array
+from sciml.arrays import Array, from_host
 from sciml.operator import Operator
 from sciml.problem import LinearSystem, Problem
 
@@ -21,7 +21,9 @@ class _State(NamedTuple):
     x: Array
     r: Array
     d: Array
-    rho: float
+    rho: Array
+    theta: Array  # middle of the spectrum, per member
+    delta: Array  # half its width
     estimate: Array
     flag: Any
     A: Operator
@@ -35,16 +37,16 @@ class Chebyshev(Krylov):
     Saad (2003), algorithm 12.1 on M A. Inner products are needed only for the residual norm.
 
     Args:
-        bounds: (lowest, highest) eigenvalue of M A. Found by Lanczos when the solver is prepared
-            if not given, and widened (lowest by a half, highest by a tenth), because Lanczos
-            approaches them from inside.
+        bounds: (lowest, highest) eigenvalue of M A, numbers or host arrays (*batch). Found by
+            Lanczos when the solver is prepared if not given, and widened (lowest by a half,
+            highest by a tenth), because Lanczos approaches them from inside.
     """
 
-    bounds: tuple[float, float] | None = None
+    bounds: tuple[Any, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bounds is not None and not 0 < self.bounds[0] < self.bounds[1]:
+        if self.bounds is not None and not _in_order(*self.bounds):
             raise ValueError(f"expected bounds 0 < lowest < highest, got {self.bounds}")
 
     def check(self, problem: Problem) -> None:
@@ -60,33 +62,33 @@ class Chebyshev(Krylov):
         if ready.bounds is not None:
             return ready
         M = ready.M if isinstance(ready.M, Operator) else None
+        assert isinstance(problem, LinearSystem)  # by `check`
         low, high = extreme_eigenvalues(problem, M)
-        if not low > 0:
+        if not (low > 0).all():
+            found = float(np.min(low))
             raise np.linalg.LinAlgError(
-                f"expected a positive definite A, but Lanczos found the eigenvalue {low:.3g}"
+                f"expected a positive definite A, but Lanczos found the eigenvalue {found:.3g}"
             )
         return replace(ready, bounds=(0.5 * low, 1.1 * high))
 
     def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _State:
         if self.bounds is None:
             raise ValueError("expected a prepared Chebyshev: call prepare(problem) first")
-        low, high = self.bounds
         x, r = begin(problem, x0)
         M = self._M(problem)
+        low, high = (_column(bound, r, problem.domain.ndim) for bound in self.bounds)
         theta, delta = (high + low) / 2, (high - low) / 2
         z = M(r) if self.M else r
         estimate = problem.domain.norm(r)
         return _State(
-            x, r, z * (1 / theta), delta / theta, estimate, no_flag(estimate), problem.A, M
-        )
+            x, r, z / theta, delta / theta, theta, delta, estimate, no_flag(estimate),
+            problem.A, M,
+        )  # fmt: skip
 
     def advance(self, state: _State, k: int) -> _State:
-        assert self.bounds is not None
-        low, high = self.bounds
-        theta, delta = (high + low) / 2, (high - low) / 2
-        sigma = theta / delta
         A, M, space = state.A, state.M, state.A.domain
-        x, r, d, rho, estimate, flag = state[:6]
+        x, r, d, rho, theta, delta, estimate, flag = state[:8]
+        sigma = theta / delta
         for _ in range(k):
             x = x + d
             r = r - A(d)
@@ -95,4 +97,14 @@ class Chebyshev(Krylov):
             d = (rho_new * rho) * d + (2 * rho_new / delta) * z
             rho = rho_new
             estimate = space.norm(r)
-        return _State(x, r, d, rho, estimate, flag, A, M)
+        return _State(x, r, d, rho, theta, delta, estimate, flag, A, M)
+
+
+def _in_order(low: Any, high: Any) -> bool:
+    return bool(np.all(np.asarray(low) > 0) and np.all(np.asarray(high) > np.asarray(low)))
+
+
+def _column(values: Any, like: Array, ndim: int) -> Array:
+    """Host numbers per member, shaped to broadcast against `like` (*batch, *shape)."""
+    values = np.asarray(values, dtype=np.float64)
+    return from_host(values.reshape(values.shape + (1,) * ndim), like)

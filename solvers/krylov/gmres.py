@@ -40,16 +40,14 @@ class _State(NamedTuple):
         if j == 0:
             return self.x_start
         xp = namespace(self.V)
-        R, g = self.R[..., :j, :j], self.g[..., :j]
-        # a zero pivot (singular A) leaves its direction out
-        eye = xp.eye(j, dtype=R.dtype, **_on(R))
-        pivots = xp.sum(R * eye, axis=-1)
-        dead = pivots == 0
-        R = R + eye * xp.astype(dead, R.dtype)[..., None, :]
-        g = xp.where(dead, xp.zeros_like(g), g)
-        y = xp.linalg.solve(R, g[..., None])[..., 0]
+        y: list[Array] = []  # back substitution, last first; a zero pivot (singular A) gives 0
+        for i in range(j - 1, -1, -1):
+            known = self.g[..., i]
+            for column, value in zip(range(j - 1, i, -1), y, strict=True):
+                known = known - self.R[..., i, column] * value
+            y.append(ratio(known, self.R[..., i, i]))
         basis = self.V if self.Z is None else self.Z
-        step = xp.sum(xp.moveaxis(y, -1, 0)[..., None] * basis[:j, ...], axis=0)
+        step = xp.sum(xp.stack(y[::-1])[..., None] * basis[:j, ...], axis=0)
         step = xp.reshape(step, self.x_start.shape)
         if self.Z is None and self.M is not None:
             step = self.M(step)

@@ -173,8 +173,8 @@ METHODS: dict[str, Method] = {
         solvers.LSMR(M=solvers.ILU0()), Kind.GENERAL, batched=False, libraries=HOST
     ),
     "Direct": Method(solvers.Direct(), Kind.GENERAL, batched=False, libraries=HOST),
-    "Auto": Method(solvers.Auto(), Kind.GENERAL),
-    "Auto positive": Method(solvers.Auto()),
+    "Auto": Method(solvers.Auto(), Kind.GENERAL, batched=False),
+    "Auto positive": Method(solvers.Auto(), batched=False),
 }
 
 

@@ -1,0 +1,207 @@
+"""The one picture of a benchmark: convergence at the left, times at the right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .report import seconds_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .results import BenchReport, Row
+
+__all__ = ["draw"]
+
+# Okabe and Ito's palette, which all kinds of colour vision tell apart; yellow is too pale on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
+_MARKERS = ("s", "D", "^", "v", "P", "X", "h", "*")
+_SETUP, _SOLVE, _FAILED = "#0072B2", "#E69F00", "#8C8C8C"
+_MOST_PANELS = 3
+# Below this ratio of slowest to fastest a linear axis shows every bar, and stacks are true lengths.
+_LINEAR_UP_TO = 20.0
+
+
+def draw(report: BenchReport) -> Figure:
+    """The figure of a report; with more than three configs the last three are drawn."""
+    from matplotlib.figure import Figure
+
+    shown = [name for name in report.settings.configs if report.rows(name)[0].runs]
+    shown = shown[-_MOST_PANELS:]
+    order = _order(report, shown)
+    height = max(5.8, 2.6 + 0.29 * len(order))
+    figure = Figure(figsize=(16.0, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02)  # type: ignore[union-attr]
+    figure.suptitle(_title(report), fontsize=15, fontweight="bold")
+    if not shown:
+        figure.text(0.5, 0.5, "nothing was measured", ha="center", fontsize=14)
+        return figure
+    panels: Any = figure.subfigures(1, 2, width_ratios=(6.4, 9.6))
+    _convergence(panels[0], report, order)
+    _bars(panels[1], report, shown, order)
+    return figure
+
+
+def _title(report: BenchReport) -> str:
+    s = report.settings
+    exponent = f"{s.rtol:.0e}".replace("e-0", "e-")
+    count = f"{s.samples} system{'s' if s.samples > 1 else ''} each"
+    ended = ", interrupted" if report.interrupted else ""
+    return f"Diffusion systems of ConDiff, {count}, to a relative residual of {exponent}{ended}"
+
+
+def _order(report: BenchReport, shown: Sequence[str]) -> list[str]:
+    """Methods, fastest first: by the geometric mean over configs, unsolved ones last."""
+    by_method: dict[str, list[Row]] = {}
+    for name in shown:
+        for row in report.rows(name):
+            by_method.setdefault(row.method, []).append(row)
+
+    def key(method: str) -> tuple[int, float]:
+        rows = by_method[method]
+        times = [math.log(row.total.median) for row in rows if row.total]
+        unsolved = sum(not row.complete for row in rows)
+        return unsolved, sum(times) / len(times) if times else math.inf
+
+    return sorted(by_method, key=key)
+
+
+# -- left ------------------------------------------------------------------------------------------
+
+
+def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
+    axes = panel.subplots()
+    rtol = report.settings.rtol
+    lines = {trace.method: trace for trace in report.traces if trace.seconds}
+    ends = _ends(report)
+    points = [m for m in order if m not in lines and m in ends]
+    lowest = rtol
+    for i, method in enumerate(m for m in order if m in lines):
+        trace = lines[method]
+        colour = _COLOURS[i % len(_COLOURS)]
+        style = _STYLES[i // len(_COLOURS) % len(_STYLES)]
+        axes.plot(trace.seconds, trace.residual, color=colour, ls=style, lw=1.9, label=method)
+        axes.plot(trace.seconds[-1], trace.residual[-1], "o", color=colour, ms=6, mec="white")
+        lowest = min(lowest, trace.residual[-1])
+    for i, method in enumerate(points):
+        seconds, residual = ends[method]
+        axes.plot(
+            seconds,
+            residual,
+            _MARKERS[i % len(_MARKERS)],
+            color=_COLOURS[i % len(_COLOURS)],
+            ms=9,
+            mec="black",
+            mew=0.8,
+            ls="none",
+            label=f"{method} (at its end)",
+        )
+        lowest = min(lowest, residual)
+    axes.axhline(rtol, color="0.35", lw=1.0, ls="--", zorder=0)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=max(lowest, 1e-17) / 5)
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, right)
+    axes.text(left * 1.06, rtol * 1.25, "asked for", color="0.3", fontsize=10, va="bottom")
+    axes.set_xlabel("seconds, set-up included", fontsize=12)
+    axes.set_ylabel("relative residual ‖b − Ax‖ / ‖b‖", fontsize=12)
+    axes.set_title(f"Convergence on {report.traced}", fontsize=13)
+    axes.grid(True, which="major", color="0.9", lw=0.8)
+    axes.tick_params(labelsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    panel.legend(loc="outside lower center", ncols=3, fontsize=10, frameon=False, handlelength=2.6)
+
+
+def _ends(report: BenchReport) -> dict[str, tuple[float, float]]:
+    """Where methods without a course ended on the traced system: seconds, true residual."""
+    found: dict[str, tuple[float, float]] = {}
+    for run in report.runs:
+        if f"{run.config} #{run.sample}" == report.traced and run.residual is not None:
+            # An exact zero has no place on a logarithmic axis.
+            found[run.method] = (run.total, max(run.residual, 1e-17))
+    return found
+
+
+# -- right -----------------------------------------------------------------------------------------
+
+
+def _bars(panel: Any, report: BenchReport, shown: Sequence[str], order: Sequence[str]) -> None:
+    from matplotlib.patches import Patch
+
+    all_axes = panel.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    rows = {name: {row.method: row for row in report.rows(name)} for name in shown}
+    totals = [r.total.median for by in rows.values() for r in by.values() if r.total]
+    linear = not totals or max(totals) <= _LINEAR_UP_TO * min(totals)
+    for axes, name in zip(all_axes, shown, strict=True):
+        _bar_panel(axes, [rows[name][m] for m in order], linear=linear, totals=totals)
+        axes.set_title(name.replace("_grid", ", grid "), fontsize=13)
+    all_axes[0].set_yticks(range(len(order)), order, fontsize=11)
+    for axes in all_axes[1:]:
+        axes.tick_params(axis="y", left=False, labelleft=False)
+    all_axes[0].invert_yaxis()  # shared
+    how = "" if linear else "; log scale: the dark part ends at the set-up time, the bar at the sum"
+    panel.supxlabel(f"median time, set-up and solve{how}", fontsize=12)
+    handles = [
+        Patch(color=_SETUP, label="set-up"),
+        Patch(color=_SOLVE, label="solve"),
+        Patch(facecolor="white", edgecolor=_FAILED, hatch="////", label="not all systems solved"),
+    ]
+    panel.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=11, frameon=False)
+
+
+def _bar_panel(axes: Any, rows: Sequence[Row], *, linear: bool, totals: Sequence[float]) -> None:
+    slowest = max(totals, default=1.0)
+    if linear:
+        start, end = 0.0, slowest * 1.45
+    else:
+        start = 10 ** math.floor(math.log10(min(totals) / 1.5))
+        end = slowest * (slowest / start) ** 0.42
+        axes.set_xscale("log")
+    axes.set_xlim(start, end)
+    for y, row in enumerate(rows):
+        if row.total is None or row.setup is None:
+            axes.text(start, y, f"  {_verdict(row)}", va="center", fontsize=10, color="#A00000")
+            continue
+        total = row.total.median
+        setup = min(row.setup.median, total)
+        _bar(axes, y, start, setup, _SETUP, row.complete)
+        _bar(axes, y, max(setup, start), total, _SOLVE, row.complete)
+        text, colour = f" {seconds_text(total)}", "0.15"
+        if not row.complete:
+            text, colour = f"{text}, {_verdict(row)}", "#A00000"
+        axes.text(max(total, start), y, text, va="center", fontsize=9.5, color=colour)
+    axes.grid(True, axis="x", color="0.9", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="x", labelsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
+
+
+def _bar(axes: Any, y: int, start: float, end: float, colour: str, solid: bool) -> None:
+    if end <= start:
+        return
+    if solid:
+        axes.barh(y, end - start, left=start, height=0.68, color=colour)
+    else:
+        axes.barh(
+            y, end - start, left=start, height=0.68, color="white", edgecolor=_FAILED, hatch="////"
+        )
+
+
+def _verdict(row: Row) -> str:
+    if row.false:
+        return f"{row.false} false"
+    return f"{row.solved}/{row.runs} solved"
+
+
+def _tick(value: float) -> str:
+    if value <= 0:
+        return "0"
+    if value < 1:
+        return f"{value * 1e3:g} ms"
+    return f"{value:g} s"

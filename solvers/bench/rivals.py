@@ -1,0 +1,129 @@
+"""Methods from outside: what a benchmark asks of them, and SciPy's and PyAMG's own.
+
+Each runs as its own documentation runs it, with its own stopping rule. It is handed the assembled
+matrix, whose assembly is not on its clock. The benchmark then measures the residual of its answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+__all__ = ["Answer", "PyAMG", "Rival", "ScipyCG", "ScipySpsolve", "System"]
+
+# A residual is not told from rtol more finely than rounding in its own evaluation allows.
+_ROUNDING = 8 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """One system of a benchmark, float64.
+
+    Attributes:
+        name: "cubic0.1_grid64 #0".
+        k: (n+1, n+1), the coefficient. rhs, x: (n, n), the right-hand side and the solution.
+        matrix: scipy.sparse.csr_matrix (n², n²) on vectors in C order, `rhs.ravel()`.
+    """
+
+    name: str
+    k: np.ndarray
+    rhs: np.ndarray
+    x: np.ndarray = field(repr=False)
+    matrix: Any = field(repr=False)
+
+    def copy(self) -> System:
+        """The same system in arrays of its own."""
+        k, rhs, x = self.k.copy(), self.rhs.copy(), self.x.copy()
+        return replace(self, k=k, rhs=rhs, x=x, matrix=self.matrix.copy())
+
+    def residual(self, x: np.ndarray) -> float:
+        """‖b - A x‖ / ‖b‖ in the 2-norm, by SciPy's product with the matrix."""
+        b = self.rhs.ravel()
+        return float(np.linalg.norm(b - self.matrix @ x.ravel()) / np.linalg.norm(b))
+
+    def rounding(self, x: np.ndarray) -> float:
+        """What rounding may have added to `residual(x)`: 8 ε ‖|A||x| + |b|‖ / ‖b‖."""
+        b = self.rhs.ravel()
+        size = abs(self.matrix) @ abs(x.ravel()) + abs(b)
+        return float(_ROUNDING * np.linalg.norm(size) / np.linalg.norm(b))
+
+    def error(self, x: np.ndarray) -> float:
+        """‖x - solution‖ / ‖solution‖ in the 2-norm."""
+        wanted = self.x.ravel()
+        return float(np.linalg.norm(x.ravel() - wanted) / np.linalg.norm(wanted))
+
+
+class Answer(NamedTuple):
+    """What a rival hands back.
+
+    Attributes:
+        x: (n²,), the solution.
+        iterations: their number; None for a direct method.
+        converged: False where the method itself says that it did not reach rtol.
+    """
+
+    x: np.ndarray
+    iterations: int | None
+    converged: bool = True
+
+
+@runtime_checkable
+class Rival(Protocol):
+    """Any class with these two methods takes part in a benchmark."""
+
+    def setup(self, system: System) -> None:
+        """Whatever depends on the matrix alone. Called before each solve; forgets the last one."""
+        ...
+
+    def solve(self, b: np.ndarray, rtol: float) -> Answer:
+        """Solve for b (n²,) to ‖b - A x‖ <= rtol ‖b‖; an (x, iterations) tuple will do."""
+        ...
+
+
+class ScipyCG:
+    """scipy.sparse.linalg.cg on the CSR matrix."""
+
+    def setup(self, system: System) -> None:
+        self.matrix = system.matrix
+
+    def solve(self, b: np.ndarray, rtol: float) -> Answer:
+        from scipy.sparse.linalg import cg
+
+        steps = 0
+
+        def count(_: np.ndarray) -> None:
+            nonlocal steps
+            steps += 1
+
+        x, info = cg(self.matrix, b, rtol=rtol, callback=count)
+        return Answer(x, steps, info == 0)
+
+
+class ScipySpsolve:
+    """scipy.sparse.linalg.spsolve; factors and solves in one call."""
+
+    def setup(self, system: System) -> None:
+        self.matrix = system.matrix.tocsc()
+
+    def solve(self, b: np.ndarray, rtol: float) -> Answer:
+        from scipy.sparse.linalg import spsolve
+
+        return Answer(np.asarray(spsolve(self.matrix, b)), None)
+
+
+class PyAMG:
+    """pyamg.ruge_stuben_solver with CG acceleration."""
+
+    def setup(self, system: System) -> None:
+        import pyamg
+
+        self.levels = pyamg.ruge_stuben_solver(system.matrix)
+
+    def solve(self, b: np.ndarray, rtol: float) -> Answer:
+        residuals: list[float] = []
+        x, info = self.levels.solve(
+            b, tol=rtol, accel="cg", maxiter=200, residuals=residuals, return_info=True
+        )
+        return Answer(x, len(residuals) - 1, info == 0)

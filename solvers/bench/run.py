@@ -1,0 +1,303 @@
+"""The benchmark on ConDiff systems: same systems, same run, one measure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from sciml.problem import LinearSystem
+from sciml.result import Status, Stop
+from sciml.solve import Look, solve
+from sciml.solver import Solver
+
+from .methods import METHODS, Method
+from .report import machine, today, versions
+from .results import BenchReport, Outcome, Run, Settings, Trace
+from .rivals import Answer, Rival, System
+
+__all__ = ["run_condiff"]
+
+Progress = Callable[[int, int], None]
+# Enough steps to compile every kernel; a warm-up need not solve anything.
+_WARMUP_STEPS = 3
+_MOST_POINTS = 400
+
+
+def run_condiff(
+    configs: Sequence[Any],
+    *,
+    samples: int = 3,
+    rtol: float = 1e-6,
+    methods: Sequence[Method] | None = None,
+    seed: int = 0,
+    max_seconds: float | None = 10.0,
+    progress: Progress | None = None,
+    warmup: bool = True,
+) -> BenchReport:
+    """Every method on the same ConDiff systems, timed in turns and measured alike.
+
+    The order of methods rotates from system to system, so that a drift of the machine favours none.
+    Set-up and solve are timed apart. Failures and exceptions are counted, never raised. Ctrl-C
+    ends the benchmark; the report holds what was done.
+
+    Args:
+        configs: sciml.datasets.ConDiffConfig, all different. The convergence drawn is that of the
+            first system of the last one.
+        samples: systems of each config.
+        rtol: relative residual asked for.
+        methods: all of METHODS if None. Those whose package is missing are left out, and named.
+        seed: of the systems, as in `draw_condiff`.
+        max_seconds: limit on the iteration of each solve; rivals from outside stop by their rules.
+        progress: called with (runs done, runs in all).
+        warmup: give each method one untimed run for each grid first, so that no compilation is
+            timed.
+
+    Raises:
+        ValueError: no config or method, two of one name, a bad count, tolerance or seed.
+    """
+    given = tuple(METHODS.values() if methods is None else methods)
+    present = tuple(m for m in given if m.available)
+    names = tuple(config.name for config in configs)
+    _check(names, [m.name for m in given], present, samples)
+    stop = Stop(rtol=rtol, max_seconds=max_seconds)
+    settings = Settings(
+        names, tuple(m.name for m in present), samples, rtol, int(seed), max_seconds
+    )
+    bench = _Bench(present, stop, len(names) * samples, progress or (lambda done, total: None))
+    try:
+        bench.measure(configs, samples, seed, warmup)
+    except KeyboardInterrupt:
+        bench.interrupted = True
+    return BenchReport(
+        settings=settings,
+        date=today(),
+        machine=machine(),
+        versions=versions(),
+        runs=tuple(bench.runs),
+        warmup=bench.warmed,
+        traced=bench.traced,
+        traces=tuple(bench.traces),
+        floors=bench.floors,
+        skipped={m.name: f"it needs {m.needs}" for m in given if not m.available},
+        interrupted=bench.interrupted,
+    )
+
+
+def _check(
+    configs: Sequence[str], given: Sequence[str], present: Sequence[Method], samples: int
+) -> None:
+    for kind, names in (("config", configs), ("method", given)):
+        if not names:
+            raise ValueError(f"expected at least one {kind}, got none: name one")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"expected each {kind} once, got {', '.join(twice)} again: drop one")
+    if not present:
+        raise ValueError(f"expected a method that can run, got {', '.join(given)}: install pyamg")
+    if not isinstance(samples, int) or samples < 1:
+        raise ValueError(f"expected samples >= 1, got {samples!r}: ask for at least one")
+
+
+@dataclass
+class _Bench:
+    """The run as it goes: what is done stays when an interruption comes."""
+
+    methods: tuple[Method, ...]
+    stop: Stop
+    systems: int
+    progress: Progress
+    runs: list[Run] = field(default_factory=list)
+    warmed: dict[str, float] = field(default_factory=dict)
+    traces: list[Trace] = field(default_factory=list)
+    traced: str = ""
+    floors: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def measure(self, configs: Sequence[Any], samples: int, seed: int, warmup: bool) -> None:
+        from sciml.datasets import draw_condiff, k_blind_error
+
+        total = self.systems * len(self.methods)
+        self.progress(0, total)
+        turn, warm_grids = 0, set()
+        for config in configs:
+            data = draw_condiff(config, samples, seed=seed)
+            self.floors[config.name] = k_blind_error(data).mean
+            for sample, system in enumerate(_systems(config.name, data)):
+                if warmup and config.grid not in warm_grids:
+                    warm_grids.add(config.grid)
+                    self._warm_up(system)
+                for method in _rotated(self.methods, turn):
+                    self._time(method, config.name, sample, system)
+                    self.progress(len(self.runs), total)
+                turn += 1
+                first_of_last = config is configs[-1] and sample == 0
+                if first_of_last:
+                    self._trace(system)
+
+    def _warm_up(self, system: System) -> None:
+        brief = replace(self.stop, max_iters=_WARMUP_STEPS)
+        for method in self.methods:
+            began = time.perf_counter()
+            _attempt(method, system.copy(), brief)
+            spent = time.perf_counter() - began
+            self.warmed[method.name] = self.warmed.get(method.name, 0.0) + spent
+
+    def _time(self, method: Method, config: str, sample: int, system: System) -> None:
+        tried = _attempt(method, system.copy(), self.stop)
+        self.runs.append(_judged(tried, method, config, sample, system, self.stop.rtol))
+
+    def _trace(self, system: System) -> None:
+        """The course of each iterative method, in a run of its own: looking costs time."""
+        self.traced = system.name
+        for method in self.methods:
+            if not isinstance(method.solver, Solver):
+                continue
+            looks: list[Look] = []
+            tried = _attempt(method, system.copy(), self.stop, looks.append)
+            if len(looks) > 2:
+                self.traces.append(_trace_of(method.name, tried.setup, looks))
+
+
+@dataclass
+class _Attempt:
+    """What a method did, before anybody has measured it."""
+
+    x: np.ndarray | None = None
+    iterations: int | None = None
+    claimed: bool = False
+    failed: bool = False
+    setup: float = 0.0
+    solve: float = 0.0
+    detail: str = ""
+
+
+def _attempt(
+    method: Method,
+    system: System,
+    stop: Stop,
+    observe: Callable[[Look], None] | None = None,
+) -> _Attempt:
+    tried = _Attempt()
+    began = time.perf_counter()
+    try:
+        if isinstance(method.solver, Solver):
+            _run_solver(method.solver, system, stop, observe, tried)
+        else:
+            _run_rival(method.solver, system, stop.rtol, tried)
+    except Exception as error:  # a competitor's failure is a result, not ours to raise
+        tried.failed = True
+        first = (str(error).splitlines() or [""])[0]
+        tried.detail = f"{type(error).__name__}: {first[:160]}".rstrip(": ")
+        spent = time.perf_counter() - began
+        if tried.setup:
+            tried.solve = spent - tried.setup
+        else:
+            tried.setup = spent
+    return tried
+
+
+def _run_solver(
+    solver: Solver,
+    system: System,
+    stop: Stop,
+    observe: Callable[[Look], None] | None,
+    tried: _Attempt,
+) -> None:
+    from sciml.operators.diffusion import NodalDiffusion
+
+    began = time.perf_counter()
+    problem = LinearSystem(NodalDiffusion(system.k), system.rhs)
+    solver.check(problem)
+    ready = solver.prepare(problem)
+    tried.setup = time.perf_counter() - began
+    began = time.perf_counter()
+    result = solve(problem, ready, stop=stop, observe=observe, throw=False)
+    tried.solve = time.perf_counter() - began
+    if result.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt
+    tried.x, tried.iterations, tried.claimed = result.x, int(result.iterations), result.ok
+    tried.detail = " ".join(ready.notes) if result.ok else result.status.name
+
+
+def _run_rival(rival: Rival, system: System, rtol: float, tried: _Attempt) -> None:
+    began = time.perf_counter()
+    rival.setup(system)
+    tried.setup = time.perf_counter() - began
+    b = system.rhs.ravel()
+    began = time.perf_counter()
+    answer = Answer(*rival.solve(b, rtol))
+    tried.solve = time.perf_counter() - began
+    x = np.asarray(answer.x, dtype=np.float64)
+    if x.size != b.size:
+        raise ValueError(f"expected an answer of {b.size} entries, got shape {x.shape}")
+    tried.x, tried.claimed = x, bool(answer.converged)
+    tried.iterations = None if answer.iterations is None else int(answer.iterations)
+    tried.detail = "" if tried.claimed else "it said so"
+
+
+def _judged(
+    tried: _Attempt, method: Method, config: str, sample: int, system: System, rtol: float
+) -> Run:
+    residual = error = None
+    within = False
+    if tried.x is not None and np.isfinite(tried.x).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            found, distance = system.residual(tried.x), system.error(tried.x)
+        if np.isfinite(found) and np.isfinite(distance):
+            residual, error = found, distance
+            within = residual <= rtol + system.rounding(tried.x)
+    detail = tried.detail
+    if tried.failed:
+        outcome = Outcome.EXCEPTION
+    elif not tried.claimed:
+        outcome = Outcome.NOT_CONVERGED
+    elif within:
+        outcome = Outcome.SOLVED
+    else:
+        outcome = Outcome.FALSE_SUCCESS
+        level = "not finite" if residual is None else f"{residual:.1e}"
+        detail = f"claimed success; the true residual is {level}"
+    return Run(
+        config,
+        sample,
+        method.name,
+        outcome,
+        tried.iterations,
+        tried.setup,
+        tried.solve,
+        residual,
+        error,
+        detail,
+    )
+
+
+def _systems(name: str, data: Any) -> Iterator[System]:
+    from scipy.sparse import csr_matrix
+
+    from sciml.datasets import Order, condiff_matrix
+
+    for s in range(len(data)):
+        k = np.ascontiguousarray(data.k[s])
+        matrix = csr_matrix(condiff_matrix(k, Order.C))
+        yield System(f"{name} #{s}", k, data.rhs[s], data.x[s], matrix)
+
+
+def _rotated(methods: tuple[Method, ...], turn: int) -> tuple[Method, ...]:
+    first = turn % len(methods)
+    return methods[first:] + methods[:first]
+
+
+def _trace_of(name: str, setup: float, looks: list[Look]) -> Trace:
+    """At most 400 points, evenly spaced in the logarithm of the step, ends included."""
+    wanted = np.geomspace(1, len(looks), min(len(looks), _MOST_POINTS))
+    picked = np.unique(np.round(wanted).astype(int)) - 1
+    kept = [looks[i] for i in picked if np.isfinite(looks[i].estimate)]
+    return Trace(
+        name,
+        tuple(setup + look.seconds for look in kept),
+        tuple(float(look.estimate) for look in kept),
+    )
