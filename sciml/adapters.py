@@ -133,11 +133,13 @@ class _Reshaped(Operator):
         )
 
     def _apply(self, x: Array) -> Array:
-        y = self.flat(x.reshape(*x.shape[: x.ndim - self.domain.ndim], -1))
+        batch = x.shape[: x.ndim - self.domain.ndim]
+        y = self.flat(x.reshape(*batch, self.domain.size))
         return y.reshape(*y.shape[:-1], *self.range.shape)
 
     def _adjoint(self, y: Array) -> Array:
-        x = self.flat.adjoint(y.reshape(*y.shape[: y.ndim - self.range.ndim], -1))
+        batch = y.shape[: y.ndim - self.range.ndim]
+        x = self.flat.adjoint(y.reshape(*batch, self.range.size))
         return x.reshape(*x.shape[:-1], *self.domain.shape)
 
 

@@ -293,7 +293,9 @@ def _sparse(file: _File, elements: _Elements, header: _Header) -> Compressed:
     if len(header.shape) != 2:
         raise elements.damaged(f"a sparse array with the dimensions {header.shape}")
     rows, columns = elements.numbers(), elements.numbers()
-    values = _parts(file, elements, header, np.dtype(np.float64))
+    values = _parts(
+        file, elements, header, np.dtype(bool if header.flags & LOGICAL else np.float64)
+    )
     shape = (header.shape[0], header.shape[1])
     return Compressed(columns, rows, values, shape, by_rows=False)
 

@@ -134,7 +134,7 @@ def _body(lines: Iterator[str], header: Header, budget: Budget) -> Stored:
     # The table of floats, then rows, columns and values, mirrored where that is needed.
     budget.take(header.entries * (8 * header.columns + 32 * mirrored), "the entries")
     table = _table(lines, header, budget)
-    values = _values(table, header)
+    values = _values(table, header, budget.path)
     if header.layout == "array":
         return _unpack(values, header, budget)
     index = table[:, :2]
@@ -196,9 +196,16 @@ def _with_numbers(lines: Iterator[str], path: Path) -> Iterator[str]:
             )
 
 
-def _values(table: np.ndarray, header: Header) -> np.ndarray:
+def _values(table: np.ndarray, header: Header, path: Path) -> np.ndarray:
     if header.field == "pattern":
-        return np.ones(len(table))
+        return np.ones(len(table), bool)
+    if header.field.endswith("integer"):
+        whole = table[:, -1]
+        if not ((np.abs(whole) < 2.0**63) & (whole == np.floor(whole))).all():
+            raise FileError(
+                path, "expected whole numbers below 2^63, got others; declare them real"
+            )
+        return whole.astype(np.int64)
     if header.field == "complex":
         # A view of the pair keeps the signs of zeros, which re + 1j*im would lose.
         return np.ascontiguousarray(table[:, -2:]).view(np.complex128)[:, 0]

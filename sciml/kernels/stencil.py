@@ -6,7 +6,7 @@ plane) before its own, so that the result does not depend on the number of threa
 
 Harmonic means need a division per face. The two or three faces of a cell share one: with s = a + b
 and t = a + c, r = a / (s t) gives a/s = t r and a/t = s r. The products stay in range because k is
-brought near 1 by `unit`, a power of two; `LARGEST_CONTRAST` says how far k may then spread.
+brought near 1 by `unit`, a power of two; `in_range` says how far k may then spread.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ._compile import borrow, jit, jit_parallel
 from ._nodes import nodes_2d, nodes_2d_parallel, nodes_3d, nodes_3d_parallel
 from ._threads import parallel_section, threads
 
-__all__ = ["LARGEST_CONTRAST", "cells", "nodes"]
+__all__ = ["cells", "in_range", "nodes"]
 
-# max k / min k for which s t u stays inside float32, float64: (2 sqrt(contrast))^3 < overflow.
-LARGEST_CONTRAST = {"float32": 1e24, "float64": 1e200}
+# (max k / min k for which s t u does not overflow, (2 sqrt(contrast))^3; largest exponent of unit)
+_LIMITS = {np.dtype(np.float32): (1e24, 120), np.dtype(np.float64): (1e200, 1000)}
 
 
 @jit
@@ -223,10 +223,16 @@ def _cells_3d_parallel(chunks, rows, member, k, x, y, c, w, pins, wraps):
         _cells_3d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, c, w, pins, wraps)
 
 
+def in_range(dtype: np.dtype, exponent: int, least: float, most: float) -> bool:
+    """Whether `cells` can work on k between `least` and `most` with unit = 2**exponent."""
+    contrast, largest = _LIMITS[dtype]
+    return abs(exponent) <= largest and most / contrast <= least
+
+
 def cells(
     k: np.ndarray,
     x: np.ndarray,
-    weights: Sequence[tuple[float, float, float]],
+    weights: np.ndarray,
     *,
     unit: float,
     pins: np.ndarray,
@@ -237,15 +243,15 @@ def cells(
     Args:
         k: (*k_batch, *shape), 0 in solid cells; its batch broadcasts to that of x.
         x: (*batch, *shape).
-        weights: per axis, what multiplies ab / (a + b) / unit inside the grid, k at its low end,
-            and k / (2 unit) at its high end (the inner weight where the axis wraps).
+        weights: (axes, 3), for each axis what multiplies: ab / (a + b) of unit · k inside the
+            grid; k at the low end; unit · k / 2 at the high end, or as inside if the axis wraps.
         unit: power of two that brings k near 1.
         pins: diagonal of solid cells for each member of k (0: there are none).
         wraps: per axis, whether it is periodic.
     """
     dtype = x.dtype
     c = np.array([1, 0, unit], dtype)
-    w = np.array(weights, dtype)
+    w = weights.astype(dtype, copy=False)
     pins = np.asarray(pins, dtype).reshape(-1)
     two = len(weights) == 2
     serial, parallel = (_cells_2d, _cells_2d_parallel) if two else (_cells_3d, _cells_3d_parallel)
@@ -280,8 +286,10 @@ def _launch(
         return y
     flat_x, flat_y = _constant(x, ndim), y.reshape(-1, *x.shape[x.ndim - ndim :])
     flat_k = _constant(k, ndim)
-    order = np.arange(flat_k.shape[0]).reshape(k_batch)
-    member = np.array(np.broadcast_to(order, batch)).reshape(-1)
+    member = np.zeros(flat_x.shape[0], np.intp)
+    if k_batch:
+        order = np.arange(flat_k.shape[0]).reshape(k_batch)
+        member = np.array(np.broadcast_to(order, batch)).reshape(-1)
     rows = flat_x.shape[0] * flat_x.shape[1]
     chunks = min(threads(x.size), rows)
     if chunks == 1:

@@ -24,6 +24,7 @@ from ..arrays import (
     no_grad,
     to_numpy,
 )
+from ..operator import Operator
 from ._faces import FaceOperator, Order, along, check_k, check_spacing, extremes, pad
 
 __all__ = ["Diffusion", "NodalDiffusion", "Order", "Side"]
@@ -82,6 +83,7 @@ class Diffusion(FaceOperator):
             pins = _pins(k, mask, sum(2 / h**2 for h in steps), ndim)
         self._grounded = _touches_dirichlet(self.boundary, mask)
         super().__init__(k, shape, steps, wraps, pins)
+        self._scaled = self._scaled_weights()
 
     @property
     def singular(self) -> bool:
@@ -124,11 +126,11 @@ class Diffusion(FaceOperator):
         s = _nonzero(first + last)
         return weight * (last * (first / s)), weight * (other / s) ** 2
 
-    def _with_arrays(self, change: Callable[[Array], Array]) -> Diffusion:
+    def _with_arrays(self, change: Callable[[Array], Array]) -> Operator:
         """With k replaced: what was solid stays solid."""
         made = super()._with_arrays(change)
         if self.pins.any():
-            old, new = self.k, made.k
+            old, new = self.k, made.params["k"]
             mask = old == 0
             if type(old) is not type(new) or device_of(old) != device_of(new):
                 mask = from_host(to_numpy(mask), new, bool)
@@ -139,18 +141,22 @@ class Diffusion(FaceOperator):
     def _kernel(self, k: np.ndarray, x: np.ndarray) -> np.ndarray | None:
         from ..kernels import stencil
 
-        least, most = self._extremes
-        if most / least > stencil.LARGEST_CONTRAST[x.dtype.name]:
+        exponent, weights = self._scaled
+        if not stencil.in_range(x.dtype, exponent, *self._extremes):
             return None
-        bound = 120 if x.dtype == np.float32 else 1000
-        middle = (math.log2(least) + math.log2(most)) / 2
-        unit = 2.0 ** -max(-bound, min(bound, round(middle)))
-        weights = []
+        return stencil.cells(k, x, weights, unit=2.0**exponent, pins=self.pins, wraps=self.wraps)
+
+    def _scaled_weights(self) -> tuple[int, np.ndarray]:
+        """(exponent of the power of two that brings k near 1, weights for `stencil.cells`)."""
+        exponent = -round(sum(map(math.log2, self._extremes)) / 2)
+        exponent = max(-1000, min(1000, exponent))  # a normal number, for subnormal k too
+        rows = []
         for h, (low, high) in zip(self.spacing, self.boundary, strict=True):
             w = 2 / h**2
-            ends = {Side.DIRICHLET: 2 * w / unit, Side.NEUMANN: 0.0, Side.PERIODIC: w / unit}
-            weights.append((w / unit, w if low is Side.DIRICHLET else 0.0, ends[high]))
-        return stencil.cells(k, x, weights, unit=unit, pins=self.pins, wraps=self.wraps)
+            inner = w * 2.0**-exponent
+            ends = {Side.DIRICHLET: 2 * inner, Side.NEUMANN: 0.0, Side.PERIODIC: inner}
+            rows.append((inner, w if low is Side.DIRICHLET else 0.0, ends[high]))
+        return exponent, np.array(rows)
 
 
 class NodalDiffusion(FaceOperator):

@@ -44,9 +44,10 @@ class Sparse(Operator):
         traits: Iterable[Trait] | None = None,
         values: Array | None = None,
     ) -> None:
-        data, indices, indptr, shape = _csr_parts(matrix)
+        csr = _canonical(matrix)
+        data, indices, indptr = _csr_parts(csr)
         if traits is None:
-            traits = _traits_found(matrix) if values is None else (Trait.LINEAR,)
+            traits = _traits_found(csr) if values is None else (Trait.LINEAR,)
         if values is not None:
             namespace(values, data)
             if values.ndim < 1 or values.shape[-1] != data.shape[0]:
@@ -56,7 +57,7 @@ class Sparse(Operator):
             data = values
         dtype = check_float(dtype_of(data), "a matrix")
         self.data, self.indices, self.indptr = data, indices, indptr
-        rows, columns = shape
+        rows, columns = csr.shape
         super().__init__(
             Space((columns,), dtype),
             Space((rows,), dtype),
@@ -199,13 +200,13 @@ def _index(where: np.ndarray, like: Array) -> Array:
     return where if isinstance(like, np.ndarray) else namespace(like).asarray(where)
 
 
-def _csr_parts(matrix: Any) -> tuple[Array, Array, Array, tuple[int, int]]:
-    """(data, indices, indptr, shape), canonical: rows sorted, no duplicates."""
+def _canonical(matrix: Any) -> Any:
+    """The matrix in CSR form, rows sorted and without duplicates; the user's own is not changed."""
     if is_torch(matrix):
-        csr = matrix.to_sparse_csr() if matrix.layout.__repr__() != "torch.sparse_csr" else matrix
+        csr = matrix if str(matrix.layout) == "torch.sparse_csr" else matrix.to_sparse_csr()
         if csr.ndim != 2:
             raise ValueError(f"expected a sparse matrix with two axes, got {tuple(csr.shape)}")
-        return csr.values(), csr.col_indices(), csr.crow_indices(), tuple(csr.shape)
+        return csr
     if not hasattr(matrix, "tocsr"):
         raise TypeError(
             f"expected a sparse matrix of SciPy, CuPy or torch, got {type(matrix).__name__}: "
@@ -215,18 +216,24 @@ def _csr_parts(matrix: Any) -> tuple[Array, Array, Array, tuple[int, int]]:
     if not csr.has_canonical_format:
         csr = csr.copy()
         csr.sum_duplicates()
-    return csr.data, csr.indices, csr.indptr, csr.shape
+    return csr
 
 
-def _traits_found(matrix: Any) -> tuple[Trait, ...]:
-    if is_torch(matrix) or type(matrix).__module__.startswith("cupy"):
+def _csr_parts(csr: Any) -> tuple[Array, Array, Array]:
+    if is_torch(csr):
+        return csr.values(), csr.col_indices(), csr.crow_indices()
+    return csr.data, csr.indices, csr.indptr
+
+
+def _traits_found(csr: Any) -> tuple[Trait, ...]:
+    if is_torch(csr) or type(csr).__module__.startswith("cupy"):
         return (Trait.LINEAR,)
-    hermitian = matrix.shape[0] == matrix.shape[1] and _equals_adjoint(matrix.tocsr())
+    hermitian = csr.shape[0] == csr.shape[1] and _equals_adjoint(csr)
     return (Trait.HERMITIAN,) if hermitian else (Trait.LINEAR,)
 
 
 def _equals_adjoint(A: Any) -> bool:
-    """Whether A = A^H up to the rounding of an assembly: 256 eps of the largest entry in the row."""
+    """Whether A = A^H up to an assembly's rounding: 256 eps of the largest entry in the row."""
     gap = (A - A.conj().T).tocoo()
     if not gap.nnz:
         return True

@@ -21,6 +21,8 @@ _STYLES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 _MARKERS = ("s", "D", "^", "v", "P", "X", "h", "*")
 _SETUP, _SOLVE, _FAILED = "#0072B2", "#E69F00", "#8C8C8C"
 _MOST_PANELS = 3
+# Direct methods end far below what was asked for; they are drawn at the lower edge, this far down.
+_BELOW = 1e-3
 # Below this ratio of slowest to fastest a linear axis shows every bar, and stacks are true lengths.
 _LINEAR_UP_TO = 20.0
 
@@ -78,19 +80,18 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
     lines = {trace.method: trace for trace in report.traces if trace.seconds}
     ends = _ends(report)
     points = [m for m in order if m not in lines and m in ends]
-    lowest = rtol
+    bottom = rtol * _BELOW
     for i, method in enumerate(m for m in order if m in lines):
         trace = lines[method]
         colour = _COLOURS[i % len(_COLOURS)]
         style = _STYLES[i // len(_COLOURS) % len(_STYLES)]
         axes.plot(trace.seconds, trace.residual, color=colour, ls=style, lw=1.9, label=method)
         axes.plot(trace.seconds[-1], trace.residual[-1], "o", color=colour, ms=6, mec="white")
-        lowest = min(lowest, trace.residual[-1])
     for i, method in enumerate(points):
         seconds, residual = ends[method]
         axes.plot(
             seconds,
-            residual,
+            max(residual, 2 * bottom),
             _MARKERS[i % len(_MARKERS)],
             color=_COLOURS[i % len(_COLOURS)],
             ms=9,
@@ -99,14 +100,16 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
             ls="none",
             label=f"{method} (at its end)",
         )
-        lowest = min(lowest, residual)
     axes.axhline(rtol, color="0.35", lw=1.0, ls="--", zorder=0)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_ylim(bottom=max(lowest, 1e-17) / 5)
-    left, right = axes.get_xlim()
-    axes.set_xlim(left, right)
-    axes.text(left * 1.06, rtol * 1.25, "asked for", color="0.3", fontsize=10, va="bottom")
+    axes.set_ylim(bottom=bottom)
+    left = axes.get_xlim()[0]
+    axes.text(left * 1.08, rtol * 1.1, "asked for", color="0.3", fontsize=10, va="bottom")
+    deep = [ends[m][1] for m in points if ends[m][1] < bottom]
+    if deep:
+        text = f"at the lower edge: {min(deep):.0e} to {max(deep):.0e}"
+        axes.text(left * 1.08, bottom * 4.5, text, color="0.3", fontsize=10, va="bottom")
     axes.set_xlabel("seconds, set-up included", fontsize=12)
     axes.set_ylabel("relative residual ‖b − Ax‖ / ‖b‖", fontsize=12)
     axes.set_title(f"Convergence on {report.traced}", fontsize=13)
@@ -136,15 +139,19 @@ def _bars(panel: Any, report: BenchReport, shown: Sequence[str], order: Sequence
     rows = {name: {row.method: row for row in report.rows(name)} for name in shown}
     totals = [r.total.median for by in rows.values() for r in by.values() if r.total]
     linear = not totals or max(totals) <= _LINEAR_UP_TO * min(totals)
+    room = 0.72 if all(r.complete for by in rows.values() for r in by.values()) else 0.55
     for axes, name in zip(all_axes, shown, strict=True):
-        _bar_panel(axes, [rows[name][m] for m in order], linear=linear, totals=totals)
+        mine = [rows[name][m] for m in order]
+        _bar_panel(axes, mine, linear=linear, totals=totals, room=room)
         axes.set_title(name.replace("_grid", ", grid "), fontsize=13)
     all_axes[0].set_yticks(range(len(order)), order, fontsize=11)
     for axes in all_axes[1:]:
         axes.tick_params(axis="y", left=False, labelleft=False)
     all_axes[0].invert_yaxis()  # shared
     how = "" if linear else "; log scale: the dark part ends at the set-up time, the bar at the sum"
-    panel.supxlabel(f"median time, set-up and solve{how}", fontsize=12)
+    at = report.machine
+    where = f"{at.get('processor', '')}, {at.get('cores', '?')} cores, {report.date}"
+    panel.supxlabel(f"median milliseconds, set-up and solve{how}\n{where}", fontsize=11)
     handles = [
         Patch(color=_SETUP, label="set-up"),
         Patch(color=_SOLVE, label="solve"),
@@ -153,14 +160,18 @@ def _bars(panel: Any, report: BenchReport, shown: Sequence[str], order: Sequence
     panel.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=11, frameon=False)
 
 
-def _bar_panel(axes: Any, rows: Sequence[Row], *, linear: bool, totals: Sequence[float]) -> None:
+def _bar_panel(
+    axes: Any, rows: Sequence[Row], *, linear: bool, totals: Sequence[float], room: float
+) -> None:
+    """Bars of one config; `room` is the share of the width that the longest of all takes."""
     slowest = max(totals, default=1.0)
+    start = 0.0
     if linear:
-        start, end = 0.0, slowest * 1.45
+        end = slowest / room
     else:
-        start = 10 ** math.floor(math.log10(min(totals) / 1.5))
-        end = slowest * (slowest / start) ** 0.42
         axes.set_xscale("log")
+        start = 10 ** math.floor(math.log10(min(totals) / 1.5))
+        end = start * (slowest / start) ** (1 / room)
     axes.set_xlim(start, end)
     for y, row in enumerate(rows):
         if row.total is None or row.setup is None:
@@ -178,8 +189,9 @@ def _bar_panel(axes: Any, rows: Sequence[Row], *, linear: bool, totals: Sequence
     axes.set_axisbelow(True)
     axes.tick_params(axis="x", labelsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_formatter(lambda value, _: _tick(value))
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    # No label in that room: it would run into the next panel's first.
+    axes.xaxis.set_major_formatter(lambda x, _: f"{1e3 * x:g}" if x <= 1.5 * slowest else "")
+    axes.xaxis.set_minor_formatter(lambda x, _: "")
 
 
 def _bar(axes: Any, y: int, start: float, end: float, colour: str, solid: bool) -> None:
@@ -197,11 +209,3 @@ def _verdict(row: Row) -> str:
     if row.false:
         return f"{row.false} false"
     return f"{row.solved}/{row.runs} solved"
-
-
-def _tick(value: float) -> str:
-    if value <= 0:
-        return "0"
-    if value < 1:
-        return f"{value * 1e3:g} ms"
-    return f"{value:g} s"

@@ -16,7 +16,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Spread", "machine", "markdown_table", "seconds_text", "today", "versions"]
+__all__ = [
+    "Spread",
+    "machine",
+    "markdown_table",
+    "seconds_text",
+    "three_digits",
+    "today",
+    "versions",
+]
 
 _PACKAGES = ("sciml-solvers", "numpy", "scipy", "numba", "torch", "pyamg", "scikit-sparse")
 
@@ -98,10 +106,11 @@ def seconds_text(seconds: float) -> str:
     """Three digits and a unit: 812 µs, 3.20 ms, 1.25 s."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= 0.9995 * size:
-            return f"{_three(seconds / size)} {unit}"
-    return f"{_three(seconds / 1e-6)} µs"
+            return f"{three_digits(seconds / size)} {unit}"
+    return f"{three_digits(seconds / 1e-6)} µs"
 
 
-def _three(value: float) -> str:
+def three_digits(value: float) -> str:
+    """At least three significant digits, without an exponent: 8.12, 81.2, 812, 8123."""
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{digits}f}"

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from sciml.io import atomic_file, write_json
 
-from .report import Spread, environment_text, markdown_table, seconds_text
+from .report import Spread, environment_text, markdown_table, seconds_text, three_digits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from rich.console import Group
     from rich.table import Table
 
 __all__ = ["BenchReport", "Outcome", "Row", "Run", "Settings", "Trace"]
@@ -257,29 +258,14 @@ class BenchReport:
             lines += ["## Not solved", "", *(f"- {line}" for line in unsolved), ""]
         return "\n".join(lines).rstrip() + "\n"
 
-    def table(self) -> Table:
-        """The rows as a rich table of 80 columns, a section for each config."""
-        from rich import box
-        from rich.table import Table
+    def table(self) -> Group:
+        """For rich: a table of 80 columns for each config, a row for each method."""
+        from rich.console import Group
         from rich.text import Text
 
-        table = Table(
-            title="Solvers on ConDiff systems",
-            caption=Text("Times in ms: medians, with quartiles in brackets; × is over the fastest"),
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            padding=0,
-        )
-        for heading in _SHORT:
-            justify = "left" if heading == "method" else "right"
-            table.add_column(heading, justify=justify, no_wrap=True)
-        for name in self.settings.configs:
-            table.add_section()
-            table.add_row(Text(name, style="bold"))
-            for row in self.rows(name):
-                style = "" if row.complete else "red" if row.false or row.exceptions else "yellow"
-                table.add_row(*map(Text, _short_cells(row)), style=style)
-        return table
+        note = "Times in ms: medians, quartiles in brackets. ×: total over the fastest."
+        tables = (_table(name, self.rows(name)) for name in self.settings.configs)
+        return Group(*tables, Text(note, style="italic"))
 
     def figure(self) -> Figure:
         """Convergence on one system at the left, times for each config at the right."""
@@ -347,7 +333,38 @@ def _ranked(rows: list[Row]) -> list[Row]:
     ]
 
 
-_SHORT = ("method", "solved", "false", "iters", "set-up", "solve", "total", "×", "residual")
+_SHORT = {
+    "method": 16,
+    "solved": 6,
+    "false": 5,
+    "iters": 5,
+    "set-up": 6,
+    "solve": 5,
+    "total": 17,
+    "×": 4,
+    "resid.": 7,
+}
+
+
+def _table(title: str, rows: Sequence[Row]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(f"\n{title}", style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+    )
+    for heading, width in _SHORT.items():
+        justify = "left" if heading == "method" else "right"
+        table.add_column(heading, justify=justify, no_wrap=True, min_width=width)
+    for row in rows:
+        style = "" if row.complete else "red" if row.false or row.exceptions else "yellow"
+        table.add_row(*map(Text, _short_cells(row)), style=style)
+    return table
 
 
 def _short_cells(row: Row) -> tuple[str, ...]:
@@ -362,7 +379,7 @@ def _short_cells(row: Row) -> tuple[str, ...]:
         _ms(row.setup.median) if row.setup else "–",
         _ms(row.solve.median) if row.solve else "–",
         total,
-        _number(row.ratio, ".2f" if (row.ratio or 0) < 100 else ".0f"),
+        "–" if row.ratio is None else three_digits(row.ratio),
         _number(row.residual, ".1e"),
     )
 
@@ -392,5 +409,4 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _ms(seconds: float) -> str:
-    value = 1e3 * seconds
-    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+    return three_digits(1e3 * seconds)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sciml import Result, Status, __version__
-from sciml.operator import Trait
 
 from ._options import words
 from ._output import count, finite, one_line, size
@@ -69,7 +68,7 @@ class Report:
         """The report for a person, a line each."""
         r, file, A = self.result, self.system.file, self.system.problem.A
         where = str(file.path) if file.key is None else f"{file.path}, {file.key}"
-        rows, columns = file.matrix.shape
+        rows, columns = self.system.shape
         dense = ", dense" if hasattr(A, "matrix") else ""
         lines = [
             ("matrix", f"{where} ({file.format.value})"),
@@ -105,7 +104,7 @@ class Report:
         """One JSON object on one line; what is not finite is null."""
         r, file, A = self.result, self.system.file, self.system.problem.A
         method, precond = words(r.solver)
-        rows, columns = file.matrix.shape
+        rows, columns = self.system.shape
         found: dict[str, Any] = {
             "status": self.status.name,
             "residual": finite(r.residual),
@@ -127,7 +126,7 @@ class Report:
             "m": rows,
             "n": columns,
             "nnz": self.system.nonzeros,
-            "hermitian": Trait.HERMITIAN in A.traits,
+            "hermitian": self.system.hermitian,
             "dtype": str(A.domain.dtype),
             "rhs": self.system.rhs,
             "certified_in": str(r.certified_in),

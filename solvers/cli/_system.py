@@ -34,6 +34,11 @@ class System:
         return Trait.HERMITIAN in self.problem.A.traits
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.problem.A.range.size, self.problem.A.domain.size
+
+    @property
     def square(self) -> bool:
         return isinstance(self.problem, LinearSystem)
 
@@ -53,16 +58,18 @@ def load_system(
         file = read_system(path, key=key)
     except FileError as error:
         raise _in_words_of_the_command(error) from error
-    matrix, notes = file.matrix, list(file.notes)
+    matrix: Any = file.matrix
+    rows, columns = matrix.shape
+    notes = list(file.notes)
     b, told = _right_hand_side(file, rhs, rhs_key, seed, notes)
-    if len(b) != matrix.shape[0]:
+    if len(b) != rows:
         raise BadInput(
-            f"{rhs}: expected a right-hand side of {matrix.shape[0]} entries for the matrix of "
-            f"{matrix.shape[0]} x {matrix.shape[1]}, got {len(b)}"
+            f"{rhs}: expected a right-hand side of {rows} entries for the matrix of {rows} x "
+            f"{columns}, got {len(b)}: choose another"
         )
     matrix, b = _one_dtype(matrix, b, notes)
     A = _operator(matrix)
-    if matrix.shape[0] == matrix.shape[1]:
+    if rows == columns:
         problem: LinearSystem | LeastSquares = LinearSystem(A, b)
     else:
         problem = LeastSquares(A, b)
@@ -74,7 +81,8 @@ def load_system(
 def _right_hand_side(
     file: SystemFile, rhs: str | None, rhs_key: str | None, seed: int, notes: list[str]
 ) -> tuple[np.ndarray, str]:
-    rows, dtype = file.matrix.shape[0], file.matrix.dtype
+    matrix: Any = file.matrix
+    rows, dtype = matrix.shape[0], matrix.dtype
     if rhs is None and file.rhs is not None:
         return file.rhs, f"{file.rhs_name}, beside the matrix in the file"
     if rhs is None or rhs == "ones":

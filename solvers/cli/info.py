@@ -120,14 +120,15 @@ def _torch_threads() -> int | None:
 def _numba() -> dict[str, Any]:
     try:
         import numba
+        from numba.np.ufunc.parallel import threading_layer
 
         threads = numba.get_num_threads()
     except Exception as error:
         return {"numba": None, "numba_layer": _broken(error)}
     try:
-        layer = numba.threading_layer()
-    except ValueError:  # it is chosen when the first parallel kernel runs
-        layer = f"{numba.config.THREADING_LAYER} (chosen at the first parallel kernel)"
+        layer = threading_layer()
+    except ValueError:
+        layer = "chosen at the first parallel kernel"
     return {"numba": threads, "numba_layer": layer}
 
 

@@ -62,7 +62,7 @@ def solve(
     with Spinner(not as_json) as spinner:
         spinner.tell(f"reading {file.name!a}")
         system = load_system(file, key, rhs, rhs_key, seed)
-        check_matrix(method, precond, system.file.matrix.shape, hermitian=system.hermitian)
+        check_matrix(method, precond, system.shape, hermitian=system.hermitian)
         spinner.tell("setting up")
         result = _solve(system, solver, stop, spinner.look)
     written, failed = _write(result, out, plot)

@@ -445,6 +445,15 @@ def test_torch_path_passes_gradcheck(form, rng):
     assert torch.autograd.gradcheck(run, (k, x))
 
 
+def test_what_is_solid_stays_solid(rng):
+    solid = rng.random((4, 5)) < 0.4
+    k, x = field(rng, (4, 5)), rng.standard_normal((4, 5))
+    A = Diffusion(k, solid=solid)
+    np.testing.assert_array_equal(A._with_arrays(lambda p: p + 1e-3 * (p == 0))(x), A(x))
+    there = A.to(xp=torch).to(dtype=np.float32).to(xp=np)
+    close(there(x.astype(np.float32)), A(x), np.float32)
+
+
 def test_solid_cells_get_no_gradient(rng):
     solid = rng.random((4, 5)) < 0.4
     A = Diffusion(field(rng, (4, 5)), solid=solid)
