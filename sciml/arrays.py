@@ -23,6 +23,7 @@ __all__ = [
     "all_finite",
     "astype",
     "broadcast_batch",
+    "check_same_place",
     "device_of",
     "dtype_of",
     "host_view",
@@ -114,6 +115,20 @@ def device_of(x: Array) -> Any:
     import array_api_compat as aac
 
     return aac.device(x)
+
+
+def check_same_place(a: Array, b: Array) -> None:
+    """Both arrays are of one library and on one device.
+
+    Raises:
+        TypeError: they are not; the message names both.
+    """
+    namespace(a, b)
+    if not isinstance(a, np.ndarray) and device_of(a) != device_of(b):
+        raise TypeError(
+            f"expected arrays on one device, got {device_of(a)} and {device_of(b)}: move one "
+            "explicitly; nothing is copied between devices behind your back"
+        )
 
 
 def on_cpu(x: Array) -> bool:

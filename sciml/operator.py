@@ -15,6 +15,7 @@ from .arrays import (
     Array,
     astype,
     broadcast_batch,
+    check_same_place,
     dtype_of,
     is_array,
     is_torch,
@@ -174,8 +175,8 @@ class Operator(ABC, metaclass=_Frozen):
     def _run(self, act: Any, x: Array, space: Space, name: str) -> Array:
         batch = space.check(x, name)
         home = self.home
-        if home is not None:
-            namespace(home, x)
+        if home is not None and not (type(home) is np.ndarray and type(x) is np.ndarray):
+            check_same_place(home, x)
         if self.batch_shape:
             joined = broadcast_batch(batch, self.batch_shape)
             if joined != batch:

@@ -15,6 +15,7 @@ from .arrays import (
     Array,
     astype,
     broadcast_batch,
+    check_same_place,
     dtype_of,
     from_host,
     is_array,
@@ -308,7 +309,7 @@ def _need_linear(A: Operator) -> None:
 def _batch_of(A: Operator, b: Array) -> tuple[int, ...]:
     batch = A.range.check(b, "b")
     if A.home is not None:
-        namespace(A.home, b)
+        check_same_place(A.home, b)
     return broadcast_batch(batch, A.batch_shape)
 
 

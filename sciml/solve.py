@@ -19,6 +19,7 @@ from ._counting import Tally, counted
 from .arrays import (
     Array,
     astype,
+    check_same_place,
     dtype_of,
     is_torch,
     namespace,
@@ -120,7 +121,7 @@ def _check(problem: Any, solver: Any, x0: Any, stop: Any) -> None:
         raise TypeError(f"expected stop as Stop(rtol=...), got {type(stop).__name__}")
     if x0 is not None:
         batch = problem.domain.check(x0, "x0")
-        namespace(x0, next(iter(problem.inputs().values())))
+        check_same_place(x0, next(iter(problem.inputs().values())))
         if batch != problem.batch:
             raise ValueError(
                 f"expected x0 of shape {(*problem.batch, *problem.domain.shape)}, "

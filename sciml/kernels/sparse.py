@@ -20,19 +20,28 @@ __all__ = [
     "factor_ilu0",
     "solve_lower",
     "solve_lower_adjoint",
+    "unsigned",
 ]
+
+
+def unsigned(index: np.ndarray) -> np.ndarray:
+    """A view without sign: compiled code then does not look for negative indices, twice as fast."""
+    return index.view(np.uint32 if index.dtype.itemsize == 4 else np.uint64)
 
 
 def csr_matvec(
     data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
-    """y[b] = A[b] x[b]: data (1 or B, nnz), x (B, n), y (B, m)."""
-    args = (data, indices, indptr, x, y, y.dtype.type(0))
+    """y[b] = A[b] x[b]: data (1 or B, nnz), x (B, n), y (B, m), pattern `unsigned`."""
+    zero = y.dtype.type(0)
     if threads(indices.size * x.shape[0]) == 1:
-        _matvec(*args)
-    else:
-        with parallel_section():
-            _matvec_parallel(*args)
+        _matvecs(data, indices, indptr, x, y, zero)
+        return
+    with parallel_section():
+        if x.shape[0] == 1:
+            _matvec_parallel(data[0], indices, indptr, x[0], y[0], zero)
+        else:
+            _matvecs_parallel(data, indices, indptr, x, y, zero)
 
 
 def csr_matvec_ordered(
@@ -53,13 +62,25 @@ def csr_matvec_ordered(
 
 
 def _rows(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any) -> None:
+    for i in prange(y.size):
+        total = zero
+        for k in range(indptr[i], indptr[i + 1]):
+            total += data[k] * x[indices[k]]
+        y[i] = total
+
+
+_matvec = njit(nogil=True, cache=True)(_rows)
+_matvec_parallel = njit(nogil=True, cache=True, parallel=True)(_rows)
+
+
+def _members(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any) -> None:
     step = 0 if data.shape[0] == 1 else 1
-    for b in range(x.shape[0]):
-        for i in prange(indptr.size - 1):
-            total = zero
-            for k in range(indptr[i], indptr[i + 1]):
-                total += data[b * step, k] * x[b, indices[k]]
-            y[b, i] = total
+    for b in prange(x.shape[0]):
+        _matvec(data[b * step], indices, indptr, x[b], y[b], zero)
+
+
+_matvecs = njit(nogil=True, cache=True)(_members)
+_matvecs_parallel = njit(nogil=True, cache=True, parallel=True)(_members)
 
 
 def _rows_ordered(
@@ -67,15 +88,14 @@ def _rows_ordered(
 ) -> None:
     step = 0 if data.shape[0] == 1 else 1
     for b in range(x.shape[0]):
-        for i in prange(indptr.size - 1):
+        db, xb, yb = data[b * step], x[b], y[b]
+        for i in prange(yb.size):
             total = zero
             for k in range(indptr[i], indptr[i + 1]):
-                total += np.conj(data[b * step, order[k]]) * x[b, indices[k]]
-            y[b, i] = total
+                total += np.conj(db[order[k]]) * xb[indices[k]]
+            yb[i] = total
 
 
-_matvec = njit(nogil=True, cache=True)(_rows)
-_matvec_parallel = njit(nogil=True, cache=True, parallel=True)(_rows)
 _matvec_ordered = njit(nogil=True, cache=True)(_rows_ordered)
 _matvec_ordered_parallel = njit(nogil=True, cache=True, parallel=True)(_rows_ordered)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -69,11 +69,9 @@ class Sparse(Operator):
         data, vector = host_view(self.data), host_view(x)
         if data is None or vector is None:
             return self._apply_off_host(x)
-        from ..kernels.sparse import csr_matvec
-
         y = np.empty((*x.shape[:-1], self.range.size), self.range.dtype)
-        indices, indptr = host(self.indices), host(self.indptr)
-        csr_matvec(self._rows(data, vector), indices, indptr, _flat(vector), _flat(y))
+        matvec, indices, indptr = self._pattern
+        matvec(self._rows(data, vector), indices, indptr, _flat(vector), _flat(y))
         return like_host(y, x)
 
     def _adjoint(self, y: Array) -> Array:
@@ -84,31 +82,43 @@ class Sparse(Operator):
             return self._adjoint_off_host(y)
         from ..kernels.sparse import csr_matvec_ordered
 
-        order, indices, indptr = self._transposed
         x = np.empty((*y.shape[:-1], self.domain.size), self.domain.dtype)
-        csr_matvec_ordered(
-            self._rows(data, vector), order, indices, indptr, _flat(vector), _flat(x)
-        )
+        csr_matvec_ordered(self._rows(data, vector), *self._transposed, _flat(vector), _flat(x))
         return like_host(x, y)
 
     def _rows(self, data: np.ndarray, x: np.ndarray) -> np.ndarray:
         """The values as (1 or B, nnz), B the number of members of x."""
         if not self.batch_shape:
-            return data.reshape(1, -1)
+            return data[None, :]
         full = np.broadcast_to(data, (*x.shape[:-1], data.shape[-1]))
         return np.ascontiguousarray(full).reshape(-1, data.shape[-1])
+
+    def _moved(self, move: Any) -> Operator:
+        made = super()._moved(move)
+        for memo in ("_pattern", "_transposed", "_row_of"):  # of the arrays left behind
+            vars(made).pop(memo, None)
+        return made
+
+    @cached_property
+    def _pattern(self) -> tuple[Callable[..., None], np.ndarray, np.ndarray]:
+        """The kernel of A x, with indices and indptr as it takes them."""
+        from ..kernels.sparse import csr_matvec, unsigned
+
+        return csr_matvec, unsigned(host(self.indices)), unsigned(host(self.indptr))
 
     @cached_property
     def _transposed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(order, indices, indptr) of A^T: its entry k is entry order[k] of A."""
         from scipy.sparse import csr_array
 
+        from ..kernels.sparse import unsigned
+
         indices, indptr = host(self.indices), host(self.indptr)
         order = np.arange(indices.size, dtype=indptr.dtype)
         flipped = csr_array(
             (order, indices, indptr), shape=(self.range.size, self.domain.size)
         ).T.tocsr()
-        return flipped.data, flipped.indices, flipped.indptr
+        return unsigned(flipped.data), unsigned(flipped.indices), unsigned(flipped.indptr)
 
     # -- torch under autograd or on a GPU, and CuPy --------------------------------------------
 
@@ -193,7 +203,7 @@ class Sparse(Operator):
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
-    return x.reshape(-1, x.shape[-1])
+    return x[None, :] if x.ndim == 1 else x.reshape(-1, x.shape[-1])
 
 
 def _index(where: np.ndarray, like: Array) -> Array:

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sciml import Result, Status, __version__
+from sciml import Result, Solver, Status, __version__
+from solvers import Auto
 
 from ._options import words
 from ._output import count, finite, one_line, size
@@ -20,8 +21,8 @@ class Report:
     """A system, its result, and the files that were written (None: not asked for, or failed)."""
 
     system: System
+    solver: Solver  # as it was asked for
     result: Result
-    auto: bool
     out: str | None = None
     plot: str | None = None
 
@@ -42,7 +43,7 @@ class Report:
     @property
     def reason(self) -> str | None:
         """Why the method was chosen, where it was."""
-        return (getattr(self.result.solver, "reason", "") or None) if self.auto else None
+        return getattr(self.result.solver, "reason", "") or None
 
     @property
     def notes(self) -> list[str]:
@@ -103,7 +104,8 @@ class Report:
     def json(self) -> str:
         """One JSON object on one line; what is not finite is null."""
         r, file, A = self.result, self.system.file, self.system.problem.A
-        method, precond = words(r.solver)
+        # A chosen method is known once it is set up; the others keep the name they were given.
+        method, precond = words(r.solver if isinstance(r.solver, Auto) else self.solver)
         rows, columns = self.system.shape
         found: dict[str, Any] = {
             "status": self.status.name,

@@ -66,7 +66,7 @@ def solve(
         spinner.tell("setting up")
         result = _solve(system, solver, stop, spinner.look)
     written, failed = _write(result, out, plot)
-    report = Report(system, result, method is Method.AUTO, *written)
+    report = Report(system, solver, result, *written)
     emit(report.json() if as_json else report.text())
     if as_json:
         for note in report.notes:
