@@ -10,6 +10,7 @@ library holds the array; `native_dtype` gives the library's own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ _REAL_OF = {"complex64": "float32", "complex128": "float64"}
 
 def is_array(x: object) -> bool:
     """Whether `x` is an array of a supported library (a list or a scalar is not)."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray) or is_torch(x):
         return True
     if isinstance(x, np.generic) or not hasattr(x, "shape"):
         return False
@@ -96,9 +97,18 @@ def namespace(*arrays: Array) -> ModuleType:
     return kinds[0]
 
 
+@functools.cache
+def _torch_namespace() -> ModuleType:
+    from array_api_compat import torch
+
+    return torch
+
+
 def _namespace_of(x: Array) -> ModuleType:
     if isinstance(x, np.ndarray):
         return np
+    if is_torch(x):
+        return _torch_namespace()
     import array_api_compat as aac
 
     return aac.array_namespace(x)

@@ -257,8 +257,9 @@ class _Drive:
         if not quiet.all() or not isinstance(flag, int) or flag:
             flags = np.broadcast_to(to_numpy(flag).reshape(-1), estimate.shape)
             trail.end(estimate <= claim, _CLAIMED)
-            trail.end(flags != 0, flags)
+            # before the flags: an Inf out of A passes for negative curvature or a breakdown
             trail.end(~np.isfinite(estimate), Status.NONFINITE_OUTPUT)
+            trail.end(flags != 0, flags)
             trail.end(~(estimate < sane), Status.DIVERGED)
         if trail.room <= 0:
             trail.end(trail.spent(), Status.MAX_ITERS)
@@ -289,7 +290,8 @@ class _Drive:
 
         converged = residual <= self.target
         progress = residual <= _PROGRESS * self.residual
-        again = progress & np.isin(ended, (_CLAIMED, Status.BREAKDOWN)) & ~converged
+        worn = np.isin(ended, (_CLAIMED, Status.BREAKDOWN, Status.STAGNATED))
+        again = progress & worn & ~converged
         spent = self.iterations >= self.max_iters
         verdict = np.where(ended == _CLAIMED, Status.STAGNATED, ended)
         verdict = np.where(again, np.where(spent, Status.MAX_ITERS, _RUNNING), verdict)

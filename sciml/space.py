@@ -14,6 +14,7 @@ from .arrays import (
     check_float,
     dtype_of,
     is_array,
+    is_torch,
     namespace,
     native_dtype,
     real_dtype,
@@ -103,7 +104,10 @@ class Space:
         xp = namespace(x, y)
         batch = x.shape[: x.ndim - self.ndim]
         flat = (*batch, self.size)
-        total = xp.vecdot(xp.reshape(x, flat), xp.reshape(y, flat))
+        if is_torch(x):
+            total = _torch_inner(x.reshape(flat), y.reshape(flat))
+        else:
+            total = xp.vecdot(xp.reshape(x, flat), xp.reshape(y, flat))
         return xp.reshape(total, (*batch, *(1,) * self.ndim)) if batch else total
 
     def inner_real(self, x: Array, y: Array) -> Array:
@@ -131,3 +135,10 @@ class Space:
         if self.is_complex:
             x = (x + 1j * rng.standard_normal(shape)) / math.sqrt(2)
         return astype(np.asarray(x), self.dtype)
+
+
+def _torch_inner(x: Array, y: Array) -> Array:
+    """The array-API vecdot of torch is a batch of 1 x n by n x 1 products, slow on the CPU."""
+    import torch
+
+    return torch.vdot(x, y) if x.ndim == 1 else torch.linalg.vecdot(x, y)

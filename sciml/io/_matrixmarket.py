@@ -11,7 +11,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,8 @@ import numpy as np
 from ._limits import Budget, FileError, Limits
 from ._stored import MAX_AXIS, Catalog, Coordinates, Item, Stored
 
-MAX_LINE = 4096
+# The format's own bound on a line.
+MAX_LINE = 1024
 MAX_IDLE_LINES = 10_000
 # The shortest entry is "1 1\n" or "0\n"; gzip cannot pack tighter than deflate does.
 SHORTEST = {"coordinate": 4, "array": 2}
@@ -54,7 +55,7 @@ def open_matrixmarket(path: Path, size: int, limits: Limits, *, gzipped: bool) -
         if gzipped:
             packed = stack.enter_context(gzip.GzipFile(fileobj=raw, mode="rb"))
             handle = stack.enter_context(io.BufferedReader(packed, 1 << 16))
-        lines = _lines(handle, Budget(path, size, limits))
+        lines = _lines(handle, Budget(path, size, _text_limits(limits)))
         try:
             header = _header(lines, path)
             text = size * (MAX_DEFLATE if gzipped else 1)
@@ -75,6 +76,15 @@ def open_matrixmarket(path: Path, size: int, limits: Limits, *, gzipped: bool) -
             raise FileError(
                 path, f"expected a whole gzip file, got {error}; get it again"
             ) from None
+
+
+def _text_limits(limits: Limits) -> Limits:
+    """Tighter ones for unpacked text, which costs more time a byte and packs less than arrays."""
+    return replace(
+        limits,
+        max_ratio=max(1, limits.max_ratio // 10),
+        free_bytes=max(1, limits.free_bytes // 4),
+    )
 
 
 def _lines(handle: IO[bytes], text: Budget) -> Iterator[str]:

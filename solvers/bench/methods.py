@@ -23,6 +23,11 @@ from .rivals import PyAMG, Rival, ScipyCG, ScipySpsolve
 __all__ = ["METHODS", "Method", "load_method"]
 
 
+def _is_object(found: Any) -> bool:
+    # A class of the protocol has its two methods too, unbound.
+    return not isinstance(found, type) and isinstance(found, Solver | Rival)
+
+
 @dataclass(frozen=True)
 class Method:
     """A competitor.
@@ -38,7 +43,7 @@ class Method:
     needs: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.solver, Solver | Rival):
+        if not _is_object(self.solver):
             raise TypeError(
                 f"expected a sciml.Solver or an object with setup(system) and solve(b, rtol) for "
                 f"{self.name}, got {type(self.solver).__name__}: see solvers.bench.Rival"
@@ -96,11 +101,6 @@ def load_method(spec: str) -> Method:
     found = _imported(spec)
     solver = found if _is_object(found) else _made(spec, found)
     return Method(spec.partition(":")[2], solver)
-
-
-def _is_object(found: Any) -> bool:
-    # A class of the protocol has its two methods too, unbound.
-    return not isinstance(found, type) and isinstance(found, Solver | Rival)
 
 
 def _imported(spec: str) -> Any:

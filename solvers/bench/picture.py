@@ -21,6 +21,7 @@ _STYLES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 _MARKERS = ("s", "D", "^", "v", "P", "X", "h", "*")
 _SETUP, _SOLVE, _FAILED = "#0072B2", "#E69F00", "#8C8C8C"
 _MOST_PANELS = 3
+_LONGEST_NAME = 20
 # Direct methods end far below what was asked for; they are drawn at the lower edge, this far down.
 _BELOW = 1e-3
 # Below this ratio of slowest to fastest a linear axis shows every bar, and stacks are true lengths.
@@ -85,8 +86,11 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
         trace = lines[method]
         colour = _COLOURS[i % len(_COLOURS)]
         style = _STYLES[i // len(_COLOURS) % len(_STYLES)]
-        axes.plot(trace.seconds, trace.residual, color=colour, ls=style, lw=1.9, label=method)
-        axes.plot(trace.seconds[-1], trace.residual[-1], "o", color=colour, ms=6, mec="white")
+        name = _short(method)
+        axes.plot(trace.seconds, trace.residual, color=colour, ls=style, lw=1.9, label=name)
+        if trace.true_residual is not None:
+            level = max(trace.true_residual, 2 * bottom)
+            axes.plot(trace.seconds[-1], level, "o", color=colour, ms=6, mec="white")
     for i, method in enumerate(points):
         seconds, residual = ends[method]
         axes.plot(
@@ -98,7 +102,7 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
             mec="black",
             mew=0.8,
             ls="none",
-            label=f"{method} (at its end)",
+            label=_short(method),
         )
     axes.axhline(rtol, color="0.35", lw=1.0, ls="--", zorder=0)
     axes.set_xscale("log")
@@ -108,13 +112,21 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
     axes.text(left * 1.08, rtol * 1.1, "asked for", color="0.3", fontsize=10, va="bottom")
     deep = [ends[m][1] for m in points if ends[m][1] < bottom]
     if deep:
-        text = f"at the lower edge: {min(deep):.0e} to {max(deep):.0e}"
+        levels = sorted({f"{min(deep):.0e}", f"{max(deep):.0e}"}, key=float)
+        text = f"at the lower edge: {' to '.join(levels)}"
         axes.text(left * 1.08, bottom * 4.5, text, color="0.3", fontsize=10, va="bottom")
-    axes.set_xlabel("seconds, set-up included", fontsize=12)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{1e3 * x:g}")
+    spread = axes.get_xlim()[1] / left
+    axes.xaxis.set_minor_formatter(lambda x, _: _between_decades(x) if spread < 100 else "")
+    axes.set_xlabel("milliseconds, set-up included", fontsize=12)
     axes.set_ylabel("relative residual ‖b − Ax‖ / ‖b‖", fontsize=12)
-    axes.set_title(f"Convergence on {report.traced}", fontsize=13)
+    axes.set_title(
+        f"Convergence on {report.traced}\n"
+        "lines: the method's own estimate; markers: true residual at the end",
+        fontsize=11,
+    )
     axes.grid(True, which="major", color="0.9", lw=0.8)
-    axes.tick_params(labelsize=11)
+    axes.tick_params(which="both", labelsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     panel.legend(loc="outside lower center", ncols=3, fontsize=10, frameon=False, handlelength=2.6)
 
@@ -144,10 +156,11 @@ def _bars(panel: Any, report: BenchReport, shown: Sequence[str], order: Sequence
         mine = [rows[name][m] for m in order]
         _bar_panel(axes, mine, linear=linear, totals=totals, room=room)
         axes.set_title(name.replace("_grid", ", grid "), fontsize=13)
-    all_axes[0].set_yticks(range(len(order)), order, fontsize=11)
+    all_axes[0].set_yticks(range(len(order)), map(_short, order), fontsize=11)
+    # Inverted, and shared. A few bars keep to a decent width.
+    all_axes[0].set_ylim(max(len(order), 7) - 0.3, -0.7)
     for axes in all_axes[1:]:
         axes.tick_params(axis="y", left=False, labelleft=False)
-    all_axes[0].invert_yaxis()  # shared
     how = "" if linear else "; log scale: the dark part ends at the set-up time, the bar at the sum"
     at = report.machine
     where = f"{at.get('processor', '')}, {at.get('cores', '?')} cores, {report.date}"
@@ -179,8 +192,11 @@ def _bar_panel(
             continue
         total = row.total.median
         setup = min(row.setup.median, total)
-        _bar(axes, y, start, setup, _SETUP, row.complete)
-        _bar(axes, y, max(setup, start), total, _SOLVE, row.complete)
+        if row.complete:
+            _bar(axes, y, start, setup, color=_SETUP)
+            _bar(axes, y, max(setup, start), total, color=_SOLVE)
+        else:
+            _bar(axes, y, start, total, color="white", edgecolor=_FAILED, hatch="////")
         text, colour = f" {seconds_text(total)}", "0.15"
         if not row.complete:
             text, colour = f"{text}, {_verdict(row)}", "#A00000"
@@ -194,18 +210,23 @@ def _bar_panel(
     axes.xaxis.set_minor_formatter(lambda x, _: "")
 
 
-def _bar(axes: Any, y: int, start: float, end: float, colour: str, solid: bool) -> None:
-    if end <= start:
-        return
-    if solid:
-        axes.barh(y, end - start, left=start, height=0.68, color=colour)
-    else:
-        axes.barh(
-            y, end - start, left=start, height=0.68, color="white", edgecolor=_FAILED, hatch="////"
-        )
+def _bar(axes: Any, y: int, start: float, end: float, **look: str) -> None:
+    if end > start:
+        axes.barh(y, end - start, left=start, height=0.68, **look)
 
 
 def _verdict(row: Row) -> str:
     if row.false:
         return f"{row.false} false"
     return f"{row.solved}/{row.runs} solved"
+
+
+def _short(method: str) -> str:
+    """A name that fits beside others."""
+    return method if len(method) <= _LONGEST_NAME else method[: _LONGEST_NAME - 1] + "…"
+
+
+def _between_decades(seconds: float) -> str:
+    """Milliseconds for 2 and 5 times a power of ten, nothing for others."""
+    leading = round(seconds / 10 ** math.floor(math.log10(seconds)))
+    return f"{1e3 * seconds:g}" if leading in (2, 5) else ""

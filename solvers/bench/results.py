@@ -78,11 +78,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Trace:
-    """Estimated relative residual against seconds since the start of set-up, on one system."""
+    """The course of one method on one system.
+
+    Attributes:
+        seconds: since the start of set-up. residual: relative, as the method estimates it.
+        true_residual: relative, of the answer; None if that is not finite.
+    """
 
     method: str
     seconds: tuple[float, ...]
     residual: tuple[float, ...]
+    true_residual: float | None
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ class BenchReport:
                 Run(**{**run, "outcome": Outcome(run["outcome"])}) for run in parts["runs"]
             )
             parts["traces"] = tuple(
-                Trace(t["method"], tuple(t["seconds"]), tuple(t["residual"]))
+                Trace(**{**t, "seconds": tuple(t["seconds"]), "residual": tuple(t["residual"])})
                 for t in parts["traces"]
             )
             return BenchReport(**parts)

@@ -77,7 +77,7 @@ class Rival(Protocol):
         """Whatever depends on the matrix alone. Called before each solve; forgets the last one."""
         ...
 
-    def solve(self, b: np.ndarray, rtol: float) -> Answer:
+    def solve(self, b: np.ndarray, rtol: float) -> Answer | tuple[np.ndarray, int | None]:
         """Solve for b (n²,) to ‖b - A x‖ <= rtol ‖b‖; an (x, iterations) tuple will do."""
         ...
 

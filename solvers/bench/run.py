@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from .report import machine, today, versions
 from .results import BenchReport, Outcome, Run, Settings, Trace
 from .rivals import Answer, Rival, System
 
+if TYPE_CHECKING:
+    from sciml.datasets import ConDiffConfig, ConDiffData
+
 __all__ = ["run_condiff"]
 
 Progress = Callable[[int, int], None]
@@ -28,7 +31,7 @@ _MOST_POINTS = 400
 
 
 def run_condiff(
-    configs: Sequence[Any],
+    configs: Sequence[ConDiffConfig],
     *,
     samples: int = 3,
     rtol: float = 1e-6,
@@ -117,7 +120,9 @@ class _Bench:
     floors: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
 
-    def measure(self, configs: Sequence[Any], samples: int, seed: int, warmup: bool) -> None:
+    def measure(
+        self, configs: Sequence[ConDiffConfig], samples: int, seed: int, warmup: bool
+    ) -> None:
         from sciml.datasets import draw_condiff, k_blind_error
 
         total = self.systems * len(self.methods)
@@ -159,7 +164,9 @@ class _Bench:
             looks: list[Look] = []
             tried = _attempt(method, system.copy(), self.stop, looks.append)
             if len(looks) > 2:
-                self.traces.append(_trace_of(method.name, tried.setup, looks))
+                measured = _measured(tried.x, system)
+                level = None if measured is None else measured[0]
+                self.traces.append(_trace_of(method.name, tried.setup, looks, level))
 
 
 @dataclass
@@ -229,8 +236,9 @@ def _run_rival(rival: Rival, system: System, rtol: float, tried: _Attempt) -> No
     tried.setup = time.perf_counter() - began
     b = system.rhs.ravel()
     began = time.perf_counter()
-    answer = Answer(*rival.solve(b, rtol))
+    given = rival.solve(b, rtol)
     tried.solve = time.perf_counter() - began
+    answer = given if isinstance(given, Answer) else Answer(*given)
     x = np.asarray(answer.x, dtype=np.float64)
     if x.size != b.size:
         raise ValueError(f"expected an answer of {b.size} entries, got shape {x.shape}")
@@ -239,17 +247,23 @@ def _run_rival(rival: Rival, system: System, rtol: float, tried: _Attempt) -> No
     tried.detail = "" if tried.claimed else "it said so"
 
 
+def _measured(x: np.ndarray | None, system: System) -> tuple[float, float] | None:
+    """(true residual, error) of an answer; None if there is none, or if they are not finite."""
+    if x is None:
+        return None
+    with np.errstate(all="ignore"):
+        residual, error = system.residual(x), system.error(x)
+    return (residual, error) if np.isfinite(residual) and np.isfinite(error) else None
+
+
 def _judged(
     tried: _Attempt, method: Method, config: str, sample: int, system: System, rtol: float
 ) -> Run:
-    residual = error = None
-    within = False
-    if tried.x is not None and np.isfinite(tried.x).all():
-        with np.errstate(over="ignore", invalid="ignore"):
-            found, distance = system.residual(tried.x), system.error(tried.x)
-        if np.isfinite(found) and np.isfinite(distance):
-            residual, error = found, distance
-            within = residual <= rtol + system.rounding(tried.x)
+    measured = _measured(tried.x, system)
+    residual, error = (None, None) if measured is None else measured
+    within = (
+        tried.x is not None and residual is not None and residual <= rtol + system.rounding(tried.x)
+    )
     detail = tried.detail
     if tried.failed:
         outcome = Outcome.EXCEPTION
@@ -275,7 +289,7 @@ def _judged(
     )
 
 
-def _systems(name: str, data: Any) -> Iterator[System]:
+def _systems(name: str, data: ConDiffData) -> Iterator[System]:
     from scipy.sparse import csr_matrix
 
     from sciml.datasets import Order, condiff_matrix
@@ -291,13 +305,10 @@ def _rotated(methods: tuple[Method, ...], turn: int) -> tuple[Method, ...]:
     return methods[first:] + methods[:first]
 
 
-def _trace_of(name: str, setup: float, looks: list[Look]) -> Trace:
+def _trace_of(name: str, setup: float, looks: list[Look], level: float | None) -> Trace:
     """At most 400 points, evenly spaced in the logarithm of the step, ends included."""
     wanted = np.geomspace(1, len(looks), min(len(looks), _MOST_POINTS))
     picked = np.unique(np.round(wanted).astype(int)) - 1
     kept = [looks[i] for i in picked if np.isfinite(looks[i].estimate)]
-    return Trace(
-        name,
-        tuple(setup + look.seconds for look in kept),
-        tuple(float(look.estimate) for look in kept),
-    )
+    seconds = tuple(setup + look.seconds for look in kept)
+    return Trace(name, seconds, tuple(float(look.estimate) for look in kept), level)

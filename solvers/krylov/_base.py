@@ -133,7 +133,7 @@ def mark(flag: Any, hit: Array, status: Status) -> Any:
     if isinstance(hit, bool | np.bool_):
         return int(status) if hit and not flag else flag
     xp = namespace(hit)
-    return xp.where(hit & (flag == 0), xp.full_like(flag, int(status)), flag)
+    return xp.where(hit & (flag == 0), int(status), flag)
 
 
 def root(square: Any) -> Any:

@@ -90,7 +90,14 @@ class MINRES(Krylov):
             flag = mark(flag, a1 == 0, Status.BREAKDOWN)
             c_old, c, s_old, s = c, ratio(a0, a1), s, ratio(gamma_new, a1)
             w_old, w = w, (q - a3 * w_old - a2 * w) * ratio(1.0 + 0 * a1, a1)
-            x = x + (c * eta) * w
+            x_new = x + (c * eta) * w
+            if not self.M:
+                # x so large that rounding it weighs in the residual: in an inconsistent singular
+                # system it grows without end. The step is not taken.
+                vain = 100 * tiny / 8 * size * space.norm(x_new) >= abs(eta)
+                flag = mark(flag, vain & (eta != 0), Status.STAGNATED)
+                x_new = _where(vain, x, x_new)
+            x = x_new
             eta = -s * eta
             if self.M:
                 r = (s * s) * r + (c * eta * ratio(1.0 + 0 * gamma_new, gamma_new)) * v_new
@@ -107,3 +114,9 @@ class MINRES(Krylov):
 
 def _larger(a: Array, b: Array) -> Array:
     return max(a, b) if isinstance(a, np.generic) else namespace(a, b).maximum(a, b)
+
+
+def _where(hit: Array, yes: Array, no: Array) -> Array:
+    if isinstance(hit, np.generic):
+        return yes if hit else no
+    return namespace(yes).where(hit, yes, no)

@@ -93,7 +93,7 @@ def test_converged_is_true_for_least_squares(
 
 
 def test_where_scipy_reports_a_success_that_is_none() -> None:
-    """SciPy's cg stops on the recursive residual: info = 0 at 10,000 times the tolerance."""
+    """SciPy's cg stops on the recursive residual: info = 0 at 1,000 times the tolerance."""
     from scipy.sparse.linalg import cg
 
     rtol, draw = 1e-5, np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_where_scipy_reports_a_success_that_is_none() -> None:
     A, b = problem.A.params["matrix"], problem.b
     x, info = cg(A, b, rtol=rtol, maxiter=20_000)
     assert info == 0 and x.dtype == np.float32
-    assert relative(A, b, x) > 1e-3 > 100 * rtol
+    assert relative(A, b, x) > 1_000 * rtol
 
     result = solve(problem, solvers.CG(), stop=Stop(rtol=rtol, max_iters=20_000), throw=False)
     assert result.status == Status.STAGNATED

@@ -84,6 +84,7 @@ REFUSED: dict[str, tuple[str, Write, str]] = {
     "mtx index 0": (".mtx", text(BANNER + "3 3 1\n0 1 1\n"), "from 1 to"),
     "mtx index 4": (".mtx", text(BANNER + "3 3 1\n1 4 1\n"), "from 1 to"),
     "mtx fraction": (".mtx", text(BANNER + "3 3 1\n1.5 1 1\n"), "whole numbers"),
+    "mtx impossible": (".mtx", text(BANNER + "9 9 4000000\n1 1 1\n"), "cannot hold them"),
     "mtx too few": (".mtx", text(BANNER + "3 3 2\n1 1 1\n"), "expected 2 entries, got 1"),
     "mtx too many": (".mtx", text(BANNER + "3 3 1\n1 1 1\n2 2 2\n"), "1 entries, got more"),
     "mtx more than none": (".mtx", text(BANNER + "3 3 0\n1 1 1\n"), "0 entries, got more"),
@@ -91,7 +92,7 @@ REFUSED: dict[str, tuple[str, Write, str]] = {
     "mtx ragged": (".mtx", text(BANNER + "3 3 2\n1 1 1\n2 2\n"), "lines of 3 numbers"),
     "mtx words": (".mtx", text(BANNER + "3 3 1\n1 1 one\n"), "lines of 3 numbers"),
     "mtx integer": (".mtx", text(BANNER.replace("real", "integer") + "1 1 1\n1 1 2.5\n"), "whole"),
-    "mtx long line": (".mtx", text(BANNER + "3 3 1\n" + "1" * 5000), "4096"),
+    "mtx long line": (".mtx", text(BANNER + "3 3 1\n" + "1" * 5000), "1024"),
     "mtx no size": (".mtx", text(BANNER + "% only\n"), "size line"),
     "mtx bad size": (".mtx", text(BANNER + "3 -3 1\n"), "size line of 3"),
     "mtx bad banner": (

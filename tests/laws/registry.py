@@ -13,7 +13,19 @@ import torch
 import solvers
 from sciml import Operator, Solver, Space, Trait
 from sciml.arrays import from_host
-from sciml.operators import FFT, Dense, Diagonal, Identity, Sparse, block, hstack, vstack
+from sciml.operators import (
+    FFT,
+    Dense,
+    Diagonal,
+    Diffusion,
+    Identity,
+    NodalDiffusion,
+    Side,
+    Sparse,
+    block,
+    hstack,
+    vstack,
+)
 from sciml.testing import Kind
 
 NUMPY, TORCH, STRICT = "numpy", "torch", "strict"
@@ -71,7 +83,20 @@ def _two(rng: np.random.Generator, dtype: Any, array: Any) -> tuple[Dense, Dense
     return Dense(array(_draw(rng, dtype, 6, 5))), Dense(array(_draw(rng, dtype, 6, 5)))
 
 
+def _k(rng: np.random.Generator, dtype: Any, *shape: int) -> np.ndarray:
+    """A positive coefficient of contrast about 1e3."""
+    return np.exp(1.5 * rng.standard_normal(shape)).astype(dtype)
+
+
+def _solid(*shape: int) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[(slice(1, 3),) * len(shape)] = True
+    return mask
+
+
 SPARSE = (NUMPY, TORCH)
+MIXED = (Side.DIRICHLET, (Side.NEUMANN, Side.DIRICHLET))
+RING = (Side.PERIODIC, Side.NEUMANN)
 
 OPERATORS: dict[str, OperatorCase] = {
     "identity": OperatorCase(lambda r, d, a: Identity(Space((3, 4), d)), (Identity,)),
@@ -99,6 +124,30 @@ OPERATORS: dict[str, OperatorCase] = {
     "fft": OperatorCase(lambda r, d, a: FFT(Space((4, 5, 6), d)), (FFT,), dtypes=COMPLEX),
     "fft centred, last axes": OperatorCase(
         lambda r, d, a: FFT(Space((3, 7, 6), d), axes=2, centred=True), (FFT,), dtypes=COMPLEX
+    ),
+    "diffusion": OperatorCase(
+        lambda r, d, a: Diffusion(a(_k(r, d, 5, 7)), boundary=MIXED), (Diffusion,), dtypes=REAL
+    ),
+    "diffusion on a ring": OperatorCase(
+        lambda r, d, a: Diffusion(a(_k(r, d, 6, 4)), boundary=RING, spacing=(0.5, 2.0)),
+        (Diffusion,),
+        dtypes=REAL,
+    ),
+    "diffusion around solids, 3-D": OperatorCase(
+        lambda r, d, a: Diffusion(a(_k(r, d, 4, 5, 6)), ndim=3, solid=_solid(4, 5, 6)),
+        (Diffusion,),
+        dtypes=REAL,
+    ),
+    "diffusion per member": OperatorCase(
+        lambda r, d, a: Diffusion(a(_k(r, d, 3, 5, 6)), ndim=2), (Diffusion,), dtypes=REAL
+    ),
+    "nodal diffusion": OperatorCase(
+        lambda r, d, a: NodalDiffusion(a(_k(r, d, 6, 5))), (NodalDiffusion,), dtypes=REAL
+    ),
+    "nodal diffusion per member, 3-D": OperatorCase(
+        lambda r, d, a: NodalDiffusion(a(_k(r, d, 2, 5, 4, 6)), ndim=3),
+        (NodalDiffusion,),
+        dtypes=REAL,
     ),
     "adjoint": OperatorCase(lambda r, d, a: Dense(a(_draw(r, d, 7, 4))).H, ()),
     "product": OperatorCase(
