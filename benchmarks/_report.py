@@ -6,22 +6,18 @@ of one run are meant to be compared.
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sciml.io import atomic_file, write_json
+from solvers.bench.report import environment_text, machine, markdown_table, today, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("sciml-solvers", "numpy", "scipy", "numba", "torch")
 
 
 @dataclass(frozen=True)
@@ -54,34 +50,6 @@ def _timing(seconds: Sequence[float]) -> Timing:
     return Timing(float(median), min(seconds), float(low), float(high), len(seconds))
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, system and threads asked for."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": f"{platform.system()} {platform.machine()}",
-        "threads": {n: v for n, v in os.environ.items() if n.endswith("_NUM_THREADS")},
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def versions(packages: Sequence[str] = ()) -> dict[str, str]:
-    """Python's version and those of the installed packages among ours and `packages`."""
-    found = {"python": platform.python_version()}
-    for name in (*PACKAGES, *packages):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def write_results(
     name: str,
     title: str,
@@ -99,7 +67,7 @@ def write_results(
     """
     record = {
         "title": title,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": today(),
         "machine": machine(),
         "versions": versions(packages),
         "rows": [dict(row) for row in rows],
@@ -114,17 +82,6 @@ def write_results(
 
 
 def _markdown(record: Mapping[str, Any]) -> str:
-    at, rows = record["machine"], record["rows"]
-    threads = ", ".join(f"{n}={v}" for n, v in at["threads"].items()) or "default threads"
-    lines = [f"# {record['title']}", ""]
-    lines += [f"{record['date']}. {at['processor']}, {at['cores']} cores ({threads})."]
-    lines += [", ".join(f"{n} {v}" for n, v in record["versions"].items()) + ".", ""]
-    if rows:
-        lines += ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-        lines += ["| " + " | ".join(map(_cell, row.values())) + " |" for row in rows]
-        lines += [""]
+    where = environment_text(record["machine"], record["versions"], record["date"])
+    lines = [f"# {record['title']}", "", where, "", *markdown_table(record["rows"]), ""]
     return "\n".join([*lines, *(f"- {note}" for note in record["notes"])]).rstrip() + "\n"
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Array, astype, dtype_of, host_view, is_array, is_torch, like_host
+from .arrays import Array, astype, check_float, dtype_of, host_view, is_array, is_torch, like_host
 from .operator import Operator, Trait
 from .space import Space
 
@@ -27,22 +27,24 @@ def from_scipy(A: Any, *, traits: Iterable[Trait] | None = None) -> Operator:
     Args:
         A: sparse matrix (SciPy, CuPy, torch), dense matrix (NumPy, CuPy, torch), or
             `scipy.sparse.linalg.LinearOperator`.
-        traits: what A is known to be. For SciPy and NumPy matrices HERMITIAN is found by an exact
-            comparison if not given.
+        traits: what A is known to be. For SciPy and NumPy matrices HERMITIAN is found, up to
+            an assembly's rounding, if not given.
 
     Raises:
         TypeError: something else, or entries that are not float or complex.
     """
     if isinstance(A, Operator):
         return A
+    from .operators._symmetry import looks_hermitian
     from .operators.dense import Dense
     from .operators.sparse import Sparse
 
     if (is_torch(A) and str(A.layout) != "torch.strided") or hasattr(A, "tocsr"):
         return Sparse(A, traits=traits)
     if is_array(A):
+        check_float(dtype_of(A), "a matrix")
         if traits is None:
-            hermitian = isinstance(A, np.ndarray) and A.ndim == 2 and _equals_adjoint(A)
+            hermitian = isinstance(A, np.ndarray) and A.ndim == 2 and looks_hermitian(A)
             traits = (Trait.HERMITIAN if hermitian else Trait.LINEAR,)
         return Dense(A, traits=traits)
     if hasattr(A, "matvec") and hasattr(A, "rmatvec"):
@@ -50,10 +52,6 @@ def from_scipy(A: Any, *, traits: Iterable[Trait] | None = None) -> Operator:
     raise TypeError(
         f"expected an Operator, a matrix or a SciPy LinearOperator, got {type(A).__name__}"
     )
-
-
-def _equals_adjoint(A: np.ndarray) -> bool:
-    return A.shape[0] == A.shape[1] and bool(np.array_equal(A, A.conj().T))
 
 
 class _FromScipy(Operator):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..operators.diffusion import NodalDiffusion, Order
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -14,47 +15,20 @@ if TYPE_CHECKING:
     from .condiff import ConDiffData
 
 
-class Order(Enum):
-    """How the unknowns of node (i, j) are numbered, i along the first axis of k.
-
-    F: i + n·j, as the published matrices and files. C: n·i + j, as NumPy's ravel.
-    """
-
-    F = "F"
-    C = "C"
-
-
-def condiff_matrix(k: np.ndarray, order: Order = Order.F) -> csr_array:
+def condiff_matrix(k: np.ndarray, order: Order = Order.FORTRAN) -> csr_array:
     """The published matrix of -div(k grad u) on the unit square, u = 0 on the boundary.
 
-    k: (n+1, n+1), positive, the coefficient in the cells around the n × n inner nodes. Returns CSR,
-    float64, (n², n²), symmetric positive definite, scaled by (n+1)². The entry between nodes (i, j)
-    and (i+1, j) is -(k[i+1, j] + k[i+1, j+1]) / 2, between (i, j) and (i, j+1) it is
-    -(k[i, j+1] + k[i+1, j+1]) / 2, and the diagonal is the sum of the four cells around a node.
+    k: (n+1, n+1), positive, the coefficient in the cells around the n × n inner nodes; see
+    `sciml.operators.NodalDiffusion`. order: FORTRAN numbers node (i, j) as i + n·j, as the
+    published matrices and files do. Returns CSR, float64, (n², n²), symmetric positive definite,
+    scaled by (n+1)².
 
     Raises ValueError unless k is square, at least (2, 2), finite and positive.
     """
-    from scipy.sparse import coo_array
-
     k = np.asarray(k, dtype=np.float64)
     if k.ndim != 2 or k.shape[0] != k.shape[1] or len(k) < 2:
         raise ValueError(f"expected k of shape (n+1, n+1), got {k.shape}: pass one sample")
-    if not (np.isfinite(k).all() and (k > 0).all()):
-        raise ValueError("expected k to be finite and positive, got other values: check the field")
-    n = len(k) - 1
-    diagonal, down, right = _stencil(k[None])
-    number = np.arange(n * n).reshape(n, n, order=order.value)
-    pairs = [
-        (number, number, diagonal[0]),
-        (number[:-1], number[1:], down[0]),
-        (number[1:], number[:-1], down[0]),
-        (number[:, :-1], number[:, 1:], right[0]),
-        (number[:, 1:], number[:, :-1], right[0]),
-    ]
-    rows, columns, values = (np.concatenate([p[i].ravel() for p in pairs]) for i in range(3))
-    # 32-bit indices: what SuperLU takes.
-    index = (rows.astype(np.int32), columns.astype(np.int32))
-    return coo_array((values, index), shape=(n * n, n * n)).tocsr()
+    return NodalDiffusion(k).assemble(order)
 
 
 def relative_residual(k: np.ndarray, rhs: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -294,7 +294,7 @@ class Sampler:
         factors = self._poisson
         if factors is None:
             # The matrix is symmetric positive definite, so SuperLU needs no pivoting.
-            matrix = condiff_matrix(k, Order.F).tocsc()
+            matrix = condiff_matrix(k, Order.FORTRAN).tocsc()
             options = {"SymmetricMode": True}
             factors = splu(matrix, "MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options)
             if self.config.covariance is None:

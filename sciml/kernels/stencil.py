@@ -237,6 +237,7 @@ def cells(
     unit: float,
     pins: np.ndarray,
     wraps: tuple[bool, ...],
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The cell-centred stencil with harmonic means, (*batch, *shape) like x.
 
@@ -248,6 +249,7 @@ def cells(
         unit: power of two that brings k near 1.
         pins: diagonal of solid cells for each member of k (0: there are none).
         wraps: per axis, whether it is periodic.
+        out: where to write, C-contiguous and of x's shape and dtype; a new array by default.
     """
     dtype = x.dtype
     c = np.array([1, 0, unit], dtype)
@@ -255,21 +257,24 @@ def cells(
     pins = np.asarray(pins, dtype).reshape(-1)
     two = len(weights) == 2
     serial, parallel = (_cells_2d, _cells_2d_parallel) if two else (_cells_3d, _cells_3d_parallel)
-    return _launch(serial, parallel, k, x, len(weights), (c, w, pins, wraps))
+    return _launch(serial, parallel, k, x, out, len(weights), (c, w, pins, wraps))
 
 
-def nodes(k: np.ndarray, x: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+def nodes(
+    k: np.ndarray, x: np.ndarray, weights: Sequence[float], out: np.ndarray | None = None
+) -> np.ndarray:
     """The nodal stencil with arithmetic means, (*batch, *shape) like x.
 
     Args:
         k: (*k_batch, *cells) with one cell more than nodes along each axis.
         x: (*batch, *shape).
         weights: per axis, what multiplies the sum of the cells that touch an edge.
+        out: as in `cells`.
     """
     w = np.array(weights, x.dtype)
     two = len(weights) == 2
     serial, parallel = (nodes_2d, nodes_2d_parallel) if two else (nodes_3d, nodes_3d_parallel)
-    return _launch(serial, parallel, k, x, len(weights), (w,))
+    return _launch(serial, parallel, k, x, out, len(weights), (w,))
 
 
 def _launch(
@@ -277,11 +282,12 @@ def _launch(
     parallel: Callable[..., None],
     k: np.ndarray,
     x: np.ndarray,
+    out: np.ndarray | None,
     ndim: int,
     rest: tuple[Any, ...],
 ) -> np.ndarray:
     batch, k_batch = x.shape[: x.ndim - ndim], k.shape[: k.ndim - ndim]
-    y = np.empty(x.shape, x.dtype)
+    y = np.empty(x.shape, x.dtype) if out is None else out
     if not y.size:
         return y
     flat_x, flat_y = _constant(x, ndim), y.reshape(-1, *x.shape[x.ndim - ndim :])

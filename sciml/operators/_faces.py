@@ -79,8 +79,10 @@ class FaceOperator(Operator):
         """Σ_f products[f] dc_f/dk, where `products` has one array for each axis, as `faces()`."""
 
     @abstractmethod
-    def _kernel(self, k: np.ndarray, x: np.ndarray) -> np.ndarray | None:
-        """A x by a compiled kernel; None if the values of k are out of its range."""
+    def _kernel(
+        self, k: np.ndarray, x: np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """A x by a compiled kernel, written to `out` if given; None if k is out of its range."""
 
     # -- what follows ----------------------------------------------------------------------------
 

@@ -138,13 +138,16 @@ class Diffusion(FaceOperator):
             object.__setattr__(made, "k", new)
         return made
 
-    def _kernel(self, k: np.ndarray, x: np.ndarray) -> np.ndarray | None:
+    def _kernel(
+        self, k: np.ndarray, x: np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray | None:
         from ..kernels import stencil
 
         exponent, weights = self._scaled
         if not stencil.in_range(x.dtype, exponent, *self._extremes):
             return None
-        return stencil.cells(k, x, weights, unit=2.0**exponent, pins=self.pins, wraps=self.wraps)
+        unit = 2.0**exponent
+        return stencil.cells(k, x, weights, unit=unit, pins=self.pins, wraps=self.wraps, out=out)
 
     def _scaled_weights(self) -> tuple[int, np.ndarray]:
         """(exponent of the power of two that brings k near 1, weights for `stencil.cells`)."""
@@ -222,10 +225,12 @@ class NodalDiffusion(FaceOperator):
             total = g if total is None else total + g
         return total
 
-    def _kernel(self, k: np.ndarray, x: np.ndarray) -> np.ndarray | None:
+    def _kernel(
+        self, k: np.ndarray, x: np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray | None:
         from ..kernels import stencil
 
-        return stencil.nodes(k, x, self._weights)
+        return stencil.nodes(k, x, self._weights, out)
 
 
 def _sides(

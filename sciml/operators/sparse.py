@@ -12,6 +12,7 @@ from ..arrays import Array, check_float, dtype_of, host_view, is_torch, like_hos
 from ..arrays import to_numpy as host
 from ..operator import Operator, Trait
 from ..space import Space
+from ._symmetry import looks_hermitian
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -238,15 +239,4 @@ def _csr_parts(csr: Any) -> tuple[Array, Array, Array]:
 def _traits_found(csr: Any) -> tuple[Trait, ...]:
     if is_torch(csr) or type(csr).__module__.startswith("cupy"):
         return (Trait.LINEAR,)
-    hermitian = csr.shape[0] == csr.shape[1] and _equals_adjoint(csr)
-    return (Trait.HERMITIAN,) if hermitian else (Trait.LINEAR,)
-
-
-def _equals_adjoint(A: Any) -> bool:
-    """Whether A = A^H up to an assembly's rounding: 256 eps of the largest entry in the row."""
-    gap = (A - A.conj().T).tocoo()
-    if not gap.nnz:
-        return True
-    largest = np.asarray(abs(A).max(axis=1).todense()).reshape(-1)
-    room = 256 * np.finfo(A.dtype).eps * np.minimum(largest[gap.row], largest[gap.col])
-    return bool((abs(gap.data) <= room).all())
+    return (Trait.HERMITIAN,) if looks_hermitian(csr) else (Trait.LINEAR,)

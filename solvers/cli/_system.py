@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sciml import LeastSquares, LinearSystem, Operator, Trait
+from sciml import LeastSquares, LinearSystem, Trait
+from sciml.adapters import from_scipy
 from sciml.io import FileError, SystemFile, read_system, read_vector
 
 from ._errors import BadInput
@@ -68,7 +69,7 @@ def load_system(
             f"{columns}, got {len(b)}: choose another"
         )
     matrix, b = _one_dtype(matrix, b, notes)
-    A = _operator(matrix)
+    A = from_scipy(matrix)
     if rows == columns:
         problem: LinearSystem | LeastSquares = LinearSystem(A, b)
     else:
@@ -122,24 +123,6 @@ def _one_dtype(matrix: Any, b: np.ndarray, notes: list[str]) -> tuple[Any, np.nd
         notes.append(f"the right-hand side was cast from {b.dtype} to {dtype}, the matrix's")
         b = cast
     return matrix, b
-
-
-def _operator(matrix: Any) -> Operator:
-    from sciml.operators import Dense, Sparse
-
-    if not isinstance(matrix, np.ndarray):
-        return Sparse(matrix)
-    traits = {Trait.HERMITIAN} if _equals_adjoint(matrix) else {Trait.LINEAR}
-    return Dense(matrix, traits=traits)
-
-
-def _equals_adjoint(matrix: np.ndarray) -> bool:
-    """A = A^H up to 256 eps of the largest entry of the row, as for a sparse matrix."""
-    if matrix.shape[0] != matrix.shape[1]:
-        return False
-    largest = abs(matrix).max(axis=1)
-    room = 256 * np.finfo(matrix.dtype).eps * np.minimum(largest[:, None], largest[None, :])
-    return bool((abs(matrix - matrix.conj().T) <= room).all())
 
 
 def _in_words_of_the_command(error: FileError, option: str = "--key") -> BadInput:

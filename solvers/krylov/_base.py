@@ -25,10 +25,11 @@ class Krylov(Solver):
     Args:
         M: an Operator that approximates A^-1, or a recipe that builds one from A, such as
             `solvers.IC0()`. A recipe is run once, when the solver is prepared.
+        recipe: what M was built by, kept for reports; set when the solver is prepared.
     """
 
     M: Operator | Recipe | None = None
-    recipe: Recipe | None = field(default=None, init=False, repr=False)
+    recipe: Recipe | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not (self.M is None or isinstance(self.M, Operator) or callable(self.M)):
@@ -55,15 +56,10 @@ class Krylov(Solver):
             return self
         M = self.M(problem.A)  # type: ignore[attr-defined]
         self.check_preconditioner(M)
-        return self._prepared(M, self.M)
+        return replace(self, M=M, recipe=self.M)
 
     def adjoint(self) -> Self:
-        return self._prepared(self.M.H, self.recipe) if isinstance(self.M, Operator) else self
-
-    def _prepared(self, M: Operator, recipe: Recipe | None) -> Self:
-        made = replace(self, M=M)
-        object.__setattr__(made, "recipe", recipe)  # what M was built by, for reports
-        return made
+        return replace(self, M=self.M.H) if isinstance(self.M, Operator) else self
 
     @property
     def name(self) -> str:

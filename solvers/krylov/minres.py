@@ -30,6 +30,7 @@ class _State(NamedTuple):
     c: tuple[Array, Array]
     s: tuple[Array, Array]
     size: Array  # of A, seen so far
+    begun: Array  # the estimate at the start
     A: Operator
     M: Operator
 
@@ -62,14 +63,14 @@ class MINRES(Krylov):
         one, zero, o = estimate * 0 + 1, estimate * 0, r * 0
         return _State(
             x, estimate, flag, r, (r, o), z, (o, o), (gamma, one), gamma, (one, one),
-            (zero, zero), zero, problem.A, M,
+            (zero, zero), zero, estimate, problem.A, M,
         )  # fmt: skip
 
     def advance(self, state: _State, k: int) -> _State:
         A, M, space = state.A, state.M, state.A.domain
         x, estimate, flag, r, (v, v_old), z, (w, w_old) = state[:7]
-        (gamma, gamma_old), eta, (c, c_old), (s, s_old), size = state[7:12]
-        tiny = 8 * float(np.finfo(space.real_dtype).eps)
+        (gamma, gamma_old), eta, (c, c_old), (s, s_old), size, begun = state[7:13]
+        eps = float(np.finfo(space.real_dtype).eps)
         for _ in range(k):
             q = z * ratio(1.0 + 0 * gamma, gamma)
             Aq = A(q)
@@ -82,7 +83,7 @@ class MINRES(Krylov):
             size = _larger(size, abs(delta) + gamma_new)
 
             a0 = c * delta - c_old * s * gamma
-            least = (a0 * a0 + (c * gamma_new) ** 2) <= (tiny * size) ** 2  # ||A r|| / ||r||
+            least = (a0 * a0 + (c * gamma_new) ** 2) <= (8 * eps * size) ** 2  # ||A r|| / ||r||
             flag = mark(flag, least & (eta != 0), Status.STAGNATED)
             a1 = root(a0 * a0 + gamma_new * gamma_new)
             a2 = s * delta + c_old * c * gamma
@@ -92,9 +93,9 @@ class MINRES(Krylov):
             w_old, w = w, (q - a3 * w_old - a2 * w) * ratio(1.0 + 0 * a1, a1)
             x_new = x + (c * eta) * w
             if not self.M:
-                # x so large that rounding it weighs in the residual: in an inconsistent singular
+                # Rounding an x so large costs the residual some 1e-3: in an inconsistent singular
                 # system it grows without end. The step is not taken.
-                vain = 100 * tiny / 8 * size * space.norm(x_new) >= abs(eta)
+                vain = 1_000 * eps * space.norm(size * x_new) >= begun
                 flag = mark(flag, vain & (eta != 0), Status.STAGNATED)
                 x_new = _where(vain, x, x_new)
             x = x_new
@@ -108,7 +109,7 @@ class MINRES(Krylov):
             gamma_old, gamma = gamma, gamma_new
         return _State(
             x, estimate, flag, r, (v, v_old), z, (w, w_old), (gamma, gamma_old), eta,
-            (c, c_old), (s, s_old), size, A, M,
+            (c, c_old), (s, s_old), size, begun, A, M,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCIML = Path(sys.executable).parent / "sciml"
 
 
-def laplacian(n: int) -> sp.csr_array:
-    off = -np.ones(n - 1)
-    return sp.csr_array(sp.diags_array([off, 2 * np.ones(n), off], offsets=[-1, 0, 1]))
+def laplacian(n: int) -> Any:
+    one = sp.eye_array(n)
+    return sp.csr_array(2 * one - sp.eye_array(n, k=1) - sp.eye_array(n, k=-1))
 
 
 @pytest.fixture

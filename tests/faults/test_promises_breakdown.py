@@ -12,8 +12,7 @@ import pytest
 import solvers
 from sciml import LinearSystem, Solver, Status, Stop, Trait, solve
 from sciml.operators import Dense, Diagonal, Sparse
-from sciml.testing import Kind
-from tests.faults._promises import DTYPES, ended_truly, hard_system
+from tests.faults._promises import DTYPES, ended_truly, judged
 from tests.laws.registry import METHODS
 
 # What a method may end with where no answer exists; never a false success (see `ended_truly`).
@@ -23,6 +22,7 @@ REASONS = (
     Status.INDEFINITE,
     Status.DIVERGED,
     Status.MAX_ITERS,
+    Status.NONFINITE_OUTPUT,  # a recurrence that grows until A overflows
 )
 
 
@@ -264,7 +264,8 @@ def test_no_method_solves_what_has_no_solution(name: str) -> None:
         least = np.linalg.norm(b - A @ np.linalg.lstsq(A, b, rcond=1e-13)[0]) / np.linalg.norm(b)
         if least > 1e-6:
             assert result.status in REASONS, f"{told}: {result.status!r}"
-            assert result.residual >= least * (1 - 1e-9), told
+            rounding = judged(A, b, result.x)[1] / np.linalg.norm(b)
+            assert result.residual >= least * (1 - 1e-9) - rounding, told
 
 
 BREAKDOWNS: dict[str, tuple[Solver, str, Callable[[Status], bool]]] = {
@@ -284,8 +285,10 @@ BREAKDOWNS: dict[str, tuple[Solver, str, Callable[[Status], bool]]] = {
         solvers.GMRES(), "zero", lambda s: s in (Status.BREAKDOWN, Status.STAGNATED)
     ),
     "CG on the zero matrix": (solvers.CG(), "zero", lambda s: s == Status.INDEFINITE),
-    "CG on minus identity": (solvers.CG(), "minus identity", lambda s: s == Status.INDEFINITE),
-    "CG on a swap": (solvers.CG(), "swap", lambda s: s in (Status.INDEFINITE, Status.CONVERGED)),
+    "CG on minus identity, solved by its first step": (
+        solvers.CG(), "minus identity", lambda s: s == Status.CONVERGED
+    ),
+    "CG on a swap": (solvers.CG(), "swap", lambda s: s == Status.INDEFINITE),
     "MINRES on the zero matrix": (
         solvers.MINRES(), "zero", lambda s: s in (Status.BREAKDOWN, Status.STAGNATED)
     ),
@@ -311,31 +314,19 @@ def test_a_breakdown_is_called_by_its_name(told: str) -> None:
 
 
 def test_a_large_singular_system_ends_well_before_the_limit() -> None:
-    """MINRES on an inconsistent Neumann problem of 2,500 unknowns."""
+    """MINRES on an inconsistent Neumann problem of 2,500 unknowns, near its least residual."""
     from scipy.sparse import eye_array, kron
 
     m = 50
-    line = Sparse.__name__ and (2 * np.eye(m) - np.eye(m, k=1) - np.eye(m, k=-1))
+    line = 2 * np.eye(m) - np.eye(m, k=1) - np.eye(m, k=-1)
     line[0, 0] = line[-1, -1] = 1
     A = Sparse((kron(line, eye_array(m)) + kron(eye_array(m), line)).tocsr())
     b = np.random.default_rng(1).standard_normal(m * m) + 0.5
     result = solve(LinearSystem(A, b), solvers.MINRES(), stop=Stop(max_iters=20_000), throw=False)
     assert result.status == Status.STAGNATED
-    assert result.iterations < 5_000
+    assert result.iterations < 1_000
     share = abs(b.sum()) / np.linalg.norm(b) / m
-    assert result.residual == pytest.approx(share, rel=1e-3)
-
-
-def test_after_a_breakdown_another_start_may_succeed(rng: np.random.Generator) -> None:
-    """BiCGStab restarts from the true residual while that gains."""
-    restarted = 0
-    for _ in range(60):
-        problem = hard_system(Kind.GENERAL, 6, np.array([3.0]), np.float64, rng)
-        result = solve(problem, solvers.BiCGStab(), stop=Stop(max_iters=200), throw=False)
-        A, b = problem.A.params["matrix"], problem.b
-        assert not ended_truly(result, A, b, 1e-6, *REASONS)
-        restarted += result.restarts > 0
-    assert restarted == 0 or restarted > 0
+    assert share * (1 - 1e-9) <= result.residual <= 1.25 * share
 
 
 def test_a_recipe_that_cannot_be_set_up_is_a_breakdown() -> None:

@@ -68,7 +68,7 @@ def test_the_limit_holds_however_rarely_the_driver_looks(
         stop = Stop(rtol=1e-12, max_iters=limit, check_every=every)
         result = solve(problem, solvers.CG(), stop=stop, throw=False)
         assert result.status == Status.MAX_ITERS and result.iterations == limit
-        assert result.applies.A == limit
+        assert limit == result.applies.A
 
 
 def test_members_of_a_batch_spend_their_own_steps(rng: np.random.Generator) -> None:

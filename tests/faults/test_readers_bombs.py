@@ -43,9 +43,9 @@ def bomb_hdf5(path: Path) -> None:
 
 
 def bomb_chunk(path: Path) -> None:
-    """A chunk of 1 MiB that inflates to 512 MiB."""
+    """A chunk of 1 MiB that inflates to 300 MiB."""
     packer = zlib.compressobj(9)
-    chunk = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
+    chunk = b"".join(packer.compress(bytes(1 << 20)) for _ in range(300)) + packer.flush()
     with h5py.File(path, "w") as file:
         made = file.create_dataset("A", (256, 512), "f8", chunks=(256, 512), compression="gzip")
         made.id.write_direct_chunk((0, 0), chunk)
@@ -109,7 +109,7 @@ def bomb_mat(path: Path, declared: int = (1 << 32) - 8) -> None:
     path.write_bytes(lead + struct.pack("<II", 15, len(content)) + content)
 
 
-def bomb_gzip(content: str, line: str, count: int = 64 << 20) -> Write:
+def bomb_gzip(content: str, line: str, count: int = 4 << 20) -> Write:
     def write(path: Path) -> None:
         with gzip.open(path, "wt", compresslevel=9) as handle:
             handle.write(content)

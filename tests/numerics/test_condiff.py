@@ -105,7 +105,7 @@ def test_bad_sets_are_refused(fields):
 def test_the_matrix_is_the_published_one(n, rng):
     k = np.exp(rng.standard_normal((n + 1, n + 1)))
     A = published_matrix(k)
-    got = condiff_matrix(k, Order.F)
+    got = condiff_matrix(k, Order.FORTRAN)
     np.testing.assert_allclose(got.toarray(), A, rtol=1e-14)
     numbering = np.arange(n * n).reshape(n, n, order="F").ravel()
     np.testing.assert_allclose(
