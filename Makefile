@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The test runner's worker processes; two fit a small machine.
 WORKERS ?= 2
-BENCH ?= $(sort $(wildcard benchmarks/*.py))
+BENCH ?= $(sort $(wildcard benchmarks/[a-z]*.py))
 TEST_EXTRAS := dev,mri,channels,amg,pinn
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INPUTS := pyproject.toml constraints.txt sciml/_version.py

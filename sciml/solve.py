@@ -427,7 +427,7 @@ class _Trail:
             self.nbytes = _bytes(state)
             self.lowest = np.where(improved, estimate, self.lowest)
         elif improved.all():
-            self.state, self.lowest = state, estimate
+            self.state, self.lowest, self.held = state, estimate, improved
         elif improved.any():
             left = self.held & ~improved
             if left.any():

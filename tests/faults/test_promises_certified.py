@@ -193,3 +193,13 @@ def test_one_member_at_its_best_while_another_goes_on(rng: np.random.Generator) 
             alone = LinearSystem(Dense(A[i], traits={Trait.POSITIVE}), b[i])
             single = solve(alone, solvers.CG(), stop=stop, throw=False)
             assert together.residual[i] == pytest.approx(single.residual, rel=1e-3, abs=1e-13)
+
+
+def test_all_members_may_improve_after_they_parted(rng: np.random.Generator) -> None:
+    """A batch of easy members whose residuals wobble: each is solved as it is alone."""
+    for _ in range(30):
+        problem = hard_system(Kind.POSITIVE, 10, np.full(7, 20.0), np.float64, rng)
+        result = solve(problem, solvers.CG())
+        found, _ = judged(problem.A.params["matrix"], problem.b, result.x)
+        assert (found <= 1e-6 * np.linalg.norm(problem.b, axis=-1)).all()
+        assert result.restarts == 0 and (result.iterations <= 11).all()
