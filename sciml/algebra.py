@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from types import NoneType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._checks import need
 from .arrays import Array, broadcast_batch, namespace
 from .operator import Operator, Trait
 from .space import Space
@@ -231,6 +233,9 @@ class Block(_Composite):
     """
 
     def __init__(self, rows: Sequence[Sequence[Operator | None]]) -> None:
+        for row in _listed(rows):
+            for a in _listed(row):
+                need(a, (Operator, NoneType), "operators (or None) as blocks")
         widths = {len(row) for row in rows}
         if len(widths) != 1 or not min(widths):
             raise ValueError(f"expected rows of one length >= 1, got lengths {sorted(widths)}")
@@ -306,6 +311,11 @@ class Block(_Composite):
         return self._gather([a.vjp_params(xs[j], ys[i]) for (i, j), a in pairs])
 
 
+def _listed(items: Sequence[Any]) -> Sequence[Any]:
+    need(items, (list, tuple), "a list of operators, or of rows of them")
+    return items
+
+
 def _agree(spaces: Sequence[Space], what: str, index: int) -> Space:
     if not spaces:
         raise ValueError(f"expected at least one operator in {what} {index}, got only None")
@@ -321,9 +331,9 @@ def block(rows: Sequence[Sequence[Operator | None]]) -> Block:
 
 def vstack(operators: Sequence[Operator]) -> Block:
     """[A; B; ...]: one input, outputs raveled and concatenated."""
-    return Block([[a] for a in operators])
+    return Block([[a] for a in _listed(operators)])
 
 
 def hstack(operators: Sequence[Operator]) -> Block:
     """[A, B, ...]: inputs raveled and concatenated, outputs summed."""
-    return Block([list(operators)])
+    return Block([_listed(operators)])

@@ -176,13 +176,16 @@ def check_float(dtype: Any, name: str) -> np.dtype:
     Raises:
         TypeError: it is not one of float32, float64, complex64, complex128.
     """
-    dtype = np.dtype(dtype)
-    if dtype.name not in _FLOATS:
+    try:
+        found = np.dtype(dtype).name
+    except TypeError:  # no dtype at all
+        found = repr(dtype)
+    if found not in _FLOATS:
         raise TypeError(
-            f"expected {name} of dtype {', '.join(_FLOATS)}, got {dtype}: "
+            f"expected {name} of dtype {', '.join(_FLOATS)}, got {found}: "
             "convert it, for example with .astype('float64')"
         )
-    return dtype
+    return np.dtype(found)
 
 
 def astype(x: Array, dtype: Any) -> Array:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ._checks import need, told
 from .arrays import (
     Array,
     astype,
@@ -44,9 +45,10 @@ class Trait(enum.Enum):
     @staticmethod
     def closure(traits: Iterable[Trait]) -> frozenset[Trait]:
         """`traits` with what they imply: positive implies hermitian, and every one linear."""
-        found = set(traits)
-        if any(not isinstance(t, Trait) for t in found):
-            raise TypeError(f"expected traits as Trait members, got {found}")
+        listed = list(traits) if isinstance(traits, Iterable) else [None]
+        if any(not isinstance(t, Trait) for t in listed):
+            raise TypeError(f"expected traits as Trait members, got {told(traits)}")
+        found = set(listed)
         if Trait.POSITIVE in found:
             found.add(Trait.HERMITIAN)
         if found:
@@ -92,9 +94,15 @@ class Operator(ABC, metaclass=_Frozen):
         traits: Iterable[Trait] = (Trait.LINEAR,),
         batch_shape: tuple[int, ...] = (),
     ) -> None:
+        need(domain, Space, "a Space", "Space(shape, dtype)")
         self.domain = domain
         self.range = domain if range is None else range
         self.traits = Trait.closure(traits)
+        if self.traits & {Trait.HERMITIAN, Trait.UNITARY} and domain.shape != self.range.shape:
+            raise ValueError(
+                f"expected a square operator for the traits {_names(self.traits)}, got "
+                f"{_dims(domain.shape)} -> {_dims(self.range.shape)}"
+            )
         self.batch_shape = tuple(batch_shape)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -276,7 +284,7 @@ class Operator(ABC, metaclass=_Frozen):
     def __matmul__(self, other: Any) -> Operator:
         if not isinstance(other, Operator):
             raise TypeError(
-                f"A @ B composes operators, got {type(other).__name__} on the right: "
+                f"expected an operator to the right of A @, got {told(other)}: "
                 "apply an operator with A(x)"
             )
         from .algebra import Compose
@@ -334,12 +342,16 @@ class Operator(ABC, metaclass=_Frozen):
         return np.ascontiguousarray(columns.reshape(self.domain.size, -1).T)
 
     def __repr__(self) -> str:
-        traits = ", ".join(sorted(t.value for t in self.traits - {Trait.LINEAR})) or "no traits"
+        traits = _names(self.traits) or "no traits"
         if Trait.LINEAR not in self.traits:
             traits = "nonlinear"
         batch = f", batch {self.batch_shape}" if self.batch_shape else ""
         shape = f"{_dims(self.domain.shape)} -> {_dims(self.range.shape)}"
         return f"{type(self).__name__}({shape}, {self.domain.dtype}, {traits}{batch})"
+
+
+def _names(traits: Iterable[Trait]) -> str:
+    return ", ".join(sorted(t.value for t in traits if t is not Trait.LINEAR))
 
 
 def _dims(shape: tuple[int, ...]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import need, number, told
 from .algebra import Identity, vstack
 from .arrays import (
     Array,
@@ -170,8 +171,7 @@ class LeastSquares(Problem):
     def __init__(self, A: Operator, b: Array, *, damp: float = 0.0) -> None:
         A = as_operator(A)
         _need_linear(A)
-        if not (np.isfinite(damp) and damp >= 0):
-            raise ValueError(f"expected damp finite and >= 0, got {damp}")
+        damp = number(damp, "damp")
         batch = _batch_of(A, b)
         if damp:
             xp = namespace(b)
@@ -222,6 +222,9 @@ class Nonlinear(Problem):
     """
 
     def __init__(self, function: Callable[[Array], Array], space: Space, x0: Array) -> None:
+        need(space, Space, "space as a Space", "Space(shape, dtype)")
+        if not callable(function):
+            raise TypeError(f"expected a function of x, got {told(function)}")
         self.function, self.x0 = function, x0
         self.domain = self.codomain = space
         self.batch = space.check(x0, "x0")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._checks import integer, number
 from .arrays import Array
 
 if TYPE_CHECKING:
@@ -89,14 +90,14 @@ class Stop:
     check_every: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("rtol", "atol", "max_seconds"):
-            value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"expected {name} finite and >= 0, got {value}")
-        for name, least in (("max_iters", 0), ("check_every", 1)):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | np.integer) and value >= least):
-                raise ValueError(f"expected {name} as an integer >= {least}, got {value!r}")
+        number(self.rtol, "rtol")
+        number(self.atol, "atol")
+        if self.max_seconds is not None:
+            number(self.max_seconds, "max_seconds")
+        if self.max_iters is not None:
+            integer(self.max_iters, "max_iters", 0)
+        if self.check_every is not None:
+            integer(self.check_every, "check_every", 1)
 
 
 @dataclass(frozen=True)

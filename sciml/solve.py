@@ -11,10 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
+from ._checks import need, told
 from ._counting import Tally, counted
 from .arrays import (
     Array,
@@ -96,6 +98,9 @@ def solve(
     """
     stop = Stop() if stop is None else stop
     _check(problem, solver, x0, stop)
+    need(rng, (np.random.Generator, NoneType), "rng as a numpy.random.Generator")
+    if observe is not None and not callable(observe):
+        raise TypeError(f"expected observe as a function of a Look, got {told(observe)}")
     solver.check(problem)
     if any(is_torch(a) and a.requires_grad for a in problem.inputs().values()):
         from ._autograd import differentiable_solve

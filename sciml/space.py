@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._checks import is_integer, told
 from .arrays import (
     Array,
     astype,
@@ -38,9 +39,9 @@ class Space:
 
     def __post_init__(self) -> None:
         given: Any = self.shape
-        shape = (int(given),) if isinstance(given, int | np.integer) else tuple(given)
-        if not shape or any(n < 1 for n in shape):
-            raise ValueError(f"expected a shape of axes of length >= 1, got {shape}")
+        shape = tuple(given) if isinstance(given, tuple | list) else (given,)
+        if not shape or any(not is_integer(n) or n < 1 for n in shape):
+            raise ValueError(f"expected a shape of axes of length >= 1, got {told(given)}")
         object.__setattr__(self, "shape", tuple(int(n) for n in shape))
         object.__setattr__(self, "dtype", check_float(self.dtype, "a space"))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml._checks import need, told
 from sciml.arrays import Array, host_view, like_host, namespace
 from sciml.operator import Operator, Trait
 from sciml.operators.dense import Diagonal
@@ -43,6 +44,7 @@ class Jacobi(Recipe):
     """M = diag(A)^-1."""
 
     def __call__(self, A: Operator) -> Operator:
+        need(A, Operator, "an Operator to precondition")
         diagonal = A.diagonal()
         xp = namespace(diagonal)
         if bool(xp.any(diagonal == 0)):
@@ -65,8 +67,8 @@ class SSOR(Recipe):
     omega: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.omega < 2:
-            raise ValueError(f"expected omega strictly between 0 and 2, got {self.omega}")
+        if not isinstance(self.omega, float | int) or not 0 < self.omega < 2:
+            raise ValueError(f"expected omega strictly between 0 and 2, got {told(self.omega)}")
 
     def __call__(self, A: Operator) -> Operator:
         _need_hermitian(self, A)
@@ -318,6 +320,7 @@ def _square(A: Operator, name: str) -> Any:
     Raises:
         TypeError: A is not square, or does not know its matrix.
     """
+    need(A, Operator, "an Operator to precondition")
     if A.domain.size != A.range.size:
         raise TypeError(f"{name} expected a square operator, got {A!r}")
     matrix = A.assemble().copy()
@@ -342,6 +345,7 @@ def _lower_triangle(A: Operator, name: str) -> tuple[Any, np.ndarray]:
 
 
 def _need_hermitian(recipe: Recipe, A: Operator) -> None:
+    need(A, Operator, "an Operator to precondition")
     if Trait.HERMITIAN not in A.traits:
         raise TypeError(
             f"{recipe.name} expected an operator with the trait HERMITIAN, got {A!r}: use ILU0, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .._checks import integer
 from ..arrays import Array, check_float, dtype_of, namespace, sum_to, to_numpy
 from ..operator import Operator, Trait
 from ..space import Space
@@ -83,8 +84,8 @@ class Diagonal(Operator):
 
     def __init__(self, values: Array, *, ndim: int | None = None) -> None:
         xp = namespace(values)
-        axes = int(values.ndim if ndim is None else ndim)
-        if not 1 <= axes <= values.ndim:
+        axes = integer(values.ndim if ndim is None else ndim, "ndim", 1)
+        if axes > values.ndim:
             raise ValueError(f"expected ndim from 1 to {values.ndim}, got {ndim}")
         split = values.ndim - axes
         space = Space(tuple(values.shape[split:]), check_float(dtype_of(values), "values"))

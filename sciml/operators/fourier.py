@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from .._checks import integer, need
 from ..arrays import Array, astype, dtype_of, namespace
 from ..operator import Operator, Trait
 from ..space import Space
@@ -25,10 +26,11 @@ class FFT(Operator):
     """
 
     def __init__(self, space: Space, *, axes: int | None = None, centred: bool = False) -> None:
+        need(space, Space, "a complex Space for an FFT")
         if not space.is_complex:
             raise TypeError(f"expected a complex space for an FFT, got {space.dtype}")
-        count = space.ndim if axes is None else axes
-        if not 1 <= count <= space.ndim:
+        count = space.ndim if axes is None else integer(axes, "axes", 1)
+        if count > space.ndim:
             raise ValueError(f"expected axes from 1 to {space.ndim}, got {axes}")
         self.axes = tuple(range(-count, 0))
         self.centred = bool(centred)

@@ -47,6 +47,7 @@ class Sparse(Operator):
     ) -> None:
         csr = _canonical(matrix)
         data, indices, indptr = _csr_parts(csr)
+        check_float(dtype_of(data), "a matrix")
         if traits is None:
             traits = _traits_found(csr) if values is None else (Trait.LINEAR,)
         if values is not None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from sciml._checks import told
 from sciml.algebra import Identity
 from sciml.arrays import Array, namespace
 from sciml.operator import Operator, Trait
@@ -34,7 +35,11 @@ class Krylov(Solver):
     def __post_init__(self) -> None:
         if not (self.M is None or isinstance(self.M, Operator) or callable(self.M)):
             raise TypeError(
-                f"expected M as an Operator or a recipe such as solvers.IC0(), got {self.M!r}"
+                f"expected M as an Operator or a recipe such as solvers.IC0(), got {told(self.M)}"
+            )
+        if isinstance(self.M, type):
+            raise TypeError(
+                f"expected M as an instance, got the class {self.M.__name__}: {self.M.__name__}()"
             )
 
     def check(self, problem: Problem) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from sciml._checks import integer
 from sciml.arrays import Array, ratio
 from sciml.operator import Operator
 from sciml.problem import LinearSystem, Problem
@@ -96,8 +97,7 @@ class FlexibleCG(Krylov):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.truncate < 1:
-            raise ValueError(f"expected truncate >= 1, got {self.truncate}")
+        integer(self.truncate, "truncate", 1)
 
     def check(self, problem: Problem) -> None:
         super().check(problem)

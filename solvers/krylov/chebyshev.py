@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from sciml._checks import told
 from sciml.arrays import Array, from_host
 from sciml.operator import Operator
 from sciml.problem import LinearSystem, Problem
@@ -46,8 +47,8 @@ class Chebyshev(Krylov):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bounds is not None and not _in_order(*self.bounds):
-            raise ValueError(f"expected bounds 0 < lowest < highest, got {self.bounds}")
+        if self.bounds is not None and not _in_order(self.bounds):
+            raise ValueError(f"expected bounds 0 < lowest < highest, got {told(self.bounds)}")
 
     def check(self, problem: Problem) -> None:
         super().check(problem)
@@ -100,8 +101,13 @@ class Chebyshev(Krylov):
         return _State(x, r, d, rho, theta, delta, estimate, flag, A, M)
 
 
-def _in_order(low: Any, high: Any) -> bool:
-    return bool(np.all(np.asarray(low) > 0) and np.all(np.asarray(high) > np.asarray(low)))
+def _in_order(bounds: Any) -> bool:
+    if not isinstance(bounds, tuple) or len(bounds) != 2:
+        return False
+    low, high = (np.asarray(bound) for bound in bounds)
+    if low.dtype.kind not in "fiu" or high.dtype.kind not in "fiu":
+        return False
+    return bool(np.all(low > 0) and np.all(high > low) and np.all(np.isfinite(high)))
 
 
 def _column(values: Any, like: Array, ndim: int) -> Array:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sciml._checks import integer
 from sciml.arrays import Array, namespace, native_dtype, ratio
 from sciml.operator import Operator
 from sciml.problem import LinearSystem
@@ -70,8 +71,7 @@ class GMRES(Krylov):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.restart < 1:
-            raise ValueError(f"expected restart >= 1, got {self.restart}")
+        integer(self.restart, "restart", 1)
 
     def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _State:
         x, r = begin(problem, x0)

@@ -67,8 +67,9 @@ class _Bidiagonalising(Krylov):
         self._need(problem, LinearSystem, LeastSquares)
         if self.M is not None and not isinstance(problem, LinearSystem):
             raise TypeError(
-                f"{type(self).__name__} takes a preconditioner for a LinearSystem only, because "
-                "that of A M does not measure ||A^H r||: scale the columns of A yourself"
+                f"{type(self).__name__} with a preconditioner expected a LinearSystem, got "
+                f"{type(problem).__name__}: the residual of A M does not measure ||A^H r||, so "
+                "scale the columns of A yourself"
             )
         if isinstance(problem, LinearSystem):
             super().check(problem)

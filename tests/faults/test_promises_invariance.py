@@ -13,7 +13,7 @@ import pytest
 
 import solvers
 from sciml import LeastSquares, LinearSystem, Status, Stop, solve
-from sciml.arrays import device_of, dtype_of, from_host, namespace, to_numpy
+from sciml.arrays import device_of, dtype_of, namespace, to_numpy
 from sciml.operators import Dense
 from sciml.testing import Kind, random_system
 from tests.faults._promises import DTYPES, KRYLOV, TRAITS, ended_truly, hard_system, statuses
