@@ -26,6 +26,7 @@ __all__ = [
     "broadcast_batch",
     "check_same_place",
     "device_of",
+    "dot",
     "dtype_of",
     "host_view",
     "is_array",
@@ -47,6 +48,8 @@ __all__ = [
 Array = Any  # an array of any supported library
 
 _FLOATS = ("float32", "float64", "complex64", "complex128")
+# OpenBLAS divides a dot product among threads from 10,000 entries on.
+_PIECE = 8_192
 _COMPLEX_OF = {"float32": "complex64", "float64": "complex128"}
 _REAL_OF = {"complex64": "float32", "complex128": "float64"}
 
@@ -274,6 +277,23 @@ def ratio(a: Array, b: Array) -> Array:
     xp = namespace(b)
     zero = b == 0
     return xp.where(zero, xp.zeros_like(a * b), a / xp.where(zero, xp.ones_like(b), b))
+
+
+def dot(x: Array, y: Array) -> Array:
+    """sum conj(x) y over the last axis, for two arrays of one shape (or shapes that broadcast).
+
+    In NumPy the bits do not depend on how many threads its BLAS has: long vectors go in pieces
+    that BLAS does not divide further.
+    """
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+        return namespace(x, y).vecdot(x, y)
+    n = x.shape[-1]
+    if n <= _PIECE:
+        return np.vdot(x, y) if x.ndim == y.ndim == 1 else np.vecdot(x, y)
+    whole = n - n % _PIECE
+    pieces = [v[..., :whole].reshape(*v.shape[:-1], -1, _PIECE) for v in (x, y)]
+    total = np.vecdot(*pieces).sum(axis=-1)
+    return total + np.vecdot(x[..., whole:], y[..., whole:]) if whole < n else total
 
 
 def sum_to(grad: Array, shape: Sequence[int]) -> Array:

@@ -45,8 +45,8 @@ class Trait(enum.Enum):
     @staticmethod
     def closure(traits: Iterable[Trait]) -> frozenset[Trait]:
         """`traits` with what they imply: positive implies hermitian, and every one linear."""
-        listed = list(traits) if isinstance(traits, Iterable) else [None]
-        if any(not isinstance(t, Trait) for t in listed):
+        listed = list(traits) if isinstance(traits, Iterable) else None
+        if listed is None or any(not isinstance(t, Trait) for t in listed):
             raise TypeError(f"expected traits as Trait members, got {told(traits)}")
         found = set(listed)
         if Trait.POSITIVE in found:

@@ -13,6 +13,7 @@ from .arrays import (
     Array,
     astype,
     check_float,
+    dot,
     dtype_of,
     is_array,
     is_torch,
@@ -101,14 +102,14 @@ class Space:
         broadcasts against the elements.
         """
         if x.ndim == self.ndim and type(x) is np.ndarray and type(y) is np.ndarray:
-            return np.vdot(x, y)
+            return dot(x.reshape(-1), y.reshape(-1))
         xp = namespace(x, y)
         batch = x.shape[: x.ndim - self.ndim]
         flat = (*batch, self.size)
         if is_torch(x):
             total = _torch_inner(x.reshape(flat), y.reshape(flat))
         else:
-            total = xp.vecdot(xp.reshape(x, flat), xp.reshape(y, flat))
+            total = dot(xp.reshape(x, flat), xp.reshape(y, flat))
         return xp.reshape(total, (*batch, *(1,) * self.ndim)) if batch else total
 
     def inner_real(self, x: Array, y: Array) -> Array:

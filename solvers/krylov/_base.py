@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -10,11 +11,15 @@ import numpy as np
 
 from sciml._checks import told
 from sciml.algebra import Identity
-from sciml.arrays import Array, namespace
+from sciml.arrays import Array, host_view, like_host, namespace
 from sciml.operator import Operator, Trait
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.result import Status
 from sciml.solver import Solver
+from sciml.space import Space
+
+# Entries from which one pass over memory saves more than the call of a compiled kernel costs.
+_FUSED_FROM = 1 << 15
 
 Recipe = Callable[[Operator], Operator]  # see solvers.precond
 
@@ -141,3 +146,58 @@ def root(square: Any) -> Any:
     """sqrt(|square|): rounding may make a vanishing square negative, which callers flag."""
     size = abs(square)
     return np.sqrt(size) if isinstance(size, np.generic) else namespace(size).sqrt(size)
+
+
+def descend(
+    space: Space, x: Array, r: Array, alpha: Array, p: Array, q: Array
+) -> tuple[Array, Array, Array]:
+    """(x + alpha p, r - alpha q, the norm of the latter) for real alpha.
+
+    In host memory that is one pass over four arrays, not five passes over eight.
+    """
+    rows = _real_rows(space, x, r, p, q)
+    if rows is None:
+        r = r - alpha * q
+        return x + alpha * p, r, space.norm(r)
+    from sciml.kernels.vectors import descend as fused
+
+    xs, rs, ps, qs = rows
+    x_new, r_new, square = fused(xs, rs, ps, qs, np.asarray(alpha).reshape(-1))
+    norm = np.sqrt(square)
+    shape = alpha.shape
+    return (
+        _from_rows(x_new, x, space),
+        _from_rows(r_new, r, space),
+        norm[0]
+        if shape == () and isinstance(alpha, np.generic)
+        else like_host(norm.reshape(shape), x),
+    )
+
+
+def add_scaled(space: Space, z: Array, beta: Array, p: Array) -> Array:
+    """z + beta p for real beta, in one pass where the arrays lie in host memory."""
+    rows = _real_rows(space, z, p)
+    if rows is None:
+        return z + beta * p
+    from sciml.kernels.vectors import add_scaled as fused
+
+    return _from_rows(fused(rows[0], np.asarray(beta).reshape(-1), rows[1]), z, space)
+
+
+def _real_rows(space: Space, *arrays: Array) -> list[np.ndarray] | None:
+    """Views (B, n) of real numbers, two for a complex one; None where that would not pay."""
+    if math.prod(arrays[0].shape) < _FUSED_FROM:
+        return None
+    rows = []
+    for a in arrays:
+        view = host_view(a)
+        if view is None:
+            return None
+        flat = np.ascontiguousarray(view).reshape(-1, space.size)
+        rows.append(flat.view(space.real_dtype) if space.is_complex else flat)
+    return rows
+
+
+def _from_rows(rows: np.ndarray, like: Array, space: Space) -> Array:
+    made = rows.view(space.dtype) if space.is_complex else rows
+    return like_host(made.reshape(like.shape), like)

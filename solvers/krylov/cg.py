@@ -11,7 +11,7 @@ from sciml.operator import Operator
 from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
 
-from ._base import Krylov, begin, mark, no_flag
+from ._base import Krylov, add_scaled, begin, descend, mark, no_flag
 
 __all__ = ["CG", "FlexibleCG"]
 
@@ -60,13 +60,11 @@ class CG(Krylov):
             pAp = space.inner_real(p, Ap)
             flag = mark(flag, pAp <= 0, Status.INDEFINITE)
             alpha = ratio(rz, pAp)  # 3
-            x = x + alpha * p  # 4
-            r = r - alpha * Ap  # 5
-            estimate = space.norm(r)
+            x, r, estimate = descend(space, x, r, alpha, p, Ap)  # 4, 5
             z = M(r) if self.M else r  # 6
             rz_new = estimate**2 if z is r else space.inner_real(r, z)
             flag = mark(flag, rz_new < 0, Status.INDEFINITE)
-            p = z + ratio(rz_new, rz) * p  # 7, 8
+            p = add_scaled(space, z, ratio(rz_new, rz), p)  # 7, 8
             rz = rz_new
         return _CGState(x, r, p, rz, estimate, flag, A, M)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml._checks import integer
-from sciml.arrays import Array, namespace, native_dtype, ratio
+from sciml.arrays import Array, dot, namespace, native_dtype, ratio
 from sciml.operator import Operator
 from sciml.problem import LinearSystem
 from sciml.result import Status
@@ -116,9 +116,9 @@ class GMRES(Krylov):
         w = xp.reshape(problem.A(z), (*batch, space.size))
 
         basis = V[: j + 1, ...]  # Arnoldi, orthogonalised twice
-        h = xp.vecdot(basis, w[None, ...])
+        h = dot(basis, w[None, ...])
         w = w - xp.sum(h[..., None] * basis, axis=0)
-        again = xp.vecdot(basis, w[None, ...])
+        again = dot(basis, w[None, ...])
         w = w - xp.sum(again[..., None] * basis, axis=0)
         h = xp.moveaxis(h + again, 0, -1)
         low = xp.linalg.vector_norm(w, axis=-1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import solvers
-from sciml import LinearSystem, Operator, Result, Solver, Space, Status, Trait
+from sciml import LinearSystem, Operator, Result, Space, Status, Trait
 from sciml.arrays import Array, to_numpy
 from sciml.operators import Dense
 from sciml.testing import Kind
@@ -139,9 +139,9 @@ class Spoiled(Operator):
         return made
 
 
-def solver_class(solver: Solver) -> str:
-    """The class name of a solver."""
-    return type(solver).__name__
+def is_single(dtype: Any) -> bool:
+    """Whether a dtype is float32 or complex64."""
+    return bool(np.finfo(dtype).eps > 1e-10)
 
 
 def ended_truly(result: Result, A: Any, b: Any, rtol: float, *allowed: Status) -> str:

@@ -31,7 +31,7 @@ class Cubed(sciml.Operator):
     """A nonlinear operator."""
 
     def __init__(self) -> None:
-        super().__init__(Space(N), traits=())
+        super().__init__(Space((N,)), traits=())
 
     def _apply(self, x: Any) -> Any:
         return x**3
@@ -58,7 +58,7 @@ NO_COUNT: list[Any] = [-1, 1.0, "3", np.nan, [3], 2.5]
 NO_SECONDS: list[Any] = [-1, np.nan, np.inf, "3", [3], 1j]
 NO_DTYPE: list[Any] = [np.int32, np.float16, bool, "nonsense", object, 3]
 NO_TRAITS: list[Any] = [{"positive"}, "positive", [1], 3, None]
-NO_PROBLEM: list[Any] = [None, MATRIX, A, (A, B), "p", Space(N), LinearSystem]
+NO_PROBLEM: list[Any] = [None, MATRIX, A, (A, B), "p", Space((N,)), LinearSystem]
 NO_SOLVER: list[Any] = [None, "CG", solvers.CG, 3, A, solvers.Jacobi(), lambda p: p]
 NO_START = [v for v in NO_VECTOR if v is not None]
 NO_STOP: list[Any] = [1e-6, "fast", {"rtol": 1e-6}, Stop, (1e-6,)]
@@ -70,8 +70,8 @@ NO_BOUNDS: list[Any] = [(0, 1), (2, 1), (-1, 1), (np.nan, 1), (1, np.inf), 3, "a
 Bad = tuple[Callable[[Any], Any], list[Any]]
 TABLE: dict[str, Bad] = {
     "Space(shape)": (Space, NO_SIZE),
-    "Space(dtype)": (lambda v: Space(N, v), NO_DTYPE),
-    "Space.check": (lambda v: Space(N).check(v, "x"), NO_VECTOR[:-1]),
+    "Space(dtype)": (lambda v: Space((N,), v), NO_DTYPE),
+    "Space.check": (lambda v: Space((N,)).check(v, "x"), NO_VECTOR[:-1]),
     "Stop(rtol)": (lambda v: Stop(rtol=v), NO_TOLERANCE),
     "Stop(atol)": (lambda v: Stop(atol=v), NO_TOLERANCE),
     "Stop(max_iters)": (lambda v: Stop(max_iters=v), NO_COUNT),
@@ -82,9 +82,9 @@ TABLE: dict[str, Bad] = {
     "LeastSquares(A)": (lambda v: LeastSquares(v, B), [*NO_OPERATOR, WIDE, Cubed()]),
     "LeastSquares(b)": (lambda v: LeastSquares(A, v), NO_VECTOR),
     "LeastSquares(damp)": (lambda v: LeastSquares(A, B, damp=v), NO_TOLERANCE),
-    "Nonlinear(function)": (lambda v: Nonlinear(v, Space(N), B), [None, 3, "f", B]),
+    "Nonlinear(function)": (lambda v: Nonlinear(v, Space((N,)), B), [None, 3, "f", B]),
     "Nonlinear(space)": (lambda v: Nonlinear(np.sin, v, B), [None, N, (N,), B, Space]),
-    "Nonlinear(x0)": (lambda v: Nonlinear(np.sin, Space(N), v), NO_VECTOR[:-1]),
+    "Nonlinear(x0)": (lambda v: Nonlinear(np.sin, Space((N,)), v), NO_VECTOR[:-1]),
     "solve(problem)": (lambda v: solve(v, solvers.CG()), NO_PROBLEM),
     "solve(solver)": (lambda v: solve(SYSTEM, v), NO_SOLVER),
     "solve(x0)": (lambda v: solve(SYSTEM, solvers.CG(), x0=v), NO_START),
@@ -105,14 +105,14 @@ TABLE: dict[str, Bad] = {
     ),
     "Sparse(traits)": (lambda v: Sparse(csr_array(MATRIX), traits=v), NO_TRAITS[:-1]),
     "Identity(space)": (Identity, [None, N, (N,), B, "x"]),
-    "FFT(space)": (FFT, [None, N, (N,), B, Space(N)]),
+    "FFT(space)": (FFT, [None, N, (N,), B, Space((N,))]),
     "FFT(axes)": (lambda v: FFT(Space((2, 3), np.dtype(complex)), axes=v), [0, 3, -1, 1.5, "1"]),
     "A(x)": (A, NO_VECTOR),
     "A.adjoint(y)": (A.adjoint, NO_VECTOR),
-    "A @ B": (lambda v: A @ v, [None, 3, B, MATRIX, "B", WIDE, Identity(Space(N + 1))]),
-    "A + B": (lambda v: A + v, [WIDE, Identity(Space(N + 1))]),
+    "A @ B": (lambda v: A @ v, [None, 3, B, MATRIX, "B", WIDE, Identity(Space((N + 1,)))]),
+    "A + B": (lambda v: A + v, [WIDE, Identity(Space((N + 1,)))]),
     "s * A": (lambda v: v * A, [np.nan, np.inf, 1j]),
-    "vstack": (vstack, [[], None, 3, [None], [A, Identity(Space(N + 1))], [A, 3]]),
+    "vstack": (vstack, [[], None, 3, [None], [A, Identity(Space((N + 1,)))], [A, 3]]),
     "hstack": (hstack, [[], None, 3, [None], [A, WIDE], [A, B]]),
     "block": (block, [[], [[]], [[None]], [[A], [A, A]], 3, [[A, WIDE], [A, A]], [A]]),
     "CG(M)": (lambda v: solvers.CG(M=v), NO_PRECONDITIONER),
@@ -121,7 +121,10 @@ TABLE: dict[str, Bad] = {
     "Direct(M)": (lambda v: solvers.Direct(M=v), NO_PRECONDITIONER),
     "CG(M) at solve": (
         lambda v: solve(SYSTEM, solvers.CG(M=v)),
-        [WIDE, Identity(Space(N + 1)), Cubed(), Dense(MATRIX), Identity(Space(N, np.dtype("f4")))],
+        [
+            WIDE, Identity(Space((N + 1,))), Cubed(), Dense(MATRIX),
+            Identity(Space((N,), np.dtype(np.float32))),
+        ],
     ),
     "FlexibleCG(truncate)": (lambda v: solvers.FlexibleCG(truncate=v), NO_RESTART),
     "GMRES(restart)": (lambda v: solvers.GMRES(restart=v), NO_RESTART),

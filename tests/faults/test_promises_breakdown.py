@@ -12,7 +12,7 @@ import pytest
 import solvers
 from sciml import LinearSystem, Solver, Status, Stop, Trait, solve
 from sciml.operators import Dense, Diagonal, Sparse
-from tests.faults._promises import DTYPES, ended_truly, judged
+from tests.faults._promises import DTYPES, ended_truly, is_single, judged
 from tests.laws.registry import METHODS
 
 # What a method may end with where no answer exists; never a false success (see `ended_truly`).
@@ -60,7 +60,7 @@ def test_cg_sees_an_indefinite_matrix(name: str, rng: np.random.Generator) -> No
         n = int(rng.integers(2, 30))
         A = _indefinite(n, dtype, rng)
         b = rng.standard_normal(n).astype(dtype)
-        rtol = 1e-3 if np.finfo(dtype).eps > 1e-10 else 1e-9
+        rtol = 1e-3 if is_single(dtype) else 1e-9
         problem = LinearSystem(Dense(A, traits={Trait.HERMITIAN}), b)
         result = solve(problem, SPD_METHODS[name], stop=Stop(rtol=rtol), throw=False)
         fault = ended_truly(result, A, b, rtol, Status.INDEFINITE)
@@ -78,7 +78,7 @@ def test_an_indefinite_preconditioner_is_seen(kind: type, rng: np.random.Generat
         n = int(rng.integers(3, 30))
         A = _spectrum(10 ** rng.uniform(-1, 0, n), dtype, rng)
         b = rng.standard_normal(n).astype(dtype)
-        rtol = 1e-3 if np.finfo(dtype).eps > 1e-10 else 1e-9
+        rtol = 1e-3 if is_single(dtype) else 1e-9
         if case % 2:
             M = Dense(_indefinite(n, dtype, rng), traits={Trait.HERMITIAN})
         else:
@@ -91,6 +91,15 @@ def test_an_indefinite_preconditioner_is_seen(kind: type, rng: np.random.Generat
         assert not fault, f"case {case}, n = {n}: {fault}"
         ends[result.status.name] += 1
     assert ends["INDEFINITE"] >= 85, ends
+
+
+@pytest.mark.parametrize("kind", [solvers.CG, solvers.MINRES])
+def test_a_negative_preconditioner_is_seen_at_once(kind: type, rng: np.random.Generator) -> None:
+    """-I would let CG solve a definite system all the same: it is refused at the first product."""
+    A = _spectrum(10 ** rng.uniform(-1, 0, 10), np.dtype(np.float64), rng)
+    problem = LinearSystem(Dense(A, traits={Trait.POSITIVE}), rng.standard_normal(10))
+    result = solve(problem, kind(M=Diagonal(-np.ones(10))), throw=False)
+    assert result.status == Status.INDEFINITE and result.iterations == 0
 
 
 def test_chebyshev_is_not_set_up_on_an_indefinite_matrix(rng: np.random.Generator) -> None:

@@ -112,7 +112,7 @@ def test_where_scipy_reports_a_success_that_is_none() -> None:
 def test_stagnation_is_told_at_the_attainable_level(rng: np.random.Generator) -> None:
     """In float32 b - A x cannot be made smaller than rounding x makes it: eps ||A|| ||x||."""
     methods = [solvers.CG(), solvers.MINRES(), solvers.GMRES(restart=100), solvers.Direct()]
-    told, worst = 0, 0.0
+    told = 0
     for case in range(200):
         n, condition = int(rng.integers(10, 40)), 10 ** rng.uniform(0, 4)
         problem = hard_system(Kind.POSITIVE, n, np.array([condition]), np.float32, rng)
@@ -124,8 +124,7 @@ def test_stagnation_is_told_at_the_attainable_level(rng: np.random.Generator) ->
         attainable = relative(A, b, exact.astype(np.float32))
         if result.status == Status.STAGNATED:
             told += 1
-            worst = max(worst, result.residual / attainable)
-            assert result.residual <= 100 * attainable, (solver, condition, attainable)
+            assert result.residual <= 3 * attainable, (solver, condition, attainable)
             assert result.residual == pytest.approx(relative(A, b, result.x), rel=1e-4)
             assert "attainable" in result.explain()
         else:
@@ -135,9 +134,9 @@ def test_stagnation_is_told_at_the_attainable_level(rng: np.random.Generator) ->
 
 @pytest.mark.parametrize("name", KRYLOV)
 def test_the_best_iterate_is_returned(name: str, rng: np.random.Generator) -> None:
-    """15 problems each, up to 200 steps, from a rough and from a good x0: never worse than x0."""
+    """16 problems each, up to 200 steps, from a rough and from a good x0: never worse than x0."""
     method = KRYLOV[name]
-    for case in range(15):
+    for case in range(16):
         dtype = DTYPES[case % 4]
         problem = system_for(method, 20, 10 ** rng.uniform(1, 9), dtype, rng)
         A, b = problem.A.params["matrix"], problem.b
@@ -164,6 +163,19 @@ def test_a_diverging_method_returns_its_start(rng: np.random.Generator) -> None:
         result = solve(problem, wrong, x0=x0, stop=stop, throw=False)
         assert result.status in (Status.DIVERGED, Status.MAX_ITERS)
         assert relative(A, b, result.x) <= relative(A, b, x0) * (1 + 1e-12)
+
+
+def test_a_worse_x_is_not_taken(rng: np.random.Generator) -> None:
+    """float32 CG on condition 1e8 claims success at an x far worse than x0 = 0, which stays."""
+    refused = 0
+    for _ in range(10):
+        problem = hard_system(Kind.POSITIVE, 60, np.array([1e8]), np.float32, rng)
+        stop = Stop(rtol=1e-3, max_iters=5_000)
+        result = solve(problem, solvers.CG(), stop=stop, throw=False)
+        found = relative(problem.A.params["matrix"], problem.b, result.x)
+        assert found <= 1 + 1e-6 and result.residual == pytest.approx(found, rel=1e-6)
+        refused += not result.x.any()
+    assert refused >= 1, "no claim was false enough: this proves nothing"
 
 
 def test_the_best_step_counts_and_not_the_last(rng: np.random.Generator) -> None:
@@ -203,3 +215,33 @@ def test_all_members_may_improve_after_they_parted(rng: np.random.Generator) -> 
         found, _ = judged(problem.A.params["matrix"], problem.b, result.x)
         assert (found <= 1e-6 * np.linalg.norm(problem.b, axis=-1)).all()
         assert result.restarts == 0 and (result.iterations <= 11).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_can_be_exact_is(dtype: str, rng: np.random.Generator) -> None:
+    """The correction equation is scaled by powers of two: the identity gives b, bit by bit."""
+    for scale in (1.0, 3.7e-12, 2.9e12):
+        b = (scale * rng.standard_normal(9)).astype(dtype)
+        identity = Dense(np.eye(9, dtype=dtype), traits={Trait.POSITIVE})
+        for solver in (solvers.CG(), solvers.FlexibleCG(), solvers.Direct()):
+            result = solve(LinearSystem(identity, b), solver, stop=Stop(rtol=0.0))
+            assert result.x.tobytes() == b.tobytes() and result.residual == 0
+
+
+def test_a_recurrence_is_not_believed_without_end(rng: np.random.Generator) -> None:
+    """rtol = 0 ends as soon as refinement brings nothing, not at the limit."""
+    for dtype in DTYPES:
+        problem = hard_system(Kind.POSITIVE, 20, np.array([30.0]), dtype, rng)
+        result = solve(problem, solvers.CG(), stop=Stop(rtol=0.0, max_iters=5_000), throw=False)
+        assert result.status == Status.STAGNATED and result.iterations < 300
+        assert result.residual < 100 * np.finfo(dtype).eps
+
+
+def test_the_certificate_survives_what_overflows_when_squared(rng: np.random.Generator) -> None:
+    """Entries of 1e200 and of 1e-200: the residual told is a number, and the right one."""
+    for scale in (1e200, 1e-200):
+        b = scale * rng.standard_normal(9)
+        system = LinearSystem(Dense(np.diag(np.arange(1.0, 10)), traits={Trait.POSITIVE}), b)
+        result = solve(system, solvers.CG())
+        expected = np.linalg.norm((b - system.A(result.x)) / scale) / np.linalg.norm(b / scale)
+        assert result.residual == pytest.approx(expected, rel=1e-6, abs=1e-15)

@@ -19,6 +19,7 @@ from tests.faults._promises import (
     Spoiled,
     Watched,
     ended_truly,
+    is_single,
     judged,
     relative,
     statuses,
@@ -96,7 +97,7 @@ def test_a_failure_inside_is_caught_within_a_step(name: str, rng: np.random.Gene
     method, caught = METHODS[name], 0
     for at in range(1, 51):
         dtype = DTYPES[at % 4]
-        rtol = 1e-6 if np.finfo(dtype).eps > 1e-10 else 1e-13
+        rtol = 1e-6 if is_single(dtype) else 1e-13
         problem = system_for(method, 40, 1e4, dtype, rng)
         A, b = problem.A.params["matrix"], problem.b
         prepared = method.solver.prepare(problem)
@@ -169,4 +170,34 @@ def test_a_residual_that_overflows_at_the_start_is_told(rng: np.random.Generator
     problem = LinearSystem(Dense(1e300 * np.eye(3)), np.ones(3))
     result = solve(problem, solvers.GMRES(), x0=np.full(3, 1e300), throw=False)
     assert result.status == Status.NONFINITE_OUTPUT
+    assert result.applies.A == 0 and result.iterations == 0
     assert np.isfinite(result.x).all()
+
+
+@pytest.mark.parametrize("at", [3, 10, 17, 30])
+def test_rare_looks_keep_what_came_before_a_failure(at: int, rng: np.random.Generator) -> None:
+    """16 steps between looks: the steps up to the failing one are not lost with it."""
+    problem = system_for(METHODS["MINRES Jacobi"], 40, 1e4, np.float64, rng)
+    A, b = problem.A.params["matrix"], problem.b
+    stop = Stop(rtol=1e-12, max_iters=200, check_every=16)
+    failing = _FailingInput(problem.A, at)
+    result = solve(LinearSystem(failing, b), solvers.MINRES(), stop=stop, throw=False)
+    assert result.status == Status.NONFINITE_OUTPUT
+    before = replace(stop, max_iters=at - 1, check_every=1)
+    sound = solve(problem, solvers.MINRES(), stop=before, throw=False)
+    assert relative(A, b, result.x) <= relative(A, b, sound.x) * (1 + 1e-9)
+
+
+class _FailingInput(Operator):
+    """`inner`, which gives NaN for the vector that it is given at its application `at`."""
+
+    def __init__(self, inner: Operator, at: int) -> None:
+        self.inner, self.at, self.calls = inner, at, [0]
+        self.bad: list[bytes] = []
+        super().__init__(inner.domain, traits=inner.traits)
+
+    def _apply(self, x: Array) -> Array:
+        self.calls[0] += 1
+        if self.calls[0] == self.at:
+            self.bad.append(x.tobytes())
+        return self.inner(x) * (np.nan if x.tobytes() in self.bad else 1.0)

@@ -1,0 +1,351 @@
+"""The safeguards of a solve, and what must go red when one is taken away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MUTANTS", "Mutant"]
+
+DRIVER = "sciml/solve.py"
+PROBLEM = "sciml/problem.py"
+ARRAYS = "sciml/arrays.py"
+CG = "solvers/krylov/cg.py"
+MINRES = "solvers/krylov/minres.py"
+GMRES = "solvers/krylov/gmres.py"
+BICGSTAB = "solvers/krylov/bicgstab.py"
+CHEBYSHEV = "solvers/krylov/chebyshev.py"
+
+FAULTS = "tests/faults/test_promises_"
+CERTIFIED = FAULTS + "certified.py::test_"
+LIMITS = FAULTS + "limits.py::test_"
+NONFINITE = FAULTS + "nonfinite.py::test_"
+BREAKDOWN = FAULTS + "breakdown.py::test_"
+INVARIANCE = FAULTS + "invariance.py::test_"
+RESOURCES = FAULTS + "resources.py::test_"
+CALLS = FAULTS + "bad_calls.py::test_"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A safeguard taken away.
+
+    Attributes:
+        name: of the safeguard, in words.
+        file: where it is. fragment: its source, found there exactly once.
+        mutated: what stands there instead.
+        tests: pytest node ids of which at least one must fail.
+    """
+
+    name: str
+    file: str
+    fragment: str
+    mutated: str
+    tests: tuple[str, ...]
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "the true residual decides on convergence",
+        DRIVER,
+        "converged = residual <= self.target\n",
+        "converged = (residual <= self.target) | (ended == _CLAIMED)\n",
+        (CERTIFIED + "where_scipy_reports_a_success_that_is_none",),
+    ),
+    Mutant(
+        "a false claim restarts from the true residual",
+        DRIVER,
+        "again = progress & worn & ~converged",
+        "again = np.zeros_like(converged)",
+        (LIMITS + "the_last_step_counts_after_a_restart_too",),
+    ),
+    Mutant(
+        "a restart that brings nothing is stagnation",
+        DRIVER,
+        "_PROGRESS = 0.5",
+        "_PROGRESS = 1e9",
+        (CERTIFIED + "a_recurrence_is_not_believed_without_end",),
+    ),
+    Mutant(
+        "stagnation is called by its name",
+        DRIVER,
+        "np.where(ended == _CLAIMED, Status.STAGNATED, ended)",
+        "np.where(ended == _CLAIMED, Status.MAX_ITERS, ended)",
+        (CERTIFIED + "where_scipy_reports_a_success_that_is_none",),
+    ),
+    Mutant(
+        "a recurrence is not believed below rounding",
+        DRIVER,
+        "_BELIEF = 4.0",
+        "_BELIEF = 0.0",
+        (CERTIFIED + "a_recurrence_is_not_believed_without_end",),
+    ),
+    Mutant(
+        "the best iterate is kept, not the last",
+        DRIVER,
+        "improved = estimate < self.lowest",
+        "improved = estimate < np.inf",
+        (CERTIFIED + "the_best_step_counts_and_not_the_last",),
+    ),
+    Mutant(
+        "members that improve again are held by the new state",
+        DRIVER,
+        "self.state, self.lowest, self.held = state, estimate, improved",
+        "self.state, self.lowest = state, estimate",
+        (CERTIFIED + "all_members_may_improve_after_they_parted",),
+    ),
+    Mutant(
+        "a member's best iterate outlives the steps of the others",
+        DRIVER,
+        "left = self.held & ~improved\n",
+        "left = self.held & False\n",
+        (CERTIFIED + "one_member_at_its_best_while_another_goes_on",),
+    ),
+    Mutant(
+        "a worse x is not taken",
+        DRIVER,
+        "take = active & ((residual <= self.residual) | unmeasured)",
+        "take = active",
+        (CERTIFIED + "the_best_iterate_is_returned", CERTIFIED + "a_worse_x_is_not_taken"),
+    ),
+    Mutant(
+        "NaN in the input is looked for",
+        DRIVER,
+        "        self._refuse_nonfinite(x0)\n",
+        "",
+        (NONFINITE + "bad_input_is_named_before_any_work",),
+    ),
+    Mutant(
+        "NaN in x0 is looked for",
+        DRIVER,
+        'inputs["x0"] = x0',
+        "pass",
+        (NONFINITE + "bad_input_is_named_before_any_work",),
+    ),
+    Mutant(
+        "NaN in an estimate ends the round",
+        DRIVER,
+        "            trail.end(~np.isfinite(estimate), Status.NONFINITE_OUTPUT)\n",
+        "",
+        (NONFINITE + "a_failure_inside_is_caught_within_a_step",),
+    ),
+    Mutant(
+        "Inf is told before the breakdown that it looks like",
+        DRIVER,
+        "            trail.end(~np.isfinite(estimate), Status.NONFINITE_OUTPUT)\n"
+        "            trail.end(flags != 0, flags)\n",
+        "            trail.end(flags != 0, flags)\n"
+        "            trail.end(~np.isfinite(estimate), Status.NONFINITE_OUTPUT)\n",
+        (NONFINITE + "a_failure_inside_is_caught_within_a_step",),
+    ),
+    Mutant(
+        "a residual that cannot be measured is told",
+        DRIVER,
+        "        verdict = np.where(unmeasured, Status.NONFINITE_OUTPUT, verdict)\n",
+        "",
+        (NONFINITE + "an_operator_that_stays_broken_leaves_a_finite_x",),
+    ),
+    Mutant(
+        "a first residual that overflows is told",
+        DRIVER,
+        "        self._end(~np.isfinite(self.residual), Status.NONFINITE_OUTPUT)\n",
+        "",
+        (NONFINITE + "a_residual_that_overflows_at_the_start_is_told",),
+    ),
+    Mutant(
+        "steps before a failure are kept when looks are rare",
+        DRIVER,
+        "if k > 1 and _broken(ahead):",
+        "if False and _broken(ahead):",
+        (NONFINITE + "rare_looks_keep_what_came_before_a_failure",),
+    ),
+    Mutant(
+        "the limit holds when looks are rare",
+        DRIVER,
+        "k = min(cadence, trail.room)",
+        "k = cadence",
+        (LIMITS + "the_limit_holds_however_rarely_the_driver_looks",),
+    ),
+    Mutant(
+        "running out of steps is told",
+        DRIVER,
+        "trail.end(trail.spent(), Status.MAX_ITERS)",
+        "trail.end(trail.spent(), Status.CONVERGED)",
+        (LIMITS + "every_limit_is_kept_and_told",),
+    ),
+    Mutant(
+        "not converging raises",
+        DRIVER,
+        "if throw and not result.ok:",
+        "if throw and result.ok is None:",
+        (LIMITS + "every_limit_is_kept_and_told",),
+    ),
+    Mutant(
+        "the time limit holds",
+        DRIVER,
+        "if limit is not None and time.perf_counter() - self.began >= limit:",
+        "if limit is not None and time.perf_counter() - self.began >= 1e3:",
+        (LIMITS + "seconds_are_a_limit_too",),
+    ),
+    Mutant(
+        "a residual beyond all measure is divergence",
+        DRIVER,
+        "            trail.end(~(estimate < sane), Status.DIVERGED)\n",
+        "",
+        (CERTIFIED + "a_diverging_method_returns_its_start",),
+    ),
+    Mutant(
+        "x0 is copied",
+        DRIVER,
+        "namespace(x0).asarray(x0, copy=True)",
+        "x0",
+        (INVARIANCE + "trivial_systems",),
+    ),
+    Mutant(
+        "b = 0 is solved by 0 whatever x0",
+        DRIVER,
+        "            x = pick(zero, problem.start(), x)\n",
+        "",
+        (INVARIANCE + "trivial_systems",),
+    ),
+    Mutant(
+        "Ctrl-C in a round keeps the best x",
+        DRIVER,
+        "            trail.end(trail.running, Status.INTERRUPTED)\n",
+        "            raise\n",
+        (RESOURCES + "ctrl_c_returns_the_best_x",),
+    ),
+    Mutant(
+        "the unit of a correction is a power of two",
+        PROBLEM,
+        "return np.ldexp(1.0, np.frexp(usable)[1] - 1)",
+        "return usable",
+        (CERTIFIED + "what_can_be_exact_is",),
+    ),
+    Mutant(
+        "a correction has a unit",
+        PROBLEM,
+        "unit = _power_of_two(self.norm(carry))",
+        "unit = _power_of_two(self.norm(carry)) ** 0",
+        (INVARIANCE + "scale_is_no_matter",),
+    ),
+    Mutant(
+        "norms do not overflow",
+        ARRAYS,
+        "unit = xp.where((largest > 0) & xp.isfinite(largest), largest, xp.ones_like(largest))",
+        "unit = xp.ones_like(largest)",
+        (CERTIFIED + "the_certificate_survives_what_overflows_when_squared",),
+    ),
+    Mutant(
+        "a finished member divides by 0 without NaN",
+        ARRAYS,
+        "return xp.where(zero, xp.zeros_like(a * b), a / xp.where(zero, xp.ones_like(b), b))",
+        "return a / b",
+        (INVARIANCE + "a_batch_is_its_members", BREAKDOWN + "every_method_ends_with_a_reason"),
+    ),
+    Mutant(
+        "0 / 0 in a single system is 0",
+        ARRAYS,
+        "return a / b if b != 0 else a * 0",
+        "return a / b",
+        (BREAKDOWN + "a_breakdown_is_called_by_its_name",),
+    ),
+    Mutant(
+        "CG: curvature of A",
+        CG,
+        "flag = mark(flag, pAp <= 0, Status.INDEFINITE)",
+        "pass",
+        (BREAKDOWN + "cg_sees_an_indefinite_matrix",),
+    ),
+    Mutant(
+        "CG: no curvature at all",
+        CG,
+        "flag = mark(flag, pAp <= 0, Status.INDEFINITE)",
+        "flag = mark(flag, pAp < 0, Status.INDEFINITE)",
+        (BREAKDOWN + "a_breakdown_is_called_by_its_name",),
+    ),
+    Mutant(
+        "CG: an indefinite M",
+        CG,
+        "            flag = mark(flag, rz_new < 0, Status.INDEFINITE)\n",
+        "",
+        (BREAKDOWN + "an_indefinite_preconditioner_is_seen",),
+    ),
+    Mutant(
+        "CG: a negative M, from the start",
+        CG,
+        "flag = mark(no_flag(estimate), rz < 0, Status.INDEFINITE)",
+        "flag = no_flag(estimate)",
+        (BREAKDOWN + "a_negative_preconditioner_is_seen_at_once",),
+    ),
+    Mutant(
+        "flexible CG: curvature of A",
+        CG,
+        "            flag = mark(flag, dAd <= 0, Status.INDEFINITE)\n",
+        "",
+        (BREAKDOWN + "cg_sees_an_indefinite_matrix",),
+    ),
+    Mutant(
+        "MINRES: an indefinite M",
+        MINRES,
+        "            flag = mark(flag, square < 0, Status.INDEFINITE)\n",
+        "",
+        (BREAKDOWN + "an_indefinite_preconditioner_is_seen",),
+    ),
+    Mutant(
+        "MINRES: a residual in the null space",
+        MINRES,
+        "            flag = mark(flag, least & (eta != 0), Status.STAGNATED)\n",
+        "",
+        (BREAKDOWN + "a_breakdown_is_called_by_its_name",),
+    ),
+    Mutant(
+        "MINRES: x that grows without end",
+        MINRES,
+        "                flag = mark(flag, vain & (eta != 0), Status.STAGNATED)\n",
+        "",
+        (BREAKDOWN + "a_large_singular_system_ends_well_before_the_limit",),
+    ),
+    Mutant(
+        "GMRES: a singular Hessenberg matrix",
+        GMRES,
+        "        flag = mark(flag, xp.reshape(rho == 0, _shape_of(flag)), Status.BREAKDOWN)\n",
+        "",
+        (BREAKDOWN + "a_breakdown_is_called_by_its_name",),
+    ),
+    Mutant(
+        "GMRES: a cycle that brings nothing",
+        GMRES,
+        "flag=mark(state.flag, stuck, Status.STAGNATED)",
+        "flag=state.flag",
+        (BREAKDOWN + "a_breakdown_is_called_by_its_name",),
+    ),
+    Mutant(
+        "BiCGStab: <shadow, A p> = 0",
+        BICGSTAB,
+        "            flag = mark(flag, abs(shadow_v) <= eps2 * size * space.norm(v), "
+        "Status.BREAKDOWN)\n",
+        "",
+        (BREAKDOWN + "a_breakdown_is_called_by_its_name",),
+    ),
+    Mutant(
+        "BiCGStab: omega = 0",
+        BICGSTAB,
+        "            flag = mark(flag, stuck & (estimate > 0), Status.BREAKDOWN)\n",
+        "",
+        (BREAKDOWN + "a_breakdown_is_called_by_its_name",),
+    ),
+    Mutant(
+        "Chebyshev: a spectrum that is not positive",
+        CHEBYSHEV,
+        "if not (low > 0).all():",
+        "if not (high > 0).all():",
+        (BREAKDOWN + "chebyshev_is_not_set_up_on_an_indefinite_matrix",),
+    ),
+    Mutant(
+        "a preconditioner must fit",
+        "solvers/krylov/_base.py",
+        "            _fits(problem, self.M)\n",
+        "",
+        (CALLS + "bad_calls_are_refused",),
+    ),
+)
