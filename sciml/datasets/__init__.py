@@ -3,7 +3,8 @@
 from ._condiff_files import read_condiff
 from ._condiff_run import generate_condiff, generate_condiff_file
 from ._fields import CirculantEmbedding, Covariance, gaussian_field
-from ._stencil import KBlindError, Order, condiff_matrix, k_blind_error
+from ._floor import KBlindError, k_blind_error
+from ._stencil import Order, condiff_matrix
 from .condiff import (
     CONFIGS,
     ConDiffConfig,

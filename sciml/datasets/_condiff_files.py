@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..io import FileError, Limits
+from ..io import FileError, Limits, atomic_path
 from ._stencil import relative_residual
 from .condiff import ConDiffConfig, ConDiffData, Rhs, Source, Split, unflatten
 
@@ -147,7 +145,7 @@ def write_blocks(
     shapes = {"k": (n + 1, n + 1), "rhs": (n * n,), "x": (n * n,)}
     if recipe.config.covariance is None:
         del shapes["k"]
-    with _renamed(path, scratch) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path, scratch=scratch) as temporary, h5py.File(temporary, "w") as file:
         for key, value in _with_range(recipe, first, count).items():
             # Of fixed length: libhdf5 can loop for ever over a damaged heap of variable ones.
             file.attrs[key] = np.bytes_(value) if isinstance(value, str) else value
@@ -161,32 +159,6 @@ def write_blocks(
             for key in shapes:
                 file[key][at:until] = getattr(block, key)  # pyright: ignore[reportIndexIssue]
             at = until
-
-
-@contextlib.contextmanager
-def _renamed(path: Path, scratch: Path) -> Iterator[Path]:
-    """A path in `scratch`, renamed over `path` once it is on the disk; removed on any exception."""
-    temporary = scratch / f".{path.name[:40]}.{secrets.token_hex(8)}.tmp"
-    try:
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some file systems cannot flush a folder.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _with_range(recipe: Recipe, first: int, count: int) -> Mapping[str, str | np.uint64]:

@@ -1,6 +1,6 @@
 """Safe readers for matrices and vectors, and writers that never leave half a file."""
 
-from ._atomic import atomic_file, write_json, write_npz
+from ._atomic import atomic_file, atomic_path, write_json, write_npz
 from ._limits import FileError, Limits
 from .matrices import MatrixFormat, SystemFile, VectorFile, read_system, read_vector
 
@@ -11,6 +11,7 @@ __all__ = [
     "SystemFile",
     "VectorFile",
     "atomic_file",
+    "atomic_path",
     "read_system",
     "read_vector",
     "write_json",

@@ -45,6 +45,21 @@ def atomic_file(
 
 @contextlib.contextmanager
 def _atomic_file(path: str | os.PathLike[str], *, text: bool) -> Iterator[IO[Any]]:
+    with atomic_path(path) as scratch:
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        encoding = "utf-8" if text else None
+        with open(descriptor, "w" if text else "wb", encoding=encoding) as handle:
+            yield handle
+
+
+@contextlib.contextmanager
+def atomic_path(
+    path: str | os.PathLike[str], *, scratch: str | os.PathLike[str] | None = None
+) -> Iterator[Path]:
+    """As `atomic_file`, for a library that opens its files itself: yields the path to write to.
+
+    scratch: the folder of the temporary file, on the same file system; that of `path` if not given.
+    """
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise FileError(path, "expected a file to write, got a folder; name a file inside it")
@@ -54,32 +69,28 @@ def _atomic_file(path: str | os.PathLike[str], *, text: bool) -> Iterator[IO[Any
     if not target.parent.is_dir():
         raise FileError(path, "expected an existing folder to write into, got none; create it")
     # The name is shortened so that a long one does not pass the file system's limit of 255 bytes.
-    scratch = target.parent / f".{target.name[:40]}.{secrets.token_hex(8)}.tmp"
+    folder = target.parent if scratch is None else Path(scratch)
+    temporary = folder / f".{target.name[:40]}.{secrets.token_hex(8)}.tmp"
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
     try:
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        encoding = "utf-8" if text else None
-        with open(descriptor, "w" if text else "wb", encoding=encoding) as handle:
-            if mode is not None:
-                os.fchmod(handle.fileno(), mode)
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(scratch, target)
+        yield temporary
+        if mode is not None:
+            os.chmod(temporary, mode)
+        _flush(temporary)
+        os.replace(temporary, target)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(scratch)
+        temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    _flush(target.parent)  # the rename itself
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, on file systems that can flush a folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+        # Some file systems cannot flush a folder.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
             raise
     finally:
         os.close(descriptor)

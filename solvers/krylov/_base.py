@@ -89,7 +89,16 @@ class Krylov(Solver):
                 f"{type(self).__name__} expected a {names}, got {type(problem).__name__}"
             )
 
-    def _need_hermitian(self, problem: Problem) -> None:
+    def _M(self, problem: Problem) -> Operator:
+        return self.M if isinstance(self.M, Operator) else Identity(problem.domain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HermitianKrylov(Krylov):
+    """A Krylov method for Hermitian A, whose preconditioner is Hermitian too."""
+
+    def check(self, problem: Problem) -> None:
+        super().check(problem)
         A = problem.A  # type: ignore[attr-defined]
         if Trait.HERMITIAN not in A.traits:
             raise TypeError(
@@ -97,15 +106,13 @@ class Krylov(Solver):
                 "declare the trait if A is Hermitian, or use GMRES, BiCGStab or LSQR"
             )
 
-    def _need_hermitian_M(self, M: Operator) -> None:
+    def check_preconditioner(self, M: Operator) -> None:
+        super().check_preconditioner(M)
         if Trait.HERMITIAN not in M.traits:
             raise TypeError(
                 f"{type(self).__name__} expected a Hermitian preconditioner, got {M!r}: use one "
                 "with the trait HERMITIAN (Jacobi, SSOR, IC0), or FlexibleCG or FGMRES"
             )
-
-    def _M(self, problem: Problem) -> Operator:
-        return self.M if isinstance(self.M, Operator) else Identity(problem.domain)
 
 
 def _fits(problem: Problem, M: Operator) -> None:
@@ -164,14 +171,9 @@ def descend(
     xs, rs, ps, qs = rows
     x_new, r_new, square = fused(xs, rs, ps, qs, np.asarray(alpha).reshape(-1))
     norm = np.sqrt(square)
-    shape = alpha.shape
-    return (
-        _from_rows(x_new, x, space),
-        _from_rows(r_new, r, space),
-        norm[0]
-        if shape == () and isinstance(alpha, np.generic)
-        else like_host(norm.reshape(shape), x),
-    )
+    scalar = isinstance(alpha, np.generic)
+    shaped = norm[0] if scalar else like_host(norm.reshape(tuple(alpha.shape)), x)
+    return _from_rows(x_new, x, space), _from_rows(r_new, r, space), shaped
 
 
 def add_scaled(space: Space, z: Array, beta: Array, p: Array) -> Array:

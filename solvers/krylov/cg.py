@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from sciml._checks import integer
 from sciml.arrays import Array, ratio
 from sciml.operator import Operator
-from sciml.problem import LinearSystem, Problem
+from sciml.problem import LinearSystem
 from sciml.result import Status
 
-from ._base import Krylov, add_scaled, begin, descend, mark, no_flag
+from ._base import HermitianKrylov, add_scaled, begin, descend, mark, no_flag
 
 __all__ = ["CG", "FlexibleCG"]
 
@@ -28,20 +28,12 @@ class _CGState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CG(Krylov):
+class CG(HermitianKrylov):
     """Preconditioned conjugate gradients for Hermitian positive definite A and M.
 
     Saad, Iterative Methods for Sparse Linear Systems (2003), algorithm 9.1. Curvature <p, Ap> <= 0
     or <r, Mr> < 0 ends it with INDEFINITE.
     """
-
-    def check(self, problem: Problem) -> None:
-        super().check(problem)
-        self._need_hermitian(problem)
-
-    def check_preconditioner(self, M: Operator) -> None:
-        super().check_preconditioner(M)
-        self._need_hermitian_M(M)
 
     def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _CGState:
         x, r = begin(problem, x0)
@@ -81,7 +73,7 @@ class _FCGState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlexibleCG(Krylov):
+class FlexibleCG(HermitianKrylov):
     """CG whose preconditioner may change from step to step, or be nonlinear (a network).
 
     Notay, Flexible Conjugate Gradients, SIAM J. Sci. Comput. 22 (2000): each direction M(r) is
@@ -96,10 +88,6 @@ class FlexibleCG(Krylov):
     def __post_init__(self) -> None:
         super().__post_init__()
         integer(self.truncate, "truncate", 1)
-
-    def check(self, problem: Problem) -> None:
-        super().check(problem)
-        self._need_hermitian(problem)
 
     def check_preconditioner(self, M: Operator) -> None:
         """Any operator will do."""

@@ -12,7 +12,7 @@ from sciml.arrays import Array, from_host
 from sciml.operator import Operator
 from sciml.problem import LinearSystem, Problem
 
-from ._base import Krylov, begin, no_flag
+from ._base import HermitianKrylov, begin, no_flag
 from .spectrum import extreme_eigenvalues
 
 __all__ = ["Chebyshev"]
@@ -32,7 +32,7 @@ class _State(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chebyshev(Krylov):
+class Chebyshev(HermitianKrylov):
     """Chebyshev iteration for Hermitian positive definite A and M.
 
     Saad (2003), algorithm 12.1 on M A. Inner products are needed only for the residual norm.
@@ -49,14 +49,6 @@ class Chebyshev(Krylov):
         super().__post_init__()
         if self.bounds is not None and not _in_order(self.bounds):
             raise ValueError(f"expected bounds 0 < lowest < highest, got {told(self.bounds)}")
-
-    def check(self, problem: Problem) -> None:
-        super().check(problem)
-        self._need_hermitian(problem)
-
-    def check_preconditioner(self, M: Operator) -> None:
-        super().check_preconditioner(M)
-        self._need_hermitian_M(M)
 
     def prepare(self, problem: Problem) -> Self:
         ready = super().prepare(problem)

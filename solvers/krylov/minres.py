@@ -9,10 +9,10 @@ import numpy as np
 
 from sciml.arrays import Array, namespace, ratio
 from sciml.operator import Operator
-from sciml.problem import LinearSystem, Problem
+from sciml.problem import LinearSystem
 from sciml.result import Status
 
-from ._base import Krylov, begin, mark, no_flag, root
+from ._base import HermitianKrylov, begin, mark, no_flag, root
 
 __all__ = ["MINRES"]
 
@@ -36,21 +36,13 @@ class _State(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MINRES(Krylov):
+class MINRES(HermitianKrylov):
     """Minimal residuals for Hermitian A, with a Hermitian positive definite preconditioner.
 
     Elman, Silvester and Wathen, Finite Elements and Fast Iterative Solvers (2014), algorithm 4.1.
     Without a preconditioner the residual norm never grows. Where A r vanishes against A (singular
     and inconsistent: r is least) it ends with STAGNATED; ||A r|| as in Paige and Saunders (1975).
     """
-
-    def check(self, problem: Problem) -> None:
-        super().check(problem)
-        self._need_hermitian(problem)
-
-    def check_preconditioner(self, M: Operator) -> None:
-        super().check_preconditioner(M)
-        self._need_hermitian_M(M)
 
     def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _State:
         x, r = begin(problem, x0)

@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "fchmod"])
+@pytest.mark.parametrize("call", ["fsync", "replace", "chmod"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), KeyboardInterrupt()])
 @every_writer
 def test_a_failing_call_leaves_the_old_file(write, call, error, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def copy_tree(target: Path) -> None:
             shutil.copy2(source, target / name)
 
 
-def run_tests(tree: Path, tests: tuple[str, ...], seconds: float = 300) -> tuple[bool, str]:
+def run_tests(tree: Path, tests: tuple[str, ...], seconds: float = 120) -> tuple[bool, str]:
     """(whether all pass, the last line of the report)."""
     env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]

@@ -296,7 +296,7 @@ def test_the_floor_is_zero_where_k_is_constant(value):
 
 
 def test_the_constant_of_the_floor_is_the_least_squares_one(rng):
-    from sciml.datasets._stencil import poisson_solve
+    from sciml.datasets._floor import poisson_solve
 
     data = draw_condiff(SMALL, 5, seed=1)
     y = poisson_solve(data.rhs)
