@@ -126,6 +126,9 @@ TABLE: dict[str, Bad] = {
             Identity(Space((N,), np.dtype(np.float32))),
         ],
     ),
+    "CG(M).check": (
+        lambda v: solvers.CG(M=v).check(SYSTEM), [WIDE, Identity(Space((N + 1,))), Cubed()]
+    ),
     "FlexibleCG(truncate)": (lambda v: solvers.FlexibleCG(truncate=v), NO_RESTART),
     "GMRES(restart)": (lambda v: solvers.GMRES(restart=v), NO_RESTART),
     "FGMRES(restart)": (lambda v: solvers.FGMRES(restart=v), NO_RESTART),

@@ -226,6 +226,7 @@ def test_what_can_be_exact_is(dtype: str, rng: np.random.Generator) -> None:
         for solver in (solvers.CG(), solvers.FlexibleCG(), solvers.Direct()):
             result = solve(LinearSystem(identity, b), solver, stop=Stop(rtol=0.0))
             assert result.x.tobytes() == b.tobytes() and result.residual == 0
+            assert result.iterations == 1
 
 
 def test_a_recurrence_is_not_believed_without_end(rng: np.random.Generator) -> None:

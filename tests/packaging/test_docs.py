@@ -57,6 +57,13 @@ def test_example_runs_and_is_short(example: Path) -> None:
     assert done.stdout.strip()
 
 
+def test_the_readme_quotes_what_the_example_prints() -> None:
+    quoted = re.search(r"^    (CG with IC0.*?applications);", _readme(), flags=re.M | re.S)
+    assert quoted is not None
+    printed = " ".join(_run(ROOT / "examples" / "solve_a_matrix.py").stdout.split())
+    assert " ".join(quoted.group(1).split()) in printed
+
+
 def test_every_link_of_the_documents_leads_somewhere() -> None:
     pages = [ROOT / name for name in (*DOCUMENTS, "CHANGELOG.md", "docs/decisions.md")]
     for page in [*pages, *(ROOT / "data").glob("**/*.md")]:
@@ -65,13 +72,17 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
 
 
 def test_make_targets_and_commands_of_the_readme_exist() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = _readme()
     for script in re.findall(r"`python (benchmarks/\S+\.py)`", text):
         assert (ROOT / script).is_file(), script
     from solvers.cli import main
 
     for command in sorted(set(re.findall(r"\.venv/bin/sciml (\w+)", text))):
         assert main([command, "--help"]) == 0, command
+
+
+def _readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _run(script: Path) -> subprocess.CompletedProcess[str]:
