@@ -307,6 +307,8 @@ class _Drive:
         self.restarts += bool((self.status == _RUNNING).any())
 
         # A member whose operator now gives NaN keeps its last finite x, uncertified.
+        if unmeasured.any():
+            unmeasured &= ~nonfinite_members(x_new, self.batch).reshape(-1)
         take = active & ((residual <= self.residual) | unmeasured)
         self.residual = np.where(take, residual, self.residual)
         taken = take.reshape(self.batch)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml._checks import integer
-from sciml.arrays import Array, dot, namespace, native_dtype, ratio
+from sciml.arrays import Array, dtype_of, namespace, native_dtype, ratio
 from sciml.operator import Operator
 from sciml.problem import LinearSystem
 from sciml.result import Status
@@ -23,8 +23,8 @@ class _State(NamedTuple):
 
     j: int
     x_start: Array
-    V: Array  # (m + 1, *batch, n): the orthonormal basis
-    Z: Array | None  # (m, *batch, n): M v_j, kept by the flexible form
+    V: Array  # (*batch, m + 1, n): the orthonormal basis
+    Z: Array | None  # (*batch, m, n): M v_j, kept by the flexible form
     R: Array  # (*batch, m, m): Hessenberg matrix, rotated to triangular
     Q: Array  # (*batch, m + 1, m + 1): the product of the rotations
     g: Array  # (*batch, m): rotated right-hand side
@@ -41,14 +41,12 @@ class _State(NamedTuple):
         if j == 0:
             return self.x_start
         xp = namespace(self.V)
-        y: list[Array] = []  # back substitution, last first; a zero pivot (singular A) gives 0
+        y = xp.zeros_like(self.g[..., :j])  # back substitution; a zero pivot (singular A) gives 0
         for i in range(j - 1, -1, -1):
-            known = self.g[..., i]
-            for column, value in zip(range(j - 1, i, -1), y, strict=True):
-                known = known - self.R[..., i, column] * value
-            y.append(ratio(known, self.R[..., i, i]))
+            known = xp.sum(self.R[..., i, i + 1 : j] * y[..., i + 1 :], axis=-1)
+            y[..., i] = ratio(self.g[..., i] - known, self.R[..., i, i])
         basis = self.V if self.Z is None else self.Z
-        step = xp.sum(xp.stack(y[::-1])[..., None] * basis[:j, ...], axis=0)
+        step = _combine(y, basis[..., :j, :])
         step = xp.reshape(step, self.x_start.shape)
         if self.Z is None and self.M is not None:
             step = self.M(step)
@@ -82,9 +80,9 @@ class GMRES(Krylov):
         beta = space.norm(r)
         flag = no_flag(beta)
         like = {"dtype": native_dtype(xp, space.dtype), **_on(r)}
-        V = xp.empty((m + 1, *batch, space.size), **like)
-        V[0, ...] = xp.reshape(r * ratio(beta * 0 + 1, beta), (*batch, space.size))
-        Z = xp.empty((m, *batch, space.size), **like) if self.flexible and self.M else None
+        V = xp.empty((*batch, m + 1, space.size), **like)
+        V[..., 0, :] = xp.reshape(r * ratio(beta * 0 + 1, beta), (*batch, space.size))
+        Z = xp.empty((*batch, m, space.size), **like) if self.flexible and self.M else None
         R = xp.zeros((*batch, m, m), **like)
         Q = xp.zeros((*batch, m + 1, m + 1), **like) + xp.eye(m + 1, **like)
         g = xp.zeros((*batch, m), **like)
@@ -94,7 +92,7 @@ class GMRES(Krylov):
 
     def advance(self, state: _State, k: int) -> _State:
         for _ in range(k):
-            if state.j == state.V.shape[0] - 1:
+            if state.j == state.V.shape[-2] - 1:
                 state = self._restart(state)
             state = self._step(state)
         return state
@@ -109,20 +107,20 @@ class GMRES(Krylov):
     def _step(self, state: _State) -> _State:
         j, x_start, V, Z, R, Q, g, last, _, begun, flag, problem, M = state
         xp, space, batch = namespace(V), problem.domain, problem.batch
-        v = xp.reshape(V[j, ...], (*batch, *space.shape))
+        v = xp.reshape(V[..., j, :], (*batch, *space.shape))
         z = v if M is None else M(v)
         if Z is not None:
-            Z[j, ...] = xp.reshape(z, (*batch, space.size))
+            Z[..., j, :] = xp.reshape(z, (*batch, space.size))
         w = xp.reshape(problem.A(z), (*batch, space.size))
 
-        basis = V[: j + 1, ...]  # Arnoldi, orthogonalised twice
-        h = dot(basis, w[None, ...])
-        w = w - xp.sum(h[..., None] * basis, axis=0)
-        again = dot(basis, w[None, ...])
-        w = w - xp.sum(again[..., None] * basis, axis=0)
-        h = xp.moveaxis(h + again, 0, -1)
+        basis = V[..., : j + 1, :]  # Arnoldi, orthogonalised twice
+        h = _coefficients(basis, w)
+        w = w - _combine(h, basis)
+        again = _coefficients(basis, w)
+        w = w - _combine(again, basis)
+        h = h + again
         low = xp.linalg.vector_norm(w, axis=-1)
-        V[j + 1, ...] = w * ratio(xp.ones_like(low), low)[..., None]
+        V[..., j + 1, :] = w * ratio(xp.ones_like(low), low)[..., None]
 
         t = xp.matmul(Q[..., : j + 1, : j + 1], h[..., None])[..., 0]
         a, b = t[..., j], xp.astype(low, t.dtype)
@@ -138,7 +136,7 @@ class GMRES(Krylov):
         Q[..., j + 1, : j + 1] = -b[..., None] * upper
         Q[..., j + 1, j + 1] = a * unit
         g[..., j] = a_conj * unit * last
-        last = -b * unit * last
+        last = xp.where(rho == 0, last, -b * unit * last)  # A v = 0 brings nothing
         estimate = xp.reshape(abs(last), _shape_of(flag))
         return _State(j + 1, x_start, V, Z, R, Q, g, last, estimate, begun, flag, problem, M)
 
@@ -154,6 +152,19 @@ class FGMRES(GMRES):
 
     def check_preconditioner(self, M: Operator) -> None:
         """Any operator will do."""
+
+
+def _coefficients(basis: Array, w: Array) -> Array:
+    """<v_i, w> for the rows v_i of the basis: (*batch, j)."""
+    xp = namespace(w)
+    if dtype_of(w).kind != "c":
+        return xp.matmul(basis, w[..., None])[..., 0]
+    return xp.conj(xp.matmul(basis, xp.conj(w)[..., None])[..., 0])
+
+
+def _combine(y: Array, basis: Array) -> Array:
+    """The sum of y_i v_i: (*batch, n)."""
+    return namespace(y).matmul(y[..., None, :], basis)[..., 0, :]
 
 
 def _on(like: Array) -> dict[str, Any]:

@@ -153,8 +153,8 @@ COMPANION = np.eye(N, k=-1)
 COMPANION[0, -1] = 1e-12
 OMEGA = np.eye(N)
 OMEGA[:2, :2] = [[1, 1], [-1, 0]]
-NEARLY_SWAP = SWAP.copy()
-NEARLY_SWAP[0, 0] = 1e-40
+NEARLY_SWAP = np.eye(N)
+NEARLY_SWAP[:2, :2] = [[1e-40, 1], [1, 1]]
 
 # name: (A, b, whether A x = b has a solution)
 CASES: dict[str, tuple[np.ndarray, np.ndarray, bool]] = {
@@ -332,6 +332,34 @@ def test_a_breakdown_is_called_by_its_name(told: str) -> None:
     result = solve(_system(A, b), solver, stop=Stop(max_iters=500), throw=False)
     assert expected(result.status), result.explain()
     assert result.iterations <= 3 * N, "it went on for long"
+
+
+@pytest.mark.parametrize("told", [k for k in BREAKDOWNS if not k.startswith("LU")])
+def test_a_breakdown_in_a_batch_has_the_same_name(told: str) -> None:
+    """Beside a member that is solved at once, and one that is solved later."""
+    solver, case, _ = BREAKDOWNS[told]
+    A, b, _ = CASES[case]
+    matrices = np.stack([A, np.eye(N), np.diag(np.arange(1.0, N + 1))])
+    hermitian = np.array_equal(A, A.T)
+    traits = {Trait.HERMITIAN} if hermitian else {Trait.LINEAR}
+    system = LinearSystem(Dense(matrices, traits=traits), np.stack([b, b, np.cos(ONE) * RAMP]))
+    stop = Stop(max_iters=500)
+    together = solve(system, solver, stop=stop, throw=False)
+    alone = solve(_system(A, b), solver, stop=stop, throw=False)
+    assert together.status[0] == alone.status
+    assert np.isfinite(together.x).all()
+    assert together.status[1] == Status.CONVERGED
+
+
+def test_minres_stops_at_a_least_squares_solution() -> None:
+    """Where A r vanishes there is nothing left to do, and no null vector has crept into x."""
+    for told in ("Neumann Laplacian, inconsistent", "periodic Laplacian, inconsistent"):
+        A, b, _ = CASES[told]
+        result = solve(_system(A, b), solvers.MINRES(), throw=False)
+        assert result.status == Status.STAGNATED and result.iterations <= N
+        r = b - A @ result.x
+        assert np.linalg.norm(A @ r) <= 1e-10 * np.linalg.norm(r)
+        assert np.linalg.norm(result.x) < 1e3
 
 
 def test_a_large_singular_system_ends_well_before_the_limit() -> None:

@@ -108,6 +108,13 @@ MUTANTS: tuple[Mutant, ...] = (
         (CERTIFIED + "the_best_iterate_is_returned", CERTIFIED + "a_worse_x_is_not_taken"),
     ),
     Mutant(
+        "an x that is not finite is not taken",
+        DRIVER,
+        "            unmeasured &= ~nonfinite_members(x_new, self.batch).reshape(-1)\n",
+        "            pass\n",
+        (BREAKDOWN + "every_method_ends_with_a_reason",),
+    ),
+    Mutant(
         "NaN in the input is looked for",
         DRIVER,
         "        self._refuse_nonfinite(x0)\n",
@@ -240,7 +247,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ARRAYS,
         "return xp.where(zero, xp.zeros_like(a * b), a / xp.where(zero, xp.ones_like(b), b))",
         "return a / b",
-        (INVARIANCE + "a_batch_is_its_members", BREAKDOWN + "every_method_ends_with_a_reason"),
+        (BREAKDOWN + "a_breakdown_in_a_batch_has_the_same_name",),
     ),
     Mutant(
         "0 / 0 in a single system is 0",
@@ -296,7 +303,7 @@ MUTANTS: tuple[Mutant, ...] = (
         MINRES,
         "            flag = mark(flag, least & (eta != 0), Status.STAGNATED)\n",
         "",
-        (BREAKDOWN + "a_breakdown_is_called_by_its_name",),
+        (BREAKDOWN + "minres_stops_at_a_least_squares_solution",),
     ),
     Mutant(
         "MINRES: x that grows without end",
