@@ -7,18 +7,23 @@ so that a backward pass is one more certified solve.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from .arrays import Array, sum_to
 from .operator import Operator
 from .problem import LinearSystem, Problem
-from .result import Result
+from .result import Result, Stop
 from .solver import Solver
 
 __all__ = ["TorchOperator", "differentiable_solve", "torch_vjp_params"]
+
+# A gradient is not solved for more loosely than this, however loose the forward solve was.
+_LOOSEST = 1e-3
 
 
 def torch_vjp_params(A: Operator, x: Array, ybar: Array) -> dict[str, Array]:
@@ -67,11 +72,14 @@ def differentiable_solve(problem: Problem, solver: Solver, *, throw: bool, **how
             return result.x.clone()
 
         @staticmethod
+        @once_differentiable
         def backward(ctx: Any, *grads: Any) -> Any:
             (xbar,) = grads
             (x,) = ctx.saved_tensors
             back = LinearSystem(plain.H, xbar.contiguous())
-            lam = solve(back, found[0].solver.adjoint(), stop=how["stop"]).x
+            lam = solve(
+                back, found[0].solver.adjoint(), stop=_backward_stop(found[0], how["stop"])
+            ).x
             wanted = ctx.needs_input_grad[1:]
             theta: list[Any] = [None] * len(names)
             if any(wanted):
@@ -80,9 +88,13 @@ def differentiable_solve(problem: Problem, solver: Solver, *, throw: bool, **how
             return (sum_to(lam, ctx.b_shape), *theta)
 
     x = Solve.apply(problem.b, *tensors)
-    from dataclasses import replace
-
     return replace(found[0], x=x)
+
+
+def _backward_stop(found: Result, stop: Stop) -> Stop:
+    """The relative tolerance that the forward solve had: atol is in the units of b, not of xbar."""
+    relative = float(np.min(found.target)) if np.size(found.target) else stop.rtol
+    return replace(stop, rtol=min(relative, _LOOSEST), atol=0.0)
 
 
 class TorchOperator:
@@ -114,6 +126,11 @@ def _apply(A: Operator, names: list[str], x: torch.Tensor, *theta: torch.Tensor)
             (x,) = ctx.saved_tensors
             xbar = TorchOperator(A.H)(ybar) if ctx.needs_input_grad[0] else None
             wanted = ctx.needs_input_grad[1:]
+            if any(wanted) and torch.is_grad_enabled():
+                raise RuntimeError(
+                    f"expected first derivatives w.r.t. the parameters of {A!r}, got "
+                    "create_graph=True: call A(x) itself if it is made of torch operations"
+                )
             found = plain.vjp_params(x.detach(), ybar.detach()) if any(wanted) else {}
             slopes = (found[n] if w else None for n, w in zip(names, wanted, strict=True))
             return (None if xbar is None else sum_to(xbar, x.shape), *slopes)

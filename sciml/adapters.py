@@ -5,6 +5,7 @@ Nothing here is imported before it is used; the foreign package is needed only b
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,17 @@ class _FromScipy(Operator):
 
     def _adjoint(self, y: Array) -> Array:
         return self._host(self.inner.rmatvec, y, self.domain.dtype)
+
+    def _with_precision(self, dtype: np.dtype) -> Operator:
+        made = super()._with_precision(dtype)
+        probe = np.asarray(self.inner.matvec(np.zeros(made.domain.size, made.domain.dtype)))
+        if np.finfo(probe.dtype).eps > np.finfo(made.domain.dtype).eps:
+            raise TypeError(
+                f"expected an operator that computes in {made.domain.dtype}, to certify answers "
+                f"by, got {probe.dtype} from {type(self.inner).__name__}: build it in double "
+                "precision, or pass its matrix"
+            )
+        return made
 
     def _host(self, act: Any, x: Array, dtype: np.dtype) -> Array:
         view = host_view(x)
@@ -170,6 +182,15 @@ class _FromDeepinv(Operator):
         self.physics = physics
         probe = physics.A(torch.zeros((1, *space.shape), dtype=getattr(torch, space.dtype.name)))
         super().__init__(space, Space(tuple(probe.shape[1:]), dtype_of(probe)), traits=traits)
+
+    def _with_precision(self, dtype: np.dtype) -> Operator:
+        made = super()._with_precision(dtype)
+        if hasattr(self.physics, "to"):  # a torch module: its filters go along, in a copy
+            import torch
+
+            wide = copy.deepcopy(self.physics).to(getattr(torch, dtype.name))
+            object.__setattr__(made, "physics", wide)
+        return made
 
     def _apply(self, x: Array) -> Array:
         return self._batched(self.physics.A, x, self.domain, self.range)

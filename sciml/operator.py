@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -190,16 +190,27 @@ class Operator(ABC, metaclass=_Frozen):
             if joined != batch:
                 x = namespace(x).broadcast_to(x, (*joined, *space.shape))
                 batch = joined
+        target = self.range if act == self._apply else self.domain
         if self.vectorized or not batch:
-            return act(x)
+            return self._sound(act(x), target, batch)
         xp = namespace(x)
         flat = xp.reshape(x, (-1, *space.shape))
         out = [act(flat[i, ...]) for i in range(flat.shape[0])]
         if not out:
-            target = self.range if act == self._apply else self.domain
             return target.zeros(x, batch)
-        y = xp.stack(out)
+        y = xp.stack([self._sound(one, target, ()) for one in out])
         return xp.reshape(y, (*batch, *y.shape[1:]))
+
+    def _sound(self, y: Array, target: Space, batch: tuple[int, ...]) -> Array:
+        """`y`, if it is what was declared: a float32 result would void a float64 certificate."""
+        shape = (*batch, *target.shape)
+        if is_array(y) and tuple(y.shape) == shape and dtype_of(y) == target.dtype:
+            return y
+        got = f"{dtype_of(y)} {tuple(y.shape)}" if is_array(y) else type(y).__name__
+        raise TypeError(
+            f"{type(self).__name__}: expected a result of {target.dtype} {shape}, got {got}: "
+            "mend _apply or _adjoint, or the spaces declared"
+        )
 
     # -- parameters -------------------------------------------------------------------------
 
@@ -246,12 +257,28 @@ class Operator(ABC, metaclass=_Frozen):
             return astype(p, with_precision(dtype_of(p), dtype))
 
         made = self._with_arrays(cast)
+        made._with_inner(lambda inner: inner.to(dtype=dtype))
         object.__setattr__(made, "domain", self.domain.to(dtype))
         object.__setattr__(made, "range", self.range.to(dtype))
         return made
 
+    def attributes(self) -> Iterator[tuple[Operator, str, Any]]:
+        """(owner, name, value) of every attribute, those of operators inside included."""
+        for name, value in vars(self).items():
+            yield self, name, value
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Operator):
+                    yield from part.attributes()
+
+    def _with_inner(self, change: Callable[[Operator], Operator]) -> None:
+        """Replace operators held as attributes; for a copy that nobody has seen yet."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, Operator):
+                object.__setattr__(self, name, change(value))
+
     def _moved(self, move: Any) -> Operator:
         made = self._with_arrays(move)
+        made._with_inner(lambda inner: inner._moved(move))
         for name in self.structure_names:
             if (array := getattr(self, name)) is not None:
                 object.__setattr__(made, name, move(array))

@@ -51,9 +51,8 @@ _ADVICE = {
     "preconditioner.",
     Status.MAX_SECONDS: "The time limit came first: raise Stop.max_seconds, or use a better "
     "preconditioner or solver.",
-    Status.STAGNATED: "The method believed it had converged, but the true residual does not go "
-    "lower in this precision: the residual given is the attainable level. Ask for less, use "
-    "float64, or check that a singular system is consistent.",
+    Status.STAGNATED: "The residual does not go lower with this method in this precision: try "
+    "another method or preconditioner, or float64, or check that a singular system is consistent.",
     Status.DIVERGED: "The residual grew without bound: the method does not suit this system "
     "(check symmetry and definiteness) or its parameters are wrong.",
     Status.BREAKDOWN: "The recurrence divided by zero (numerically): the system may be singular "

@@ -8,6 +8,7 @@ another round from it (iterative refinement), and a round that brings nothing is
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from .arrays import (
     to_numpy,
     with_precision,
 )
+from .operator import Operator
 from .problem import Nonlinear, Problem
 from .result import Result, Seconds, SolveError, SolveInterrupted, Status, Stop
 from .solver import Solver, State
@@ -102,6 +104,7 @@ def solve(
     if observe is not None and not callable(observe):
         raise TypeError(f"expected observe as a function of a Look, got {told(observe)}")
     solver.check(problem)
+    _refuse_hidden_tensors(getattr(problem, "A", None))
     if any(is_torch(a) and a.requires_grad for a in problem.inputs().values()):
         from ._autograd import differentiable_solve
 
@@ -131,6 +134,19 @@ def _check(problem: Any, solver: Any, x0: Any, stop: Any) -> None:
             raise ValueError(
                 f"expected x0 of shape {(*problem.batch, *problem.domain.shape)}, "
                 f"got {tuple(x0.shape)}"
+            )
+
+
+def _refuse_hidden_tensors(A: Operator | None) -> None:
+    """A tensor that requires gradients and is no parameter would be detached without a word."""
+    if A is None or "torch" not in sys.modules:
+        return
+    known = {id(p) for p in A.params.values()}
+    for owner, name, value in A.attributes():
+        if is_torch(value) and value.requires_grad and id(value) not in known:
+            raise TypeError(
+                f"expected tensors that require gradients among the parameters of {A!r}, got "
+                f"{type(owner).__name__}.{name} outside: list it in param_names, or detach it"
             )
 
 
@@ -164,6 +180,7 @@ class _Drive:
         self.looks: list[int] = []
         self.notes: list[str] = []
         self.restarts = 0
+        self.attainable = False
         self.setup = 0.0
         self.memory = 0
         self.certified_in = with_precision(problem.domain.dtype, np.float64)
@@ -180,6 +197,7 @@ class _Drive:
         self.counted = counted(problem, "A", self.tally, "A", "A_H")
         with_zero_start = x0 is None
         self.scale = self.wide.scale.reshape(-1)
+        self._refuse_overflow()
         self.target = np.maximum(self.stop.rtol * self.scale, self.stop.atol)
         if x0 is not None and not isinstance(problem, Nonlinear):
             zero = (self.scale == 0).reshape(self.batch)  # b = 0 is solved by x = 0 exactly
@@ -189,8 +207,8 @@ class _Drive:
         self.residual, carry = self._measure(None if with_zero_start else x)
         self.estimate = self.residual.copy()
         self.certified_in = dtype_of(carry)
-        self._end(self.residual <= self.target, Status.CONVERGED)
         self._end(~np.isfinite(self.residual), Status.NONFINITE_OUTPUT)
+        self._end(self.residual <= self.target, Status.CONVERGED)
         if self.max_iters == 0:
             self._end(self.status == _RUNNING, Status.MAX_ITERS)
         try:
@@ -299,6 +317,8 @@ class _Drive:
         again = progress & worn & ~converged
         spent = self.iterations >= self.max_iters
         verdict = np.where(ended == _CLAIMED, Status.STAGNATED, ended)
+        if (active & ~again & ~converged & (ended == _CLAIMED)).any():
+            self.attainable = True
         verdict = np.where(again, np.where(spent, Status.MAX_ITERS, _RUNNING), verdict)
         unmeasured = ~np.isfinite(residual)
         verdict = np.where(unmeasured, Status.NONFINITE_OUTPUT, verdict)
@@ -342,7 +362,24 @@ class _Drive:
                 self._end(bad, Status.NONFINITE_INPUT)
                 self.notes.append(f"Input {name} holds NaN or Inf.")
 
+    def _refuse_overflow(self) -> None:
+        """Mark members whose scale no float64 holds: nothing can be measured against it."""
+        bad = ~np.isfinite(self.scale)
+        if bad.any():
+            self._end(bad, Status.NONFINITE_INPUT)
+            self.notes.append(
+                "What rtol is relative to (||b|| for a linear system) overflows float64: scale the "
+                "system."
+            )
+            self.scale = np.where(bad, 0.0, self.scale)
+
     def _result(self, x: Array) -> Result:
+        if self.attainable:
+            self.notes.append(
+                "The method claimed convergence and the true residual did not follow: what it is "
+                f"now is the attainable level in {self.problem.domain.dtype}."
+            )
+
         def shaped(values: np.ndarray) -> Any:
             return values.reshape(self.batch) if self.batch else values.reshape(-1)[0]
 

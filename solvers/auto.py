@@ -194,8 +194,9 @@ def _definite(problem: LinearSystem, matrix: Any) -> tuple[bool, str]:
         return True, "declared"
     diagonal = matrix.diagonal().real
     others = np.asarray(abs(matrix).sum(axis=1)).reshape(-1) - diagonal
-    if (diagonal >= others).all():
-        return True, "diagonally dominant"
+    if (diagonal > others).all():
+        return True, "strictly diagonally dominant"
     lowest, highest = extreme_eigenvalues(problem)
     low, high = float(np.min(lowest)), float(np.max(highest))
-    return low > 0, f"60 Lanczos steps saw eigenvalues from {low:.2g} to {high:.2g}"
+    floor = problem.domain.size * float(np.finfo(matrix.dtype).eps) * high
+    return low > floor, f"60 Lanczos steps saw eigenvalues from {low:.2g} to {high:.2g}"

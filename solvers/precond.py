@@ -8,6 +8,7 @@ on the CPU, on NumPy arrays or torch tensors in host memory.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,7 +191,8 @@ class Cholesky(Recipe):
             factor = cholesky(matrix)
         except CholmodNotPositiveDefiniteError as error:
             raise np.linalg.LinAlgError(f"CHOLMOD: {error}") from None
-        return _Solved(A, factor, {Trait.POSITIVE})
+        held = factor.L().nnz * (A.domain.dtype.itemsize + 4)
+        return _Solved(A, factor, held, {Trait.POSITIVE})
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,9 @@ class AMG(Recipe):
             else pyamg.ruge_stuben_solver
         )  # fmt: skip
         levels = build(matrix)
-        return _Solved(A, levels.aspreconditioner(cycle="V").matvec, {Trait.POSITIVE})
+        held = sum(_csr_bytes(m) for level in levels.levels for m in _matrices(level))
+        act = levels.aspreconditioner(cycle="V").matvec
+        return _Solved(A, act, held, {Trait.POSITIVE})
 
 
 # -- the operators that recipes return ---------------------------------------------------------
@@ -277,7 +281,7 @@ class _Triangles(_OnHost):
     @property
     def nbytes(self) -> int:
         parts = {id(m): m for m in (self.first, self.second)}.values()
-        return sum(m.data.nbytes + m.indices.nbytes + m.indptr.nbytes for m in parts)
+        return sum(map(_csr_bytes, parts))
 
 
 class _Factored(_OnHost):
@@ -299,12 +303,25 @@ class _Factored(_OnHost):
 class _Solved(_OnHost):
     """x -> f(x) for a Hermitian f that takes one vector."""
 
-    def __init__(self, A: Operator, act: Any, traits: Any) -> None:
-        self.act = act
+    def __init__(self, A: Operator, act: Any, held: int, traits: Any) -> None:
+        self.act, self.held = act, held
         super().__init__(A, traits)
+
+    @property
+    def nbytes(self) -> int:
+        return self.held
 
     def _solve(self, flat: np.ndarray, *, adjoint: bool) -> np.ndarray:
         return np.stack([self.act(x) for x in flat]) if len(flat) else flat.copy()
+
+
+def _matrices(level: Any) -> Iterator[Any]:
+    """The sparse matrices that a level of a PyAMG hierarchy holds."""
+    return (m for m in (getattr(level, n, None) for n in "APR") if hasattr(m, "indptr"))
+
+
+def _csr_bytes(matrix: Any) -> int:
+    return matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
 
 
 def _superlu(factor: Any, matrix: Any, **how: Any) -> Any:

@@ -47,8 +47,9 @@ def check_operator(
     for name, law in OPERATOR_LAWS.items():
         try:
             law(A, rng, home)
-        except AssertionError as error:
-            raise AssertionError(f"{A!r} breaks the law '{name}': {error}") from error
+        except Exception as error:
+            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+            raise AssertionError(f"{A!r} breaks the law '{name}': {kind}{error}") from error
 
 
 def draw(space: Space, rng: np.random.Generator, like: Array, batch: tuple[int, ...] = ()) -> Array:
@@ -83,7 +84,7 @@ def adjoint(A: Operator, rng: np.random.Generator, like: Array) -> None:
     """<A x, y> = <x, A^H y>, in the operator's own precision."""
     if Trait.LINEAR not in A.traits:
         return
-    for _ in range(5):
+    for _ in range(20):
         x, y = draw(A.domain, rng, like), draw(A.range, rng, like)
         Ax, AHy = host(A(x)).reshape(*A.batch_shape, -1), host(A.adjoint(y))
         AHy = AHy.reshape(*A.batch_shape, -1)

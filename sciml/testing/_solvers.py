@@ -74,8 +74,10 @@ def check_solver(case: SolverCase | Solver, *, rng: np.random.Generator | None =
     for name, law in SOLVER_LAWS.items():
         try:
             law(case, np.random.default_rng(0) if rng is None else rng)
-        except AssertionError as error:
-            raise AssertionError(f"{case.solver!r} breaks the law '{name}': {error}") from error
+        except Exception as error:
+            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+            told = f"{case.solver!r} breaks the law '{name}': {kind}{error}"
+            raise AssertionError(told) from error
 
 
 def true_residual(problem: LinearSystem, x: Array) -> np.ndarray:

@@ -71,6 +71,7 @@ _ALL = (
     Method("direct+cholmod", Direct(M=Cholesky()), "sksparse"),
     Method("auto", Auto()),
     Method("scipy-cg", ScipyCG()),
+    Method("scipy-cg+jacobi", ScipyCG(jacobi=True)),
     Method("scipy-spsolve", ScipySpsolve()),
     Method("pyamg", PyAMG(), "pyamg"),
 )

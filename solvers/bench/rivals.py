@@ -38,6 +38,11 @@ class System:
         k, rhs, x = self.k.copy(), self.rhs.copy(), self.x.copy()
         return replace(self, k=k, rhs=rhs, x=x, matrix=self.matrix.copy())
 
+    def blind(self) -> System:
+        """The matrix and k alone, with NaN for the rest: what a rival sees before it is asked."""
+        unknown = np.full_like(self.rhs, np.nan)
+        return replace(self, rhs=unknown, x=unknown)
+
     def residual(self, x: np.ndarray) -> float:
         """‖b - A x‖ / ‖b‖ in the 2-norm, by SciPy's product with the matrix."""
         b = self.rhs.ravel()
@@ -74,7 +79,7 @@ class Rival(Protocol):
     """Any class with these two methods takes part in a benchmark."""
 
     def setup(self, system: System) -> None:
-        """Whatever depends on the matrix alone. Called before each solve; forgets the last one."""
+        """Whatever depends on the matrix alone; `rhs` and `x` are NaN. Called before each solve."""
         ...
 
     def solve(self, b: np.ndarray, rtol: float) -> Answer | tuple[np.ndarray, int | None]:
@@ -83,10 +88,20 @@ class Rival(Protocol):
 
 
 class ScipyCG:
-    """scipy.sparse.linalg.cg on the CSR matrix."""
+    """scipy.sparse.linalg.cg on the CSR matrix.
+
+    Args:
+        jacobi: precondition by the inverse diagonal.
+    """
+
+    def __init__(self, *, jacobi: bool = False) -> None:
+        self.jacobi = jacobi
 
     def setup(self, system: System) -> None:
+        from scipy.sparse import diags_array
+
         self.matrix = system.matrix
+        self.M = diags_array(1 / system.matrix.diagonal()).tocsr() if self.jacobi else None
 
     def solve(self, b: np.ndarray, rtol: float) -> Answer:
         from scipy.sparse.linalg import cg
@@ -97,12 +112,12 @@ class ScipyCG:
             nonlocal steps
             steps += 1
 
-        x, info = cg(self.matrix, b, rtol=rtol, callback=count)
+        x, info = cg(self.matrix, b, rtol=rtol, M=self.M, callback=count)
         return Answer(x, steps, info == 0)
 
 
 class ScipySpsolve:
-    """scipy.sparse.linalg.spsolve; factors and solves in one call."""
+    """scipy.sparse.linalg.spsolve, ordered for a symmetric pattern; factors and solves at once."""
 
     def setup(self, system: System) -> None:
         self.matrix = system.matrix.tocsc()
@@ -110,7 +125,7 @@ class ScipySpsolve:
     def solve(self, b: np.ndarray, rtol: float) -> Answer:
         from scipy.sparse.linalg import spsolve
 
-        return Answer(np.asarray(spsolve(self.matrix, b)), None)
+        return Answer(np.asarray(spsolve(self.matrix, b, permc_spec="MMD_AT_PLUS_A")), None)
 
 
 class PyAMG:

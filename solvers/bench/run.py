@@ -231,8 +231,9 @@ def _run_solver(
 
 
 def _run_rival(rival: Rival, system: System, rtol: float, tried: _Attempt) -> None:
+    blind = system.blind()
     began = time.perf_counter()
-    rival.setup(system)
+    rival.setup(blind)
     tried.setup = time.perf_counter() - began
     b = system.rhs.ravel()
     began = time.perf_counter()
@@ -267,10 +268,10 @@ def _judged(
     detail = tried.detail
     if tried.failed:
         outcome = Outcome.EXCEPTION
+    elif within:  # whatever the method says of itself
+        outcome = Outcome.SOLVED
     elif not tried.claimed:
         outcome = Outcome.NOT_CONVERGED
-    elif within:
-        outcome = Outcome.SOLVED
     else:
         outcome = Outcome.FALSE_SUCCESS
         level = "not finite" if residual is None else f"{residual:.1e}"

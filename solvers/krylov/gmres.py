@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml._checks import integer
-from sciml.arrays import Array, dtype_of, namespace, native_dtype, ratio
+from sciml.arrays import Array, dot, dtype_of, namespace, native_dtype, ratio
 from sciml.operator import Operator
 from sciml.problem import LinearSystem
 from sciml.result import Status
@@ -156,6 +156,8 @@ class FGMRES(GMRES):
 
 def _coefficients(basis: Array, w: Array) -> Array:
     """<v_i, w> for the rows v_i of the basis: (*batch, j)."""
+    if isinstance(w, np.ndarray):  # a product's bits would depend on the threads of BLAS
+        return dot(basis, w[..., None, :])
     xp = namespace(w)
     if dtype_of(w).kind != "c":
         return xp.matmul(basis, w[..., None])[..., 0]

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy.sparse.linalg import spsolve
 
 from sciml.datasets import ConDiffConfig, Order, condiff_matrix, draw_condiff
 from solvers import CG, Jacobi
@@ -30,7 +31,7 @@ RTOL = 1e-6
 
 
 class Exact:
-    """Knows the solution, and answers with `factor` times it: the residual is |1 - factor|."""
+    """Answers with `factor` times the solution: the residual is |1 - factor|."""
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
@@ -39,7 +40,7 @@ class Exact:
         self.system = system
 
     def solve(self, b, rtol):
-        return self.factor * self.system.x.ravel(), 7
+        return self.factor * spsolve(self.system.matrix.tocsc(), b), 7
 
 
 class Recorder(Exact):
@@ -51,7 +52,8 @@ class Recorder(Exact):
 
     def solve(self, b, rtol):
         system = self.system
-        parts = (system.k, system.rhs, system.matrix.data, b)
+        assert np.isnan(system.rhs).all() and np.isnan(system.x).all()  # nothing to copy from
+        parts = (system.k, system.matrix.data, b)
         self.log.append((system.name, self.name, b"".join(p.tobytes() for p in parts), rtol))
         return super().solve(b, rtol)
 
@@ -93,13 +95,13 @@ def test_systems_are_those_of_the_data_set():
     for s, (_, _, content, _) in enumerate(log):
         matrix = condiff_matrix(data.k[s], Order.C)
         b = data.rhs[s]
-        assert content == b"".join(p.tobytes() for p in (data.k[s], b, matrix.data, b))
+        assert content == b"".join(p.tobytes() for p in (data.k[s], matrix.data, b))
 
 
 def test_a_method_that_scribbles_on_its_inputs_harms_nobody():
     class Vandal(Exact):
         def solve(self, b, rtol):
-            x = self.system.x.ravel().copy()
+            x, _ = super().solve(b, rtol)
             for array in (b, self.system.k, self.system.rhs, self.system.x):
                 array[...] = np.nan
             self.system.matrix.data[...] = np.nan
@@ -181,6 +183,12 @@ def test_honest_failures_and_exceptions_are_counted():
         def setup(self, system):
             raise MemoryError
 
+    class Modest(Exact):
+        def solve(self, b, rtol):
+            return Answer(super().solve(b, rtol)[0], 5, converged=False)
+
+    modest = bench(Method("modest", Modest()))
+    assert {run.outcome for run in modest.runs} == {Outcome.SOLVED}  # measured, not believed
     parts = {"honest": Honest(), "broken": Broken(), "short": Short(), "set-up": BrokenSetup()}
     limited = Method("limited", CG(M=Jacobi()))
     found = bench(*(Method(n, s) for n, s in parts.items()), limited, max_seconds=0.0)

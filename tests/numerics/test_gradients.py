@@ -163,3 +163,24 @@ def test_as_torch_differentiates_tensor_parameters() -> None:
     m = _matrix(4, torch.float64, False).requires_grad_()
     x = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda m, x: Dense(m).as_torch()(x), (m, x))
+
+
+def test_an_absolute_tolerance_does_not_silence_the_gradient() -> None:
+    """atol is in the units of b; the incoming gradient may be far smaller."""
+    k = torch.linspace(1, 2, 6, dtype=torch.float64).requires_grad_()
+    b = torch.full((6,), 100.0, dtype=torch.float64)
+    x = solve(LinearSystem(Diagonal(k), b), solvers.CG(), stop=Stop(rtol=0.0, atol=1e-2)).x
+    (1e-4 * x.square()).mean().backward()
+    wanted = -2e-4 / 6 * (b / k) * (b / k**2)
+    torch.testing.assert_close(k.grad, wanted.detach(), rtol=1e-3, atol=0.0)
+
+
+def test_second_derivatives_are_refused_rather_than_wrong() -> None:
+    k = torch.tensor([2.0, 3.0], dtype=torch.float64, requires_grad=True)
+    b = torch.ones(2, dtype=torch.float64)
+    x = solve(LinearSystem(Diagonal(k), b), solvers.CG(), stop=STOP).x
+    (slope,) = torch.autograd.grad(x.square().sum(), k, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(slope.sum(), k)
+    with pytest.raises(RuntimeError, match="expected first derivatives"):
+        torch.autograd.grad(Diagonal(k).as_torch()(b).square().sum(), k, create_graph=True)
