@@ -84,6 +84,7 @@ class Operator(ABC, metaclass=_Frozen):
     param_names: ClassVar[tuple[str, ...]] = ()
     structure_names: ClassVar[tuple[str, ...]] = ()
     vectorized: ClassVar[bool] = True
+    compiled: ClassVar[bool] = False  # runs a kernel that is compiled, or loaded, at first use
     _frozen: bool = False
 
     def __init__(

@@ -162,6 +162,9 @@ class LinearSystem(Problem):
 class LeastSquares(Problem):
     """min ||A x - b||_2. residual(x) = A^H (b - A x), scale = ||A^H b||.
 
+    Where b is orthogonal to the range of A, x = 0 is the answer and that scale is rounding noise:
+    give an absolute tolerance, Stop(atol=...), then.
+
     Args:
         A: Operator of any shape with an adjoint.
         b: (*batch, *A.range.shape).

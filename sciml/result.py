@@ -78,7 +78,8 @@ class Stop:
         rtol: relative to `problem.scale` (||b|| for a linear system).
         atol: absolute, in the units of the residual.
         max_iters: steps over all restarts; None means 10 n, between 1,000 and 100,000.
-        max_seconds: wall clock of the iteration, set-up not counted.
+        max_seconds: wall clock of the iteration; set-up (a factorisation, say) is not counted and
+            not limited.
         check_every: steps between looks; None means 1 on the CPU and 16 on a GPU.
     """
 
@@ -196,7 +197,8 @@ class Result:
         if np.isfinite(estimate) and np.max(residual) > 10 * estimate > 0:
             parts.append(f"The method itself believed {estimate:.2e}.")
         if self.restarts:
-            parts.append(f"It was restarted from the true residual {self.restarts} times.")
+            times = "once" if self.restarts == 1 else f"{self.restarts} times"
+            parts.append(f"It was restarted from the true residual {times}.")
         a = self.applies
         parts.append(
             f"Cost: {a.A} A, {a.A_H} A^H, {a.M} M and {a.certify} certifying applications; "

@@ -19,6 +19,7 @@ import numpy as np
 
 from ._checks import need, told
 from ._counting import Tally, counted
+from ._loading import load_kernels
 from .arrays import (
     Array,
     astype,
@@ -225,7 +226,9 @@ class _Drive:
             return self.solver
         began = time.perf_counter()
         try:
+            load_kernels(getattr(self.problem, "A", None))
             self.solver = self.solver.prepare(self.problem)
+            load_kernels(getattr(self.solver.stepping, "M", None))
         except np.linalg.LinAlgError as error:
             self.notes.append(f"Set-up failed: {error}.")
             self._end(self.status == _RUNNING, Status.BREAKDOWN)

@@ -263,6 +263,8 @@ class _OnHost(Operator):
 class _Triangles(_OnHost):
     """x -> G^-H D F^-1 x for lower triangles F and G in CSR form, diagonal entries last."""
 
+    compiled = True
+
     def __init__(self, A: Operator, first: Any, second: Any, middle: Any, traits: Any) -> None:
         self.first, self.second, self.middle = first, second, middle
         super().__init__(A, traits)

@@ -14,7 +14,7 @@ from numba import njit, prange
 from ._compile import jit, jit_parallel
 from ._threads import parallel_section, threads
 
-__all__ = ["add_scaled", "descend"]
+__all__ = ["add_scaled", "descend", "load"]
 
 _CHUNK = 8192
 _NEAR = 512  # entries summed while they are still in the nearest cache
@@ -35,6 +35,15 @@ def add_scaled(z: np.ndarray, beta: np.ndarray, p: np.ndarray) -> np.ndarray:
     out = np.empty_like(z)
     _launch(_add_scaled, _add_scaled_parallel, z.size, (z, beta, p, out))
     return out
+
+
+def load(dtype: np.dtype) -> None:
+    """Compile or load the kernels for this real dtype, serial and parallel."""
+    rows, one = np.zeros((1, 1), dtype), np.zeros(1, dtype)
+    for descending, adding in ((_descend, _add_scaled), (_descend_parallel, _add_scaled_parallel)):
+        with parallel_section():
+            descending(rows, rows, rows, rows, one, rows.copy(), rows.copy(), rows.copy())
+            adding(rows, one, rows, rows.copy())
 
 
 def _launch(serial: Any, parallel: Any, work: int, args: tuple[Any, ...]) -> None:

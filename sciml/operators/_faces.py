@@ -46,6 +46,7 @@ class FaceOperator(Operator):
     """Base of the diffusion operators: `faces()` and the gradient of each face are theirs."""
 
     param_names: ClassVar[tuple[str, ...]] = ("k",)
+    compiled: ClassVar[bool] = True
     k: Array
     spacing: tuple[float, ...]
     wraps: tuple[bool, ...]  # per axis: periodic

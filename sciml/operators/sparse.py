@@ -36,6 +36,7 @@ class Sparse(Operator):
     """
 
     param_names = ("data",)
+    compiled = True
     structure_names = ("indices", "indptr")
 
     def __init__(

@@ -13,7 +13,11 @@ from ._options import words
 from ._output import count, finite, one_line, size
 from ._system import System
 
-_OPTIONS = {"Stop.max_iters": "--max-iters", "Stop.max_seconds": "--max-seconds"}
+_OPTIONS = {
+    "Stop.max_iters": "--max-iters",
+    "Stop.max_seconds": "--max-seconds",
+    "or float64": "or --double",
+}
 
 
 @dataclass(frozen=True)
@@ -141,5 +145,6 @@ class Report:
 
     def _iterations(self) -> str:
         r = self.result
-        restarts = f", {r.restarts} restarts from the true residual" if r.restarts else ""
+        times = "once" if r.restarts == 1 else f"{r.restarts} times"
+        restarts = f", restarted {times} from the true residual" if r.restarts else ""
         return f"{count(int(r.iterations))}{restarts}"

@@ -45,12 +45,13 @@ class System:
 
 
 def load_system(
-    path: Path, key: str | None, rhs: str | None, rhs_key: str | None, seed: int
+    path: Path, key: str | None, rhs: str | None, rhs_key: str | None, seed: int, *, double: bool
 ) -> System:
     """Read the matrix, and find or make its right-hand side.
 
     Args:
         rhs: "ones", "random" (from `seed`), a file, or None for the one beside the matrix.
+        double: cast single precision to double first.
     Raises FileError and BadInput.
     """
     if rhs_key is not None and rhs in (None, "ones", "random"):
@@ -68,6 +69,8 @@ def load_system(
             f"{rhs}: expected a right-hand side of {rows} entries for the matrix of {rows} x "
             f"{columns}, got {len(b)}: choose another"
         )
+    if double:
+        matrix = matrix.astype(np.result_type(matrix.dtype, np.float64))
     matrix, b = _one_dtype(matrix, b, notes)
     A = from_scipy(matrix)
     if rows == columns:

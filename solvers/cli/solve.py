@@ -42,6 +42,9 @@ def solve(
     max_seconds: Annotated[
         float | None, typer.Option(help="Time limit, set-up not counted.")
     ] = None,
+    double: Annotated[
+        bool, typer.Option("--double", help="Compute in double precision, whatever the file's.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of --rhs random.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Write x to this .npz, key x, converged or not.")
@@ -61,7 +64,7 @@ def solve(
     _check_outputs(out, plot, [file] if rhs is None else [file, Path(rhs)])
     with Spinner(not as_json) as spinner:
         spinner.tell(f"reading {file.name!a}")
-        system = load_system(file, key, rhs, rhs_key, seed)
+        system = load_system(file, key, rhs, rhs_key, seed, double=double)
         check_matrix(method, precond, system.shape, hermitian=system.hermitian)
         spinner.tell("setting up")
         result = _solve(system, solver, stop, spinner.look)

@@ -176,6 +176,16 @@ def descend(
     return _from_rows(x_new, x, space), _from_rows(r_new, r, space), shaped
 
 
+def load_fused(problem: Problem) -> None:
+    """Load the kernels of `descend` and `add_scaled` where they will be used."""
+    like = next(iter(problem.inputs().values()))
+    size = problem.domain.size * math.prod(problem.batch)
+    if size >= _FUSED_FROM and host_view(like) is not None:
+        from sciml.kernels.vectors import load
+
+        load(problem.domain.real_dtype)
+
+
 def add_scaled(space: Space, z: Array, beta: Array, p: Array) -> Array:
     """z + beta p for real beta, in one pass where the arrays lie in host memory."""
     rows = _real_rows(space, z, p)

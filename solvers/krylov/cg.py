@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from sciml._checks import integer
 from sciml.arrays import Array, ratio
 from sciml.operator import Operator
-from sciml.problem import LinearSystem
+from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
 
-from ._base import HermitianKrylov, add_scaled, begin, descend, mark, no_flag
+from ._base import HermitianKrylov, add_scaled, begin, descend, load_fused, mark, no_flag
 
 __all__ = ["CG", "FlexibleCG"]
 
@@ -34,6 +34,10 @@ class CG(HermitianKrylov):
     Saad, Iterative Methods for Sparse Linear Systems (2003), algorithm 9.1. Curvature <p, Ap> <= 0
     or <r, Mr> < 0 ends it with INDEFINITE.
     """
+
+    def prepare(self, problem: Problem) -> Self:
+        load_fused(problem)
+        return super().prepare(problem)
 
     def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _CGState:
         x, r = begin(problem, x0)

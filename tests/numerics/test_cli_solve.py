@@ -363,3 +363,13 @@ def test_inputs_are_left_as_they_were(run, rng, tmp_path):
     run("A.npz")
     assert (tmp_path / "A.npz").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["A.npz", "x.npz"]
+
+
+def test_double_lifts_a_single_precision_matrix(tmp_path, capsys):
+    file = tmp_path / "A.npz"
+    sp.save_npz(file, sp.csr_array(sp.diags_array(np.logspace(0, 6, 200, dtype=np.float32))))
+    assert main(["solve", str(file), "--method", "cg", "--rtol", "1e-12", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["dtype"] == "float32" and "--double" in told["advice"]
+    assert main(["solve", str(file), "--rtol", "1e-12", "--double", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dtype"] == "float64"

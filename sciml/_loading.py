@@ -1,0 +1,31 @@
+"""Compiled kernels are loaded at set-up, where their cost is told, and not in the first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .arrays import host_view
+from .operator import Operator
+
+__all__ = ["load_kernels"]
+
+# What this process has loaded. Loading twice would cost an application and change nothing.
+_LOADED: set[tuple[Any, ...]] = set()
+# From this size kernels may run in parallel, which is another piece of code to load.
+_LARGE = 1 << 15
+
+
+def load_kernels(A: Any) -> None:
+    """Apply the compiled operators in `A` to zeros, once in a process for each kind of them."""
+    if not isinstance(A, Operator):
+        return
+    for op in {id(owner): owner for owner, _, _ in A.attributes()}.values():
+        if not op.compiled:
+            continue
+        like = op.home if op.home is not None else np.zeros(0)
+        key = (type(op), op.domain.dtype, op.domain.ndim, op.domain.size >= _LARGE)
+        if key not in _LOADED and host_view(like) is not None:
+            op(op.domain.zeros(like))
+            _LOADED.add(key)
