@@ -40,10 +40,12 @@ def add_scaled(z: np.ndarray, beta: np.ndarray, p: np.ndarray) -> np.ndarray:
 def load(dtype: np.dtype) -> None:
     """Compile or load the kernels for this real dtype, serial and parallel."""
     rows, one = np.zeros((1, 1), dtype), np.zeros(1, dtype)
-    for descending, adding in ((_descend, _add_scaled), (_descend_parallel, _add_scaled_parallel)):
-        with parallel_section():
-            descending(rows, rows, rows, rows, one, rows.copy(), rows.copy(), rows.copy())
-            adding(rows, one, rows, rows.copy())
+    args = (rows, rows, rows, rows, one, rows.copy(), rows.copy(), rows.copy())
+    _descend(*args)
+    _add_scaled(rows, one, rows, rows.copy())
+    with parallel_section():
+        _descend_parallel(*args)
+        _add_scaled_parallel(rows, one, rows, rows.copy())
 
 
 def _launch(serial: Any, parallel: Any, work: int, args: tuple[Any, ...]) -> None:
