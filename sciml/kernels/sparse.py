@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from ._compile import jit, jit_parallel
 from ._threads import parallel_section, threads
 
 __all__ = [
@@ -24,6 +25,10 @@ __all__ = [
 ]
 
 
+# Rows that one thread takes at a time.
+_ROWS = 2048
+
+
 def unsigned(index: np.ndarray) -> np.ndarray:
     """A view without sign: compiled code then does not look for negative indices, twice as fast."""
     return index.view(np.uint32 if index.dtype.itemsize == 4 else np.uint64)
@@ -33,15 +38,12 @@ def csr_matvec(
     data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
     """y[b] = A[b] x[b]: data (1 or B, nnz), x (B, n), y (B, m), pattern `unsigned`."""
-    zero = y.dtype.type(0)
+    args = (data, indices, indptr, x, y, y.dtype.type(0))
     if threads(indices.size * x.shape[0]) == 1:
-        _matvecs(data, indices, indptr, x, y, zero)
-        return
-    with parallel_section():
-        if x.shape[0] == 1:
-            _matvec_parallel(data[0], indices, indptr, x[0], y[0], zero)
-        else:
-            _matvecs_parallel(data, indices, indptr, x, y, zero)
+        _matvecs(*args)
+    else:
+        with parallel_section():
+            _matvecs_parallel(*args)
 
 
 def csr_matvec_ordered(
@@ -55,49 +57,76 @@ def csr_matvec_ordered(
     """As `csr_matvec`, where entry k of the pattern has the value conj(data[order[k]])."""
     args = (data, order, indices, indptr, x, y, y.dtype.type(0))
     if threads(indices.size * x.shape[0]) == 1:
-        _matvec_ordered(*args)
+        _ordered(*args)
     else:
         with parallel_section():
-            _matvec_ordered_parallel(*args)
+            _ordered_parallel(*args)
 
 
-def _rows(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any) -> None:
-    for i in prange(y.size):
+# Serial and parallel forms are functions of their own: numba's cache does not tell two compilations
+# of one function apart, and would run the serial one for both.
+
+
+@jit
+def _rows(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any, first: int) -> None:
+    k = np.int64(indptr[first])
+    for i in range(first, min(first + _ROWS, y.size)):
+        end = np.int64(indptr[i + 1])
         total = zero
-        for k in range(indptr[i], indptr[i + 1]):
+        while k < end:
             total += data[k] * x[indices[k]]
+            k += 1
         y[i] = total
 
 
-_matvec = njit(nogil=True, cache=True)(_rows)
-_matvec_parallel = njit(nogil=True, cache=True, parallel=True)(_rows)
-
-
-def _members(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any) -> None:
+@jit
+def _matvecs(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any) -> None:
     step = 0 if data.shape[0] == 1 else 1
-    for b in prange(x.shape[0]):
-        _matvec(data[b * step], indices, indptr, x[b], y[b], zero)
+    for b in range(x.shape[0]):
+        for first in range(0, y.shape[1], _ROWS):
+            _rows(data[b * step], indices, indptr, x[b], y[b], zero, first)
 
 
-_matvecs = njit(nogil=True, cache=True)(_members)
-_matvecs_parallel = njit(nogil=True, cache=True, parallel=True)(_members)
+@jit_parallel
+def _matvecs_parallel(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any) -> None:
+    step = 0 if data.shape[0] == 1 else 1
+    pieces = (y.shape[1] + _ROWS - 1) // _ROWS
+    for i in prange(x.shape[0] * pieces):
+        b = i // pieces
+        _rows(data[b * step], indices, indptr, x[b], y[b], zero, (i % pieces) * _ROWS)
 
 
+@jit
 def _rows_ordered(
+    data: Any, order: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any, first: int
+) -> None:
+    k = np.int64(indptr[first])
+    for i in range(first, min(first + _ROWS, y.size)):
+        end = np.int64(indptr[i + 1])
+        total = zero
+        while k < end:
+            total += np.conj(data[order[k]]) * x[indices[k]]
+            k += 1
+        y[i] = total
+
+
+@jit
+def _ordered(data: Any, order: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any) -> None:
+    step = 0 if data.shape[0] == 1 else 1
+    for b in range(x.shape[0]):
+        for first in range(0, y.shape[1], _ROWS):
+            _rows_ordered(data[b * step], order, indices, indptr, x[b], y[b], zero, first)
+
+
+@jit_parallel
+def _ordered_parallel(
     data: Any, order: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any
 ) -> None:
     step = 0 if data.shape[0] == 1 else 1
-    for b in range(x.shape[0]):
-        db, xb, yb = data[b * step], x[b], y[b]
-        for i in prange(yb.size):
-            total = zero
-            for k in range(indptr[i], indptr[i + 1]):
-                total += np.conj(db[order[k]]) * xb[indices[k]]
-            yb[i] = total
-
-
-_matvec_ordered = njit(nogil=True, cache=True)(_rows_ordered)
-_matvec_ordered_parallel = njit(nogil=True, cache=True, parallel=True)(_rows_ordered)
+    pieces = (y.shape[1] + _ROWS - 1) // _ROWS
+    for i in prange(x.shape[0] * pieces):
+        b, first = i // pieces, (i % pieces) * _ROWS
+        _rows_ordered(data[b * step], order, indices, indptr, x[b], y[b], zero, first)
 
 
 @njit(nogil=True, cache=True)
