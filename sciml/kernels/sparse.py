@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-# Rows that one thread takes at a time.
+# Rows that one thread takes at a time, in slices: an index that starts at 0 needs no check of sign.
 _ROWS = 2048
 
 
@@ -69,14 +69,12 @@ def csr_matvec_ordered(
 
 @jit
 def _rows(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any, first: int) -> None:
-    k = np.int64(indptr[first])
-    for i in range(first, min(first + _ROWS, y.size)):
-        end = np.int64(indptr[i + 1])
+    ends, out = indptr[first : first + _ROWS + 1], y[first : first + _ROWS]
+    for i in range(out.size):
         total = zero
-        while k < end:
+        for k in range(ends[i], ends[i + 1]):
             total += data[k] * x[indices[k]]
-            k += 1
-        y[i] = total
+        out[i] = total
 
 
 @jit
@@ -100,14 +98,12 @@ def _matvecs_parallel(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero
 def _rows_ordered(
     data: Any, order: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any, first: int
 ) -> None:
-    k = np.int64(indptr[first])
-    for i in range(first, min(first + _ROWS, y.size)):
-        end = np.int64(indptr[i + 1])
+    ends, out = indptr[first : first + _ROWS + 1], y[first : first + _ROWS]
+    for i in range(out.size):
         total = zero
-        while k < end:
+        for k in range(ends[i], ends[i + 1]):
             total += np.conj(data[order[k]]) * x[indices[k]]
-            k += 1
-        y[i] = total
+        out[i] = total
 
 
 @jit
