@@ -1,4 +1,4 @@
-# make demo | test | lint | slow | bench | clean | distclean
+# make demo | test | lint | slow | mutants | bench | clean | distclean
 # Another interpreter: make test PYTHON=/path/to/python3.12
 
 PYTHON ?= python3
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INPUTS := pyproject.toml constraints.txt sciml/_version.py
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint slow bench clean distclean
+.PHONY: demo test lint slow mutants bench clean distclean
 
 demo: $(VENV)/.ready-demo
 	$(BIN)/sciml demo
@@ -32,6 +32,9 @@ lint: $(VENV)/.ready-test
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright sciml solvers
 	$(BIN)/lint-imports
+
+mutants: $(VENV)/.ready-test
+	$(BIN)/python tests/mutation/run.py
 
 bench: $(VENV)/.ready-bench
 	@set -e; for script in $(BENCH); do echo "== $$script"; $(BIN)/python $$script; done

@@ -77,9 +77,8 @@ def differentiable_solve(problem: Problem, solver: Solver, *, throw: bool, **how
             (xbar,) = grads
             (x,) = ctx.saved_tensors
             back = LinearSystem(plain.H, xbar.contiguous())
-            lam = solve(
-                back, found[0].solver.adjoint(), stop=_backward_stop(found[0], how["stop"])
-            ).x
+            limit = _backward_stop(found[0], how["stop"])
+            lam = solve(back, found[0].solver.adjoint(), stop=limit).x
             wanted = ctx.needs_input_grad[1:]
             theta: list[Any] = [None] * len(names)
             if any(wanted):

@@ -20,6 +20,7 @@ import numpy as np
 from ._checks import need, told
 from ._counting import Tally, counted
 from ._loading import load_kernels
+from ._trail import CLAIMED, RUNNING, Trail
 from .arrays import (
     Array,
     astype,
@@ -41,8 +42,6 @@ from .solver import Solver, State
 
 __all__ = ["Look", "solve"]
 
-_RUNNING = -1
-_CLAIMED = -2
 # A restart must at least halve the true residual, or the method has stagnated.
 _PROGRESS = 0.5
 # Within a round the recurrence is not believed below this many eps of where the round began.
@@ -170,7 +169,7 @@ class _Drive:
         default = min(max(1_000, 10 * n), 100_000)
         self.max_iters = default if stop.max_iters is None else int(stop.max_iters)
         self.eps = float(np.finfo(problem.domain.real_dtype).eps)
-        self.status = np.full(B, _RUNNING)
+        self.status = np.full(B, RUNNING)
         self.iterations = np.zeros(B, dtype=int)
         self.residual = np.full(B, np.nan)
         self.estimate = np.full(B, np.nan)
@@ -191,7 +190,7 @@ class _Drive:
         problem = self.problem
         x = problem.start() if x0 is None else namespace(x0).asarray(x0, copy=True)
         self._refuse_nonfinite(x0)
-        if not (self.status == _RUNNING).any():
+        if not (self.status == RUNNING).any():
             return self._result(x)
 
         self.wide = counted(problem.to(dtype=np.float64), "A", self.tally, "certify", "certify")
@@ -211,18 +210,18 @@ class _Drive:
         self._end(~np.isfinite(self.residual), Status.NONFINITE_OUTPUT)
         self._end(self.residual <= self.target, Status.CONVERGED)
         if self.max_iters == 0:
-            self._end(self.status == _RUNNING, Status.MAX_ITERS)
+            self._end(self.status == RUNNING, Status.MAX_ITERS)
         try:
             stepping = self._prepare()
             self.began = time.perf_counter()
-            while (self.status == _RUNNING).any():
+            while (self.status == RUNNING).any():
                 x, carry = self._round(stepping, x, carry)
         except KeyboardInterrupt:
-            self._end(self.status == _RUNNING, Status.INTERRUPTED)
+            self._end(self.status == RUNNING, Status.INTERRUPTED)
         return self._result(x)
 
     def _prepare(self) -> Solver:
-        if not (self.status == _RUNNING).any():
+        if not (self.status == RUNNING).any():
             return self.solver
         began = time.perf_counter()
         try:
@@ -231,7 +230,7 @@ class _Drive:
             load_kernels(getattr(self.solver.stepping, "M", None))
         except np.linalg.LinAlgError as error:
             self.notes.append(f"Set-up failed: {error}.")
-            self._end(self.status == _RUNNING, Status.BREAKDOWN)
+            self._end(self.status == RUNNING, Status.BREAKDOWN)
         self.setup = time.perf_counter() - began
         self.memory = self.solver.nbytes
         self.notes += self.solver.notes
@@ -241,9 +240,9 @@ class _Drive:
 
     def _round(self, solver: Solver, x: Array, carry: Array) -> tuple[Array, Array]:
         """From one true residual to the next. Returns the better x and its carry."""
-        active = self.status == _RUNNING
+        active = self.status == RUNNING
         start = self.counted.correction(x, carry)
-        trail = _Trail(
+        trail = Trail(
             active,
             self.batch,
             unit=np.broadcast_to(start.unit, self.batch).reshape(-1),
@@ -273,7 +272,7 @@ class _Drive:
         self.memory = max(self.memory, self.solver.nbytes + trail.nbytes)
         return self._judge(active, trail.ended, x, start.update(x, found), carry)
 
-    def _look(self, trail: _Trail, state: State, claim: np.ndarray, sane: np.ndarray) -> bool:
+    def _look(self, trail: Trail, state: State, claim: np.ndarray, sane: np.ndarray) -> bool:
         """Read estimate and flags, end the members that are done. True when none runs."""
         estimate = to_numpy(state.estimate).reshape(-1).astype(np.float64, copy=False)
         trail.follow(state, estimate)
@@ -282,7 +281,7 @@ class _Drive:
         quiet = (estimate > claim) & (estimate < sane)
         if not quiet.all() or not isinstance(flag, int) or flag:
             flags = np.broadcast_to(to_numpy(flag).reshape(-1), estimate.shape)
-            trail.end(estimate <= claim, _CLAIMED)
+            trail.end(estimate <= claim, CLAIMED)
             # before the flags: an Inf out of A passes for negative curvature or a breakdown
             trail.end(~np.isfinite(estimate), Status.NONFINITE_OUTPUT)
             trail.end(flags != 0, flags)
@@ -294,7 +293,7 @@ class _Drive:
             trail.end(trail.running, Status.MAX_SECONDS)
         return not trail.any_running
 
-    def _record(self, estimate: np.ndarray, trail: _Trail) -> None:
+    def _record(self, estimate: np.ndarray, trail: Trail) -> None:
         self.estimate = (
             estimate if trail.all_running else np.where(trail.running, estimate, self.estimate)
         )
@@ -316,18 +315,18 @@ class _Drive:
 
         converged = residual <= self.target
         progress = residual <= _PROGRESS * self.residual
-        worn = np.isin(ended, (_CLAIMED, Status.BREAKDOWN, Status.STAGNATED))
+        worn = np.isin(ended, (CLAIMED, Status.BREAKDOWN, Status.STAGNATED))
         again = progress & worn & ~converged
         spent = self.iterations >= self.max_iters
-        verdict = np.where(ended == _CLAIMED, Status.STAGNATED, ended)
-        if (active & ~again & ~converged & (ended == _CLAIMED)).any():
+        verdict = np.where(ended == CLAIMED, Status.STAGNATED, ended)
+        if (active & ~again & ~converged & (ended == CLAIMED)).any():
             self.attainable = True
-        verdict = np.where(again, np.where(spent, Status.MAX_ITERS, _RUNNING), verdict)
+        verdict = np.where(again, np.where(spent, Status.MAX_ITERS, RUNNING), verdict)
         unmeasured = ~np.isfinite(residual)
         verdict = np.where(unmeasured, Status.NONFINITE_OUTPUT, verdict)
         verdict = np.where(converged, Status.CONVERGED, verdict)
         self.status = np.where(active, verdict, self.status)
-        self.restarts += bool((self.status == _RUNNING).any())
+        self.restarts += bool((self.status == RUNNING).any())
 
         # A member whose operator now gives NaN keeps its last finite x, uncertified.
         if unmeasured.any():
@@ -350,7 +349,7 @@ class _Drive:
         return 1 if on_cpu(x) else 16
 
     def _end(self, which: np.ndarray, status: Status) -> None:
-        self.status[which & (self.status == _RUNNING)] = status
+        self.status[which & (self.status == RUNNING)] = status
 
     def _refuse_nonfinite(self, x0: Array | None) -> None:
         """Mark members whose input holds NaN or Inf, and name the input."""
@@ -409,91 +408,6 @@ class _Drive:
         )
 
 
-class _Trail:
-    """How each member's round goes: whether it runs, how it ended, and where it was best.
-
-    States are immutable, so "best" is a reference to a state until members part ways; only then
-    are iterates computed and merged.
-    """
-
-    def __init__(
-        self,
-        active: np.ndarray,
-        batch: tuple[int, ...],
-        *,
-        unit: np.ndarray,
-        done: np.ndarray,
-        limit: int,
-    ) -> None:
-        self.batch, self.unit, self.done, self.limit = batch, unit, done, limit
-        self.ended = np.where(active, _RUNNING, int(Status.CONVERGED))
-        self.running = active.copy()
-        self.all_running, self.any_running = bool(active.all()), True
-        self.steps = 0
-        self.steps_at_end = np.zeros_like(done)
-        self.most_done = int(done[active].max())
-        self.lowest = np.full(active.shape, np.inf)
-        self.held = active.copy()  # members whose best iterate is that of `state`
-        self.state: State | None = None
-        self.merged: Array | None = None
-        self.nbytes = 0
-
-    @property
-    def room(self) -> int:
-        """Steps that the running member with most iterations may still take."""
-        return self.limit - self.most_done - self.steps
-
-    def spent(self) -> np.ndarray:
-        """Members without iterations left. The room is then that of the members who go on."""
-        out = self.done + self.steps >= self.limit
-        rest = self.running & ~out
-        if rest.any():
-            self.most_done = int(self.done[rest].max())
-        return out
-
-    def iterations(self) -> np.ndarray:
-        """Iterations of every member, over all rounds so far."""
-        return self.done + np.where(self.running, self.steps, self.steps_at_end)
-
-    def end(self, which: np.ndarray, status: Any) -> None:
-        """End the running members in `which` with a status (one, or one per member)."""
-        hit = which & self.running
-        if hit.any():
-            self.ended[hit] = status[hit] if isinstance(status, np.ndarray) else int(status)
-            self.steps_at_end[hit] = self.steps
-            self.running = self.running & ~hit
-            self.all_running, self.any_running = False, bool(self.running.any())
-
-    def follow(self, state: State, estimate: np.ndarray) -> None:
-        """Take note of a new state."""
-        improved = estimate < self.lowest
-        if not self.all_running:
-            improved &= self.running
-        if self.state is None:
-            self.state = state
-            self.nbytes = _bytes(state)
-            self.lowest = np.where(improved, estimate, self.lowest)
-        elif improved.all():
-            self.state, self.lowest, self.held = state, estimate, improved
-        elif improved.any():
-            left = self.held & ~improved
-            if left.any():
-                self._merge(left)
-            self.state, self.held = state, improved
-            self.lowest = np.where(improved, estimate, self.lowest)
-
-    def _merge(self, which: np.ndarray) -> None:
-        assert self.state is not None
-        x = self.state.x
-        self.merged = x if self.merged is None else pick(which.reshape(self.batch), x, self.merged)
-
-    def best(self) -> Array | None:
-        """The best iterate of each member; None if there was no look."""
-        if self.state is not None and self.held.any():
-            self._merge(self.held)
-        return self.merged
-
-
 def _broken(state: State) -> bool:
     """Whether a member is flagged, or its estimate is NaN or Inf."""
     flag = state.flag
@@ -504,7 +418,3 @@ def _broken(state: State) -> bool:
 def _relative(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """values / scale; where scale = 0, absolute (0 stays 0)."""
     return values / np.where(scale > 0, scale, 1.0)
-
-
-def _bytes(state: Any) -> int:
-    return sum(int(getattr(part, "nbytes", 0)) for part in state) if isinstance(state, tuple) else 0

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 __all__ = ["MUTANTS", "Mutant"]
 
 DRIVER = "sciml/solve.py"
+TRAIL = "sciml/_trail.py"
+AUTOGRAD = "sciml/_autograd.py"
+OPERATOR = "sciml/operator.py"
+ADAPTERS = "sciml/adapters.py"
+AUTO = "solvers/auto.py"
+RIVALS = "solvers/bench/rivals.py"
+STENCIL = "sciml/datasets/_stencil.py"
 PROBLEM = "sciml/problem.py"
 ARRAYS = "sciml/arrays.py"
 CG = "solvers/krylov/cg.py"
@@ -23,6 +30,10 @@ BREAKDOWN = FAULTS + "breakdown.py::test_"
 INVARIANCE = FAULTS + "invariance.py::test_"
 RESOURCES = FAULTS + "resources.py::test_"
 CALLS = FAULTS + "bad_calls.py::test_"
+HONESTY = "tests/faults/test_honesty.py::test_"
+GRADIENTS = "tests/numerics/test_gradients.py::test_"
+BENCH = "tests/numerics/test_bench.py::test_"
+CONDIFF = "tests/numerics/test_condiff.py::test_"
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the true residual decides on convergence",
         DRIVER,
         "converged = residual <= self.target\n",
-        "converged = (residual <= self.target) | (ended == _CLAIMED)\n",
+        "converged = (residual <= self.target) | (ended == CLAIMED)\n",
         (CERTIFIED + "where_scipy_reports_a_success_that_is_none",),
     ),
     Mutant(
@@ -68,8 +79,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "stagnation is called by its name",
         DRIVER,
-        "np.where(ended == _CLAIMED, Status.STAGNATED, ended)",
-        "np.where(ended == _CLAIMED, Status.MAX_ITERS, ended)",
+        "np.where(ended == CLAIMED, Status.STAGNATED, ended)",
+        "np.where(ended == CLAIMED, Status.MAX_ITERS, ended)",
         (CERTIFIED + "where_scipy_reports_a_success_that_is_none",),
     ),
     Mutant(
@@ -81,21 +92,21 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "the best iterate is kept, not the last",
-        DRIVER,
+        TRAIL,
         "improved = estimate < self.lowest",
         "improved = estimate < np.inf",
         (CERTIFIED + "the_best_step_counts_and_not_the_last",),
     ),
     Mutant(
         "members that improve again are held by the new state",
-        DRIVER,
+        TRAIL,
         "self.state, self.lowest, self.held = state, estimate, improved",
         "self.state, self.lowest = state, estimate",
         (CERTIFIED + "all_members_may_improve_after_they_parted",),
     ),
     Mutant(
         "a member's best iterate outlives the steps of the others",
-        DRIVER,
+        TRAIL,
         "left = self.held & ~improved\n",
         "left = self.held & False\n",
         (CERTIFIED + "one_member_at_its_best_while_another_goes_on",),
@@ -354,5 +365,68 @@ MUTANTS: tuple[Mutant, ...] = (
         "            _fits(problem, self.M)\n",
         "",
         (CALLS + "bad_calls_are_refused",),
+    ),
+    Mutant(
+        "a right-hand side that overflows is no success",
+        DRIVER,
+        "bad = ~np.isfinite(self.scale)\n",
+        "bad = np.isnan(self.scale)\n",
+        (HONESTY + "a_right_hand_side_whose_norm_overflows_is_not_converged",),
+    ),
+    Mutant(
+        "hidden tensors are refused",
+        DRIVER,
+        "if is_torch(value) and value.requires_grad and id(value) not in known:",
+        "if False and is_torch(value) and value.requires_grad and id(value) not in known:",
+        (HONESTY + "tensors_outside_the_parameters_are_not_detached_silently",),
+    ),
+    Mutant(
+        "an operator's result is what it declared",
+        OPERATOR,
+        "if is_array(y) and tuple(y.shape) == shape and dtype_of(y) == target.dtype:",
+        "if is_array(y):",
+        (HONESTY + "an_operator_that_returns_something_else_is_told_what_was_expected",),
+    ),
+    Mutant(
+        "a single-precision operator certifies nothing in double",
+        ADAPTERS,
+        "if np.finfo(probe.dtype).eps > np.finfo(made.domain.dtype).eps:",
+        "if False:",
+        (HONESTY + "an_operator_that_computes_in_single_precision_cannot_certify_in_double",),
+    ),
+    Mutant(
+        "the backward solve has a relative tolerance of its own",
+        AUTOGRAD,
+        "return replace(stop, rtol=min(relative, _LOOSEST), atol=0.0)",
+        "return stop",
+        (GRADIENTS + "an_absolute_tolerance_does_not_silence_the_gradient",),
+    ),
+    Mutant(
+        "the backward solve is certified",
+        AUTOGRAD,
+        "lam = solve(back, found[0].solver.adjoint(), stop=limit).x",
+        "lam = solve(back, found[0].solver.adjoint(), stop=limit, throw=False).x",
+        (GRADIENTS + "the_backward_solve_is_certified_too",),
+    ),
+    Mutant(
+        "weak dominance proves nothing",
+        AUTO,
+        "if (diagonal > others).all():",
+        "if (diagonal >= others).all():",
+        (HONESTY + "weak_dominance_is_not_taken_for_definiteness",),
+    ),
+    Mutant(
+        "rivals see no answer",
+        RIVALS,
+        "return replace(self, rhs=unknown, x=unknown)",
+        "return self",
+        (BENCH + "all_get_the_same_systems_in_rotating_order",),
+    ),
+    Mutant(
+        "ConDiff's unknowns are numbered as its files number them",
+        STENCIL,
+        "return NodalDiffusion(k).assemble(order)",
+        "return NodalDiffusion(k).assemble(Order.C)",
+        (CONDIFF + "the_matrix_is_the_published_one",),
     ),
 )

@@ -142,19 +142,6 @@ def test_a_manufactured_solution_converges_with_second_order():
     assert np.all(np.abs(orders - 2) < 0.1)
 
 
-@pytest.mark.parametrize("order", Order)
-def test_the_matrix_is_the_one_of_nodal_diffusion(order, rng):
-    """NodalDiffusion numbers its unknowns as NumPy's ravel does."""
-    from sciml.operators.diffusion import NodalDiffusion
-
-    n = 6
-    k = np.exp(rng.standard_normal((n + 1, n + 1)))
-    numbering = np.arange(n * n).reshape(n, n, order=order.value).ravel()
-    wanted = np.zeros((n * n, n * n))
-    wanted[np.ix_(numbering, numbering)] = NodalDiffusion(k).assemble().toarray()
-    np.testing.assert_allclose(condiff_matrix(k, order).toarray(), wanted, rtol=1e-13)
-
-
 @pytest.mark.parametrize(
     "k", [np.ones((3, 4)), np.ones(4), np.ones((1, 1)), -np.ones((3, 3)), np.full((3, 3), np.nan)]
 )
