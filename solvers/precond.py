@@ -189,9 +189,10 @@ class Cholesky(Recipe):
         matrix = _square(A, self.name).tocsc()
         try:
             factor = cholesky(matrix)
+            entries = factor.L().nnz  # an indefinite matrix has L D L^H, and fails only here
         except CholmodNotPositiveDefiniteError as error:
             raise np.linalg.LinAlgError(f"CHOLMOD: {error}") from None
-        held = factor.L().nnz * (A.domain.dtype.itemsize + 4)
+        held = entries * (A.domain.dtype.itemsize + 4)
         return _Solved(A, factor, held, {Trait.POSITIVE})
 
 

@@ -183,7 +183,11 @@ def test_factors_serve_torch_tensors_in_host_memory_and_refuse_others() -> None:
 
 def test_cholmod_where_it_is_installed() -> None:
     pytest.importorskip("sksparse", reason="scikit-sparse is not installed")
-    check_operator(solvers.Cholesky()(from_scipy(laplacian(6))))
+    for matrix in MATRICES.values():
+        check_operator(solvers.Cholesky()(from_scipy(matrix)))
+    for bad in (np.diag([1.0, -1.0, 2.0]), np.zeros((3, 3)), np.array([[1.0, 2.0], [2.0, 1.0]])):
+        with pytest.raises(np.linalg.LinAlgError, match="CHOLMOD"):
+            solvers.Cholesky()(from_scipy(sp.csr_array(bad)))
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
