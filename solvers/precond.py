@@ -239,9 +239,9 @@ class _OnHost(Operator):
     def __init__(self, A: Operator, traits: Any) -> None:
         super().__init__(A.range, A.domain, traits=traits)
 
+    @abstractmethod
     def _solve(self, flat: np.ndarray, *, adjoint: bool) -> np.ndarray:
         """The (B, n) result in an array of its own."""
-        raise NotImplementedError
 
     def _apply(self, x: Array) -> Array:
         return self._run_host(x, adjoint=False)

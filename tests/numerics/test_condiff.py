@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 
 import numpy as np
 import pytest
@@ -24,28 +23,14 @@ from sciml.datasets import (
     draw_condiff,
     k_blind_error,
 )
+from tests.numerics._condiff import SMALL, published_matrix
 
-SMALL = ConDiffConfig(Covariance.CUBIC, 0.1, 16)
 PUBLISHED = [
     f"{kind}{variance}_grid{grid}"
     for kind in ("cubic", "exponential", "gaussian")
     for variance in ("0.1", "0.4", "1.0", "2.0")
     for grid in (64, 128)
 ] + ["poisson_grid64", "poisson_grid128"]
-
-
-def published_matrix(k: np.ndarray) -> np.ndarray:
-    """Entry by entry from the formula, unknown i + n·j: dense, for small n."""
-    n = len(k) - 1
-    A = np.zeros((n * n, n * n))
-    for i, j in itertools.product(range(n), range(n)):
-        row = i + n * j
-        A[row, row] = k[i, j] + k[i, j + 1] + k[i + 1, j] + k[i + 1, j + 1]
-        if i + 1 < n:
-            A[row, row + 1] = A[row + 1, row] = -(k[i + 1, j] + k[i + 1, j + 1]) / 2
-        if j + 1 < n:
-            A[row, row + n] = A[row + n, row] = -(k[i, j + 1] + k[i + 1, j + 1]) / 2
-    return (n + 1) ** 2 * A
 
 
 # The sets
