@@ -17,13 +17,15 @@ from torch.autograd.function import once_differentiable
 from .arrays import Array, sum_to
 from .operator import Operator
 from .problem import LinearSystem, Problem
-from .result import Result, Stop
+from .result import Result, SolveError, Stop
 from .solver import Solver
 
 __all__ = ["TorchOperator", "differentiable_solve", "torch_vjp_params"]
 
 # A gradient is not solved for more loosely than this, however loose the forward solve was.
 _LOOSEST = 1e-3
+# What is asked for where the forward solve left nothing to go by.
+_TIGHTEST = 1e-10
 
 
 def torch_vjp_params(A: Operator, x: Array, ybar: Array) -> dict[str, Array]:
@@ -74,6 +76,8 @@ def differentiable_solve(problem: Problem, solver: Solver, *, throw: bool, **how
         @staticmethod
         @once_differentiable
         def backward(ctx: Any, *grads: Any) -> Any:
+            if not found[0].ok:  # throw=False let it pass; a gradient of it would be wrong
+                raise SolveError(found[0])
             (xbar,) = grads
             (x,) = ctx.saved_tensors
             back = LinearSystem(plain.H, xbar.contiguous())
@@ -92,7 +96,9 @@ def differentiable_solve(problem: Problem, solver: Solver, *, throw: bool, **how
 
 def _backward_stop(found: Result, stop: Stop) -> Stop:
     """The relative tolerance that the forward solve had: atol is in the units of b, not of xbar."""
-    relative = float(np.min(found.target)) if np.size(found.target) else stop.rtol
+    targets = np.asarray(found.target, dtype=float).reshape(-1)
+    asked = targets[targets > 0]  # 0 where b = 0 needed no tolerance
+    relative = float(np.exp(np.log(asked).mean())) if asked.size else max(stop.rtol, _TIGHTEST)
     return replace(stop, rtol=min(relative, _LOOSEST), atol=0.0)
 
 

@@ -36,7 +36,7 @@ def from_scipy(A: Any, *, traits: Iterable[Trait] | None = None) -> Operator:
     """
     if isinstance(A, Operator):
         return A
-    from .operators._symmetry import looks_hermitian
+    from .operators._symmetry import equals_adjoint, looks_hermitian
     from .operators.dense import Dense
     from .operators.sparse import Sparse
 
@@ -44,10 +44,13 @@ def from_scipy(A: Any, *, traits: Iterable[Trait] | None = None) -> Operator:
         return Sparse(A, traits=traits)
     if is_array(A):
         check_float(dtype_of(A), "a matrix")
-        if traits is None:
-            hermitian = isinstance(A, np.ndarray) and A.ndim == 2 and looks_hermitian(A)
-            traits = (Trait.HERMITIAN if hermitian else Trait.LINEAR,)
-        return Dense(A, traits=traits)
+        if traits is not None:
+            return Dense(A, traits=traits)
+        hermitian = isinstance(A, np.ndarray) and A.ndim == 2 and looks_hermitian(A)
+        made = Dense(A, traits=(Trait.HERMITIAN if hermitian else Trait.LINEAR,))
+        if hermitian and not equals_adjoint(A):
+            object.__setattr__(made, "hermitian_to_rounding", True)
+        return made
     if hasattr(A, "matvec") and hasattr(A, "rmatvec"):
         return _FromScipy(A, (Trait.LINEAR,) if traits is None else traits)
     raise TypeError(
@@ -74,13 +77,7 @@ class _FromScipy(Operator):
 
     def _with_precision(self, dtype: np.dtype) -> Operator:
         made = super()._with_precision(dtype)
-        probe = np.asarray(self.inner.matvec(np.zeros(made.domain.size, made.domain.dtype)))
-        if np.finfo(probe.dtype).eps > np.finfo(made.domain.dtype).eps:
-            raise TypeError(
-                f"expected an operator that computes in {made.domain.dtype}, to certify answers "
-                f"by, got {probe.dtype} from {type(self.inner).__name__}: build it in double "
-                "precision, or pass its matrix"
-            )
+        made(np.zeros(made.domain.size, made.domain.dtype))  # is it able to? before any work
         return made
 
     def _host(self, act: Any, x: Array, dtype: np.dtype) -> Array:
@@ -90,7 +87,18 @@ class _FromScipy(Operator):
                 f"expected a NumPy array for a SciPy operator, got {type(x).__name__}: "
                 "use as_torch() for autograd"
             )
-        return like_host(np.asarray(act(view)).reshape(-1).astype(dtype, copy=False), x)
+        y = np.asarray(act(view)).reshape(-1)
+        _need_precision(y.dtype, dtype, self.inner)
+        return like_host(y.astype(dtype, copy=False), x)
+
+
+def _need_precision(got: np.dtype, wanted: np.dtype, source: Any) -> None:
+    """Refuse a result that was computed more coarsely than it is to be called."""
+    if got.kind in "fc" and np.finfo(got).eps > np.finfo(wanted).eps:
+        raise TypeError(
+            f"expected an operator that computes in {wanted}, to certify answers by, got {got} "
+            f"from {type(source).__name__}: build it in double precision, or pass its matrix"
+        )
 
 
 def as_scipy(A: Operator) -> LinearOperator:
@@ -205,7 +213,9 @@ class _FromDeepinv(Operator):
         flat = x.reshape(math.prod(batch), *source.shape)
         if not flat.shape[0]:
             return target.zeros(x, tuple(batch))
-        return astype(act(flat), target.dtype).reshape(*batch, *target.shape)
+        y = act(flat)
+        _need_precision(dtype_of(y), target.dtype, self.physics)
+        return astype(y, target.dtype).reshape(*batch, *target.shape)
 
 
 def as_torch(A: Operator) -> Any:

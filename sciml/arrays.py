@@ -56,7 +56,9 @@ _REAL_OF = {"complex64": "float32", "complex128": "float64"}
 
 def is_array(x: object) -> bool:
     """Whether `x` is an array of a supported library (a list or a scalar is not)."""
-    if isinstance(x, np.ndarray) or is_torch(x):
+    if isinstance(x, np.ndarray):  # a mask or a matrix's algebra would be lost on the way
+        return not isinstance(x, np.ma.MaskedArray | np.matrix)
+    if is_torch(x):
         return True
     if isinstance(x, np.generic) or not hasattr(x, "shape"):
         return False

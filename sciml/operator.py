@@ -85,6 +85,8 @@ class Operator(ABC, metaclass=_Frozen):
     structure_names: ClassVar[tuple[str, ...]] = ()
     vectorized: ClassVar[bool] = True
     compiled: ClassVar[bool] = False  # runs a kernel that is compiled, or loaded, at first use
+    # HERMITIAN was found in a matrix whose assembly left rounding: A^H is not A to the last bit.
+    hermitian_to_rounding: bool = False
     _frozen: bool = False
 
     def __init__(
@@ -297,7 +299,7 @@ class Operator(ABC, metaclass=_Frozen):
     @property
     def H(self) -> Operator:
         """The adjoint operator."""
-        if Trait.HERMITIAN in self.traits:
+        if Trait.HERMITIAN in self.traits and not self.hermitian_to_rounding:
             return self
         from .algebra import Adjoint
 

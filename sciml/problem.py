@@ -191,7 +191,18 @@ class LeastSquares(Problem):
 
     @property
     def scale(self) -> np.ndarray:
-        return np.broadcast_to(self.norm(self.A.adjoint(self.b)), self.batch)
+        return np.broadcast_to(self._normal_norm(self.b), self.batch)
+
+    def _normal_norm(self, misfit: Array) -> np.ndarray:
+        """||A^H misfit||; Inf also where it is too small for float64, so that none takes it for 0.
+
+        The misfit is brought to size 1 first: A^H may be as small as it is.
+        """
+        unit = _power_of_two(safe_norm(misfit, self.A.range.ndim))
+        size = self.norm(self.A.adjoint(_per_member(misfit, unit, divide=True)))
+        with np.errstate(over="ignore", under="ignore"):
+            found = size * unit
+        return np.where((size > 0) & (found < np.finfo(np.float64).tiny), np.inf, found)
 
     def inputs(self) -> dict[str, Array]:
         return {"b": self.b, **{f"A.{n}": p for n, p in self.A.params.items()}}
@@ -205,7 +216,7 @@ class LeastSquares(Problem):
     def measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
         b = _expand(self.b, self.batch, self.A.range)
         misfit = b if x is None else b - self.A(x)
-        return self.norm(self.A.adjoint(misfit)), misfit
+        return self._normal_norm(misfit), misfit
 
     def correction(self, x: Array, carry: Array) -> Correction:
         # min ||A e - misfit / unit||, then x <- x + unit e

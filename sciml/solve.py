@@ -358,7 +358,9 @@ class _Drive:
             inputs["x0"] = x0
         for name, array in inputs.items():
             lead = tuple(array.shape[: len(self.batch)])
-            per_member = self.batch if lead == self.batch else ()
+            A = getattr(self.problem, "A", None)
+            shared = name.startswith("A.") and A is not None and A.batch_shape != self.batch
+            per_member = self.batch if lead == self.batch and not shared else ()
             bad = np.broadcast_to(nonfinite_members(array, per_member), self.batch).reshape(-1)
             if bad.any():
                 self._end(bad, Status.NONFINITE_INPUT)
@@ -367,13 +369,13 @@ class _Drive:
     def _refuse_overflow(self) -> None:
         """Mark members whose scale no float64 holds: nothing can be measured against it."""
         bad = ~np.isfinite(self.scale)
-        if bad.any():
+        if (bad & (self.status == RUNNING)).any():
             self._end(bad, Status.NONFINITE_INPUT)
             self.notes.append(
-                "What rtol is relative to (||b|| for a linear system) overflows float64: scale the "
-                "system."
+                "What rtol is relative to (||b||, or ||A^H b|| for least squares) overflows "
+                "float64 or vanishes in it: scale the system."
             )
-            self.scale = np.where(bad, 0.0, self.scale)
+        self.scale = np.where(bad, 0.0, self.scale)
 
     def _result(self, x: Array) -> Result:
         if self.attainable:

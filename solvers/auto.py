@@ -169,7 +169,8 @@ def _constants_in_null_space(matrix: Any) -> bool:
 def _inconsistency(problem: LinearSystem, hermitian: bool) -> str:
     """Words for a right-hand side that no x reaches: one not orthogonal to the constants."""
     space, b = problem.codomain, problem.b
-    mean = space.inner(space.zeros(b) + 1, b) / space.size**0.5
+    ones = space.zeros(b, tuple(b.shape[: b.ndim - space.ndim])) + 1
+    mean = space.inner(ones, b) / space.size**0.5
     share = float(np.max(to_numpy(abs(mean)) / np.maximum(to_numpy(space.norm(b)), 1e-300)))
     if not hermitian or share <= 1e3 * np.finfo(space.real_dtype).eps:
         return ""

@@ -265,4 +265,6 @@ def _unpack(values: np.ndarray, header: Header, budget: Budget) -> np.ndarray:
 
 
 def _reflected(values: np.ndarray, symmetry: str) -> np.ndarray:
-    return {"symmetric": values, "skew-symmetric": -values, "hermitian": values.conj()}[symmetry]
+    if symmetry == "skew-symmetric":
+        return -values
+    return values.conj() if symmetry == "hermitian" else values

@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["looks_hermitian"]
+__all__ = ["equals_adjoint", "looks_hermitian"]
+
+
+def equals_adjoint(A: Any) -> bool:
+    """Whether A = A^H to the last bit."""
+    if A.shape[0] != A.shape[1]:
+        return False
+    if isinstance(A, np.ndarray):
+        return bool(np.array_equal(A, A.conj().T))
+    return (A - A.conj().T).count_nonzero() == 0
 
 
 def looks_hermitian(A: Any) -> bool:

@@ -12,7 +12,7 @@ from ..arrays import Array, check_float, dtype_of, host_view, is_torch, like_hos
 from ..arrays import to_numpy as host
 from ..operator import Operator, Trait
 from ..space import Space
-from ._symmetry import looks_hermitian
+from ._symmetry import equals_adjoint, looks_hermitian
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -51,6 +51,7 @@ class Sparse(Operator):
         check_float(dtype_of(data), "a matrix")
         if traits is None:
             traits = _traits_found(csr) if values is None else (Trait.LINEAR,)
+            self.hermitian_to_rounding = Trait.HERMITIAN in traits and not equals_adjoint(csr)
         if values is not None:
             namespace(values, data)
             if values.ndim < 1 or values.shape[-1] != data.shape[0]:
@@ -78,7 +79,7 @@ class Sparse(Operator):
         return like_host(y, x)
 
     def _adjoint(self, y: Array) -> Array:
-        if Trait.HERMITIAN in self.traits:
+        if Trait.HERMITIAN in self.traits and not self.hermitian_to_rounding:
             return self._apply(y)
         data, vector = host_view(self.data), host_view(y)
         if data is None or vector is None:
@@ -206,6 +207,8 @@ class Sparse(Operator):
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
+    if not (x.flags.c_contiguous and x.flags.writeable):
+        x = x.copy()  # another layout would be another kernel to compile
     return x[None, :] if x.ndim == 1 else x.reshape(-1, x.shape[-1])
 
 
@@ -219,7 +222,7 @@ def _canonical(matrix: Any) -> Any:
         csr = matrix if str(matrix.layout) == "torch.sparse_csr" else matrix.to_sparse_csr()
         if csr.ndim != 2:
             raise ValueError(f"expected a sparse matrix with two axes, got {tuple(csr.shape)}")
-        return csr
+        return csr if _ascends(csr) else csr.to_sparse_coo().coalesce().to_sparse_csr()
     if not hasattr(matrix, "tocsr"):
         raise TypeError(
             f"expected a sparse matrix of SciPy, CuPy or torch, got {type(matrix).__name__}: "
@@ -230,6 +233,15 @@ def _canonical(matrix: Any) -> Any:
         csr = csr.copy()
         csr.sum_duplicates()
     return csr
+
+
+def _ascends(csr: Any) -> bool:
+    """Whether the columns of a torch CSR matrix ascend in every row, without duplicates."""
+    import torch
+
+    columns, ends = csr.col_indices(), csr.crow_indices()
+    falls = (columns[1:] <= columns[:-1]).nonzero().reshape(-1) + 1
+    return bool(torch.isin(falls, ends).all())  # columns may fall where a row begins
 
 
 def _csr_parts(csr: Any) -> tuple[Array, Array, Array]:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from sciml._checks import told
+from sciml._checks import need, told
 from sciml.algebra import Identity
 from sciml.arrays import Array, host_view, like_host, namespace
 from sciml.operator import Operator, Trait
@@ -65,6 +65,8 @@ class Krylov(Solver):
         if self.M is None or isinstance(self.M, Operator):
             return self
         M = self.M(problem.A)  # type: ignore[attr-defined]
+        need(M, Operator, "a recipe that returns an Operator")
+        _fits(problem, M)
         self.check_preconditioner(M)
         return replace(self, M=M, recipe=self.M)
 
