@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,21 @@ _LOADED: set[tuple[Any, ...]] = set()
 _LARGE = 1 << 15
 
 
-def load_kernels(A: Any) -> None:
-    """Apply the compiled operators in `A` to zeros, once in a process for each kind of them."""
+def load_kernels(A: Any, batch: tuple[int, ...]) -> None:
+    """Apply the compiled operators in `A` to zeros, once in a process for each kind of them.
+
+    Args:
+        A: an operator, or anything else, which is passed over. batch: of the problem.
+    """
     if not isinstance(A, Operator):
         return
     for op in {id(owner): owner for owner, _, _ in A.attributes()}.values():
         if not op.compiled:
             continue
         like = op.home if op.home is not None else np.zeros(0)
-        key = (type(op), op.domain.dtype, op.domain.ndim, op.domain.size >= _LARGE)
+        members = math.prod(batch)
+        large = op.domain.size * members >= _LARGE
+        key = (type(op), op.domain.dtype, op.domain.ndim, large, members > 1)
         if key not in _LOADED and host_view(like) is not None:
-            op(op.domain.zeros(like))
+            op(op.domain.zeros(like, batch))
             _LOADED.add(key)

@@ -55,8 +55,9 @@ _ADVICE = {
     "another method or preconditioner, or float64, or check that a singular system is consistent.",
     Status.DIVERGED: "The residual grew without bound: the method does not suit this system "
     "(check symmetry and definiteness) or its parameters are wrong.",
-    Status.BREAKDOWN: "The recurrence divided by zero (numerically): the system may be singular "
-    "or inconsistent; try GMRES, MINRES, a direct solver, or another x0.",
+    Status.BREAKDOWN: "Set-up met a pivot it cannot use, or the recurrence divided by zero "
+    "(numerically): the system may be singular or inconsistent; try GMRES, MINRES, a direct "
+    "solver, or another x0.",
     Status.INDEFINITE: "Zero or negative curvature: A or the preconditioner is not positive "
     "definite in this precision; use MINRES or GMRES, and a positive definite preconditioner.",
     Status.NONFINITE_INPUT: "The input holds NaN or Inf, so nothing was computed: clean the named "
@@ -165,7 +166,9 @@ class Result:
         statuses = np.asarray(self.status).reshape(-1)
         if statuses.size == 0:
             return Status.CONVERGED
-        excess = np.where(statuses == Status.CONVERGED, -np.inf, np.asarray(self.residual).ravel())
+        target = np.maximum(np.asarray(self.target, dtype=float), np.finfo(float).tiny)
+        ratio = (np.asarray(self.residual) / target).reshape(-1)
+        excess = np.where(statuses == Status.CONVERGED, -np.inf, ratio)
         excess = np.where(np.isnan(excess), np.inf, excess)
         return Status(int(statuses[int(np.argmax(excess))]))
 
@@ -177,6 +180,7 @@ class Result:
         if statuses.size == 0:
             return f"{method}: the batch is empty, so there was nothing to solve."
         target = float(np.max(self.target))
+        known = residual[np.isfinite(residual)]
         if np.ndim(self.status) == 0:
             head = (
                 f"{method} ended with {self.worst.name} after {int(self.iterations)} iterations: "
@@ -187,7 +191,7 @@ class Result:
             told = ", ".join(f"{n} {name}" for name, n in counts.items())
             head = (
                 f"{method} on {statuses.size} systems: {told}; largest true relative residual "
-                f"{np.max(residual):.2e} (asked for {target:.2e}), at most "
+                f"{np.max(known, initial=0.0):.2e} (asked for {target:.2e}), at most "
                 f"{int(np.max(self.iterations))} iterations."
             )
         parts = [head]
@@ -204,7 +208,8 @@ class Result:
             f"Cost: {a.A} A, {a.A_H} A^H, {a.M} M and {a.certify} certifying applications; "
             f"set-up {self.seconds.setup:.3g} s, solve {self.seconds.solve:.3g} s."
         )
-        parts.append(f"The residual was evaluated in {self.certified_in}.")
+        if a.certify:
+            parts.append(f"The residual was evaluated in {self.certified_in}.")
         return " ".join([*parts, *self.notes])
 
     def plot(self, ax: Axes | None = None) -> Axes:

@@ -225,9 +225,9 @@ class _Drive:
             return self.solver
         began = time.perf_counter()
         try:
-            load_kernels(getattr(self.problem, "A", None))
+            load_kernels(getattr(self.problem, "A", None), self.batch)
             self.solver = self.solver.prepare(self.problem)
-            load_kernels(getattr(self.solver.stepping, "M", None))
+            load_kernels(getattr(self.solver.stepping, "M", None), self.batch)
         except np.linalg.LinAlgError as error:
             self.notes.append(f"Set-up failed: {error}.")
             self._end(self.status == RUNNING, Status.BREAKDOWN)

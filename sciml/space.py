@@ -88,6 +88,11 @@ class Space:
                 f"expected {name} of shape (*batch, {', '.join(map(str, self.shape))}), "
                 f"got {tuple(x.shape)}"
             )
+        if dtype_of(x) != self.dtype and dtype_of(x).kind not in "fc":
+            raise TypeError(
+                f"expected {name} of dtype {self.dtype}, got {dtype_of(x)}: "
+                f"cast it, for example with .astype({self.dtype.name!r})"
+            )
         if dtype_of(x) != self.dtype:
             raise TypeError(
                 f"expected {name} of dtype {self.dtype}, got {dtype_of(x)}: "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from sciml.algebra import Adjoint
 from sciml.arrays import Array, host_view, namespace, to_numpy
 from sciml.operator import Operator, Trait
 from sciml.problem import LeastSquares, LinearSystem, Problem
@@ -39,11 +40,13 @@ class Auto(Solver):
     """Chooses by structure, size and number of right-hand sides.
 
     Candidates are tried in order until one can be set up. What was chosen and why is in the
-    result's notes and in `.chosen` and `.reason` of the result's solver.
+    result's notes and in `.chosen` and `.reason` of the result's solver, which serves further
+    right-hand sides of the same operator; for another one it chooses anew.
     """
 
     chosen: Solver | None = None
     reason: str = ""
+    operator: Operator | None = field(default=None, repr=False)
 
     def check(self, problem: Problem) -> None:
         if not isinstance(problem, LinearSystem | LeastSquares):
@@ -52,7 +55,8 @@ class Auto(Solver):
             )
 
     def prepare(self, problem: Problem) -> Self:
-        if self.chosen is not None:
+        A = getattr(problem, "A", None)
+        if self.chosen is not None and _same(A, self.operator):
             return replace(self, chosen=self.chosen.prepare(problem))
         failures: list[str] = []
         for solver, reason in candidates(problem):
@@ -61,11 +65,14 @@ class Auto(Solver):
             except np.linalg.LinAlgError as error:
                 failures.append(f"{solver.name} could not be set up: {error}")
                 continue
-            return replace(self, chosen=ready, reason="; ".join([reason, *failures]))
+            why = "; ".join([reason, *failures])
+            return replace(self, chosen=ready, reason=why, operator=A)
         raise np.linalg.LinAlgError("; ".join(failures))
 
     def adjoint(self) -> Self:
-        return self if self.chosen is None else replace(self, chosen=self.chosen.adjoint())
+        if self.chosen is None or self.operator is None:
+            return self
+        return replace(self, chosen=self.chosen.adjoint(), operator=self.operator.H)
 
     @property
     def stepping(self) -> Solver:
@@ -92,6 +99,13 @@ class Auto(Solver):
         return self.stepping.advance(state, k)
 
 
+def _same(a: Operator | None, b: Operator | None) -> bool:
+    """Whether two operators are one, or the adjoints of one."""
+    if isinstance(a, Adjoint) and isinstance(b, Adjoint):
+        return a.parts[0] is b.parts[0]
+    return a is b
+
+
 def candidates(problem: Problem) -> Iterator[Choice]:
     """Solvers for `problem`, best first; none is set up yet."""
     if isinstance(problem, LeastSquares):
@@ -101,7 +115,7 @@ def candidates(problem: Problem) -> Iterator[Choice]:
     A = problem.A
     matrix = _matrix(problem)
     if matrix is None:
-        yield from _matrix_free(A)
+        yield from _matrix_free(problem)
         return
     n, members = A.domain.size, int(np.prod(problem.batch, dtype=int))
     hermitian = Trait.HERMITIAN in A.traits
@@ -131,8 +145,12 @@ def candidates(problem: Problem) -> Iterator[Choice]:
         yield Choice(GMRES(), f"A is {kind}")
 
 
-def _matrix_free(A: Operator) -> Iterator[Choice]:
-    why = "A is known by its products only, or lives on a GPU"
+def _matrix_free(problem: LinearSystem) -> Iterator[Choice]:
+    A, why = problem.A, "A is known by its products only"
+    if A.batch_shape:
+        why = "A differs from member to member"
+    elif host_view(problem.b) is None:
+        why = "A is not in host memory"
     if Trait.POSITIVE in A.traits:
         yield Choice(CG(M=Jacobi()) if _knows_diagonal(A) else CG(), f"{why}, and is positive")
     elif Trait.HERMITIAN in A.traits:
@@ -200,4 +218,5 @@ def _definite(problem: LinearSystem, matrix: Any) -> tuple[bool, str]:
     lowest, highest = extreme_eigenvalues(problem)
     low, high = float(np.min(lowest)), float(np.max(highest))
     floor = problem.domain.size * float(np.finfo(matrix.dtype).eps) * high
-    return low > floor, f"60 Lanczos steps saw eigenvalues from {low:.2g} to {high:.2g}"
+    steps = min(60, problem.domain.size)
+    return low > floor, f"{steps} Lanczos steps saw eigenvalues from {low:.2g} to {high:.2g}"

@@ -222,7 +222,7 @@ def _canonical(matrix: Any) -> Any:
         csr = matrix if str(matrix.layout) == "torch.sparse_csr" else matrix.to_sparse_csr()
         if csr.ndim != 2:
             raise ValueError(f"expected a sparse matrix with two axes, got {tuple(csr.shape)}")
-        return csr if _ascends(csr) else csr.to_sparse_coo().coalesce().to_sparse_csr()
+        return csr if _ascends(csr) else _summed(csr)
     if not hasattr(matrix, "tocsr"):
         raise TypeError(
             f"expected a sparse matrix of SciPy, CuPy or torch, got {type(matrix).__name__}: "
@@ -242,6 +242,16 @@ def _ascends(csr: Any) -> bool:
     columns, ends = csr.col_indices(), csr.crow_indices()
     falls = (columns[1:] <= columns[:-1]).nonzero().reshape(-1) + 1
     return bool(torch.isin(falls, ends).all())  # columns may fall where a row begins
+
+
+def _summed(csr: Any) -> Any:
+    """A torch CSR matrix with its duplicates summed, which torch's own conversions leave alone."""
+    import torch
+
+    columns, ends = csr.col_indices(), csr.crow_indices()
+    rows = torch.repeat_interleave(torch.arange(len(ends) - 1, device=ends.device), ends.diff())
+    coo = torch.sparse_coo_tensor(torch.stack([rows, columns]), csr.values(), csr.shape)
+    return coo.coalesce().to_sparse_csr()
 
 
 def _csr_parts(csr: Any) -> tuple[Array, Array, Array]:

@@ -219,7 +219,7 @@ def _run_solver(
     began = time.perf_counter()
     problem = LinearSystem(NodalDiffusion(system.k), system.rhs)
     solver.check(problem)
-    ready = solver.prepare(problem)
+    ready = solver.prepare(LinearSystem(problem.A, np.ones_like(system.rhs)))  # not the real one
     tried.setup = time.perf_counter() - began
     began = time.perf_counter()
     result = solve(problem, ready, stop=stop, observe=observe, throw=False)

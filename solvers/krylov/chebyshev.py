@@ -38,7 +38,8 @@ class Chebyshev(HermitianKrylov):
     Saad (2003), algorithm 12.1 on M A. Inner products are needed only for the residual norm.
 
     Args:
-        bounds: (lowest, highest) eigenvalue of M A, numbers or host arrays (*batch). Found by
+        bounds: (lowest, highest) eigenvalue of M A, numbers, or host arrays of A's batch
+            shape. Found by
             Lanczos when the solver is prepared if not given, and widened (lowest by a half,
             highest by a tenth), because Lanczos approaches them from inside.
     """
@@ -57,11 +58,14 @@ class Chebyshev(HermitianKrylov):
         M = ready.M if isinstance(ready.M, Operator) else None
         assert isinstance(problem, LinearSystem)  # by `check`
         low, high = extreme_eigenvalues(problem, M)
-        if not (low > 0).all():
-            found = float(np.min(low))
+        definite = low > 0
+        if not definite.any():
             raise np.linalg.LinAlgError(
-                f"expected a positive definite A, but Lanczos found the eigenvalue {found:.3g}"
+                "expected a positive definite A, but Lanczos found the eigenvalue "
+                f"{np.min(low):.3g}"
             )
+        # No bounds suit a matrix that is not definite: it will diverge, and spoil no other.
+        low, high = np.where(definite, low, 1.0), np.where(definite, high, 1.0)
         return replace(ready, bounds=(0.5 * low, 1.1 * high))
 
     def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _State:

@@ -19,14 +19,15 @@ __all__ = ["FGMRES", "GMRES"]
 
 
 class _State(NamedTuple):
-    """A cycle after j steps. V, Z, R and g are append-only: older states stay valid."""
+    """A cycle after j steps. V, Z, R, Q and g are append-only: older states stay valid."""
 
     j: int
     x_start: Array
     V: Array  # (*batch, m + 1, n): the orthonormal basis
     Z: Array | None  # (*batch, m, n): M v_j, kept by the flexible form
     R: Array  # (*batch, m, m): Hessenberg matrix, rotated to triangular
-    Q: Array  # (*batch, m + 1, m + 1): the product of the rotations
+    Q: Array  # (*batch, m, m + 1): the rows of the product of rotations that no later one changes
+    q: Array  # (*batch, m + 1): its row j, which the next rotation splits
     g: Array  # (*batch, m): rotated right-hand side
     last: Array  # (*batch,): its next entry, whose modulus is the residual norm
     estimate: Array
@@ -84,11 +85,13 @@ class GMRES(Krylov):
         V[..., 0, :] = xp.reshape(r * ratio(beta * 0 + 1, beta), (*batch, space.size))
         Z = xp.empty((*batch, m, space.size), **like) if self.flexible and self.M else None
         R = xp.zeros((*batch, m, m), **like)
-        Q = xp.zeros((*batch, m + 1, m + 1), **like) + xp.eye(m + 1, **like)
+        Q = xp.zeros((*batch, m, m + 1), **like)
+        q = xp.zeros((*batch, m + 1), **like)
+        q[..., 0] = 1
         g = xp.zeros((*batch, m), **like)
         last = xp.reshape(xp.astype(xp.asarray(beta), g.dtype), batch)
         M = self._M(problem) if self.M else None
-        return _State(0, x, V, Z, R, Q, g, last, beta, beta, flag, problem, M)
+        return _State(0, x, V, Z, R, Q, q, g, last, beta, beta, flag, problem, M)
 
     def advance(self, state: _State, k: int) -> _State:
         for _ in range(k):
@@ -105,7 +108,7 @@ class GMRES(Krylov):
         return made._replace(flag=mark(state.flag, stuck, Status.STAGNATED))
 
     def _step(self, state: _State) -> _State:
-        j, x_start, V, Z, R, Q, g, last, _, begun, flag, problem, M = state
+        j, x_start, V, Z, R, Q, q, g, last, _, begun, flag, problem, M = state
         xp, space, batch = namespace(V), problem.domain, problem.batch
         v = xp.reshape(V[..., j, :], (*batch, *space.shape))
         z = v if M is None else M(v)
@@ -122,23 +125,21 @@ class GMRES(Krylov):
         low = xp.linalg.vector_norm(w, axis=-1)
         V[..., j + 1, :] = w * ratio(xp.ones_like(low), low)[..., None]
 
-        t = xp.matmul(Q[..., : j + 1, : j + 1], h[..., None])[..., 0]
-        a, b = t[..., j], xp.astype(low, t.dtype)
+        R[..., :j, j] = xp.matmul(Q[..., :j, : j + 1], h[..., None])[..., 0]
+        a, b = xp.sum(q[..., : j + 1] * h, axis=-1), xp.astype(low, h.dtype)
         rho = xp.sqrt(abs(a) ** 2 + low**2)  # rotation [[conj a, b], [-b, a]] / rho
         unit = ratio(xp.ones_like(rho), rho)
         flag = mark(flag, xp.reshape(rho == 0, _shape_of(flag)), Status.BREAKDOWN)
-        R[..., :j, j] = t[..., :j]
-        R[..., j, j] = xp.astype(rho, t.dtype)
-        upper = Q[..., j, : j + 1] * unit[..., None]
+        R[..., j, j] = xp.astype(rho, h.dtype)
         a_conj = xp.conj(a) if space.is_complex else a
-        Q[..., j, : j + 1] = a_conj[..., None] * upper
+        Q[..., j, :] = (a_conj * unit)[..., None] * q
         Q[..., j, j + 1] = b * unit
-        Q[..., j + 1, : j + 1] = -b[..., None] * upper
-        Q[..., j + 1, j + 1] = a * unit
+        q = (-b * unit)[..., None] * q
+        q[..., j + 1] = a * unit
         g[..., j] = a_conj * unit * last
         last = xp.where(rho == 0, last, -b * unit * last)  # A v = 0 brings nothing
         estimate = xp.reshape(abs(last), _shape_of(flag))
-        return _State(j + 1, x_start, V, Z, R, Q, g, last, estimate, begun, flag, problem, M)
+        return _State(j + 1, x_start, V, Z, R, Q, q, g, last, estimate, begun, flag, problem, M)
 
 
 @dataclass(frozen=True, kw_only=True)

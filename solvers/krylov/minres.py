@@ -85,9 +85,9 @@ class MINRES(HermitianKrylov):
             w_old, w = w, (q - a3 * w_old - a2 * w) * ratio(1.0 + 0 * a1, a1)
             x_new = x + (c * eta) * w
             if not self.M:
-                # Rounding an x so large costs the residual some 1e-3: in an inconsistent singular
-                # system it grows without end. The step is not taken.
-                vain = 1_000 * eps * space.norm(size * x_new) >= begun
+                # Rounding an x so large costs the residual a good part of what there was: in an
+                # inconsistent singular system x grows without end. The step is not taken.
+                vain = eps**0.8 * space.norm(size * x_new) >= begun
                 flag = mark(flag, vain & (eta != 0), Status.STAGNATED)
                 x_new = _where(vain, x, x_new)
             x = x_new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sciml.arrays import from_host, to_numpy
+from sciml.arrays import from_host, ratio, to_numpy
 from sciml.operator import Operator
 from sciml.problem import LinearSystem
 
@@ -16,20 +16,24 @@ __all__ = ["extreme_eigenvalues"]
 def extreme_eigenvalues(
     problem: LinearSystem, M: Operator | None = None, *, steps: int = 60, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(lowest, highest) Ritz value of A, or of M A: host float64 (*batch).
+    """(lowest, highest) Ritz value of A, or of M A: host float64, one for each matrix of A's batch.
 
     Lanczos in the inner product of M^-1 (Saad 2003, section 9.2.1), from a random vector of fixed
     seed. Ritz values lie inside the spectrum: the highest is soon accurate, the lowest less so.
+    NaN for a matrix that gives NaN.
     """
-    A, space, batch = problem.A, problem.domain, problem.batch
+    A, space, batch = problem.A, problem.domain, problem.A.batch_shape
     v = from_host(space.random(np.random.default_rng(seed), batch), problem.b, space.dtype)
     z = v if M is None else M(v)
     v_old, beta = v * 0, root(space.inner_real(z, v))
     beta_old = beta * 0
     diagonal: list[np.ndarray] = []
     off: list[np.ndarray] = []
-    for _ in range(min(steps, space.size)):
-        v, z = v / beta, z / beta
+    going = np.ones(max(1, int(np.prod(batch, dtype=int))), dtype=bool)
+    length = np.zeros(going.size, dtype=int)  # steps until a matrix's subspace was invariant
+    while going.any() and len(diagonal) < min(steps, space.size):
+        unit = ratio(beta * 0 + 1, beta)
+        v, z = v * unit, z * unit
         w = A(z)
         alpha = space.inner_real(z, w)
         w = w - alpha * v - beta_old * v_old
@@ -37,12 +41,12 @@ def extreme_eigenvalues(
         v_old, v, z = v, w, w if M is None else M(w)
         beta_old = beta = root(space.inner_real(z, w))
         off.append(to_numpy(beta).reshape(-1).astype(float))
-        spread = np.abs(diagonal).max(axis=0)
-        if not (off[-1] > 1e-10 * spread).all():  # an invariant subspace for some member
-            break
-    low, high = np.zeros(batch), np.zeros(batch)
-    for i in range(low.size):
-        d, e = np.array(diagonal)[:, i], np.array(off)[: len(diagonal) - 1, i]
-        ritz = np.linalg.eigvalsh(np.diag(d) + np.diag(e, 1) + np.diag(e, -1))
-        low.reshape(-1)[i], high.reshape(-1)[i] = ritz[0], ritz[-1]
-    return low, high
+        length += going
+        going &= off[-1] > 1e-10 * np.abs(diagonal).max(axis=0)
+    low, high = np.full(going.size, np.nan), np.full(going.size, np.nan)
+    for i, m in enumerate(length):
+        d, e = np.array(diagonal)[:m, i], np.array(off)[: m - 1, i]
+        if np.isfinite(d).all() and np.isfinite(e).all():
+            ritz = np.linalg.eigvalsh(np.diag(d) + np.diag(e, 1) + np.diag(e, -1))
+            low[i], high[i] = ritz[0], ritz[-1]
+    return low.reshape(batch), high.reshape(batch)

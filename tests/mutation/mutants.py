@@ -31,6 +31,7 @@ INVARIANCE = FAULTS + "invariance.py::test_"
 RESOURCES = FAULTS + "resources.py::test_"
 CALLS = FAULTS + "bad_calls.py::test_"
 HONESTY = "tests/faults/test_honesty.py::test_"
+CORNERS = "tests/faults/test_corners.py::test_"
 GRADIENTS = "tests/numerics/test_gradients.py::test_"
 BENCH = "tests/numerics/test_bench.py::test_"
 CONDIFF = "tests/numerics/test_condiff.py::test_"
@@ -355,7 +356,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "Chebyshev: a spectrum that is not positive",
         CHEBYSHEV,
-        "if not (low > 0).all():",
+        "if not definite.any():",
         "if not (high > 0).all():",
         (BREAKDOWN + "chebyshev_is_not_set_up_on_an_indefinite_matrix",),
     ),
@@ -390,7 +391,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a single-precision operator certifies nothing in double",
         ADAPTERS,
-        "if np.finfo(probe.dtype).eps > np.finfo(made.domain.dtype).eps:",
+        'if got.kind in "fc" and np.finfo(got).eps > np.finfo(wanted).eps:',
         "if False:",
         (HONESTY + "an_operator_that_computes_in_single_precision_cannot_certify_in_double",),
     ),
@@ -428,5 +429,54 @@ MUTANTS: tuple[Mutant, ...] = (
         "return NodalDiffusion(k).assemble(order)",
         "return NodalDiffusion(k).assemble(Order.C)",
         (CONDIFF + "the_matrix_is_the_published_one",),
+    ),
+    Mutant(
+        "no gradient of a failed solve",
+        AUTOGRAD,
+        "if not found[0].ok:",
+        "if False:",
+        (CORNERS + "the_gradient_of_a_failed_solve_is_refused",),
+    ),
+    Mutant(
+        "a matrix Hermitian to rounding keeps its own adjoint",
+        "sciml/operators/sparse.py",
+        "if Trait.HERMITIAN in self.traits and not self.hermitian_to_rounding:",
+        "if Trait.HERMITIAN in self.traits:",
+        (CORNERS + "a_matrix_hermitian_to_rounding_keeps_its_own_adjoint",),
+    ),
+    Mutant(
+        "masks are not dropped",
+        ARRAYS,
+        "return not isinstance(x, np.ma.MaskedArray | np.matrix)",
+        "return True",
+        (CORNERS + "masked_arrays_and_matrices_are_refused",),
+    ),
+    Mutant(
+        "least squares too small for float64 are no success",
+        PROBLEM,
+        "return np.where((size > 0) & (found < np.finfo(np.float64).tiny), np.inf, found)",
+        "return found",
+        (CORNERS + "least_squares_of_tiny_and_huge_systems_do_not_lie",),
+    ),
+    Mutant(
+        "a shared matrix is everybody's",
+        DRIVER,
+        "per_member = self.batch if lead == self.batch and not shared else ()",
+        "per_member = self.batch if lead == self.batch else ()",
+        (CORNERS + "nan_in_a_shared_matrix_is_everybodys_and_costs_nothing",),
+    ),
+    Mutant(
+        "Auto chooses anew for another operator",
+        AUTO,
+        "if self.chosen is not None and _same(A, self.operator):",
+        "if self.chosen is not None:",
+        (CORNERS + "auto_chooses_anew_for_another_operator",),
+    ),
+    Mutant(
+        "GMRES leaves its older states alone",
+        GMRES,
+        "q = (-b * unit)[..., None] * q\n",
+        "q *= (-b * unit)[..., None]\n",
+        (CORNERS + "older_states_of_gmres_stay_valid",),
     ),
 )

@@ -98,7 +98,8 @@ def test_every_definite_matrix_is_solved_to_the_tolerance(name, shared_data, run
     residual = relative(A, x, np.ones(A.shape[0]))
     assert (code, found["status"]) == (0, "CONVERGED")
     assert residual <= 1e-8
-    assert found["residual"] == pytest.approx(residual, rel=0.1, abs=1e-13)
+    size = np.linalg.norm(abs(A) @ abs(x)) / np.sqrt(A.shape[0])  # what rounding may make of it
+    assert found["residual"] == pytest.approx(residual, rel=0.1, abs=4 * np.finfo(float).eps * size)
     assert (found["m"], found["n"]) == A.shape
     assert found["hermitian"] or abs(A - A.T).max() > 0
     assert "chosen" not in found["reason"] and found["reason"]
