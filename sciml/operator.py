@@ -177,13 +177,13 @@ class Operator(ABC, metaclass=_Frozen):
             TypeError: not an array, wrong dtype, or of another library than the parameters.
             ValueError: wrong shape.
         """
-        return self._run(self._apply, x, self.domain, "x")
+        return self._run(self._apply, x, self.domain, self.range, "x")
 
     def adjoint(self, y: Array) -> Array:
         """A^H y, the same as `A.H(y)`."""
-        return self._run(self._adjoint, y, self.range, "y")
+        return self._run(self._adjoint, y, self.range, self.domain, "y")
 
-    def _run(self, act: Any, x: Array, space: Space, name: str) -> Array:
+    def _run(self, act: Any, x: Array, space: Space, target: Space, name: str) -> Array:
         batch = space.check(x, name)
         home = self.home
         if home is not None and not (type(home) is np.ndarray and type(x) is np.ndarray):
@@ -193,7 +193,6 @@ class Operator(ABC, metaclass=_Frozen):
             if joined != batch:
                 x = namespace(x).broadcast_to(x, (*joined, *space.shape))
                 batch = joined
-        target = self.range if act == self._apply else self.domain
         if self.vectorized or not batch:
             return self._sound(act(x), target, batch)
         xp = namespace(x)
@@ -207,7 +206,11 @@ class Operator(ABC, metaclass=_Frozen):
     def _sound(self, y: Array, target: Space, batch: tuple[int, ...]) -> Array:
         """`y`, if it is what was declared: a float32 result would void a float64 certificate."""
         shape = (*batch, *target.shape)
-        if is_array(y) and tuple(y.shape) == shape and dtype_of(y) == target.dtype:
+        if type(y) is np.ndarray:
+            sound = y.shape == shape and y.dtype == target.dtype
+        else:
+            sound = is_array(y) and tuple(y.shape) == shape and dtype_of(y) == target.dtype
+        if sound:
             return y
         got = f"{dtype_of(y)} {tuple(y.shape)}" if is_array(y) else type(y).__name__
         raise TypeError(

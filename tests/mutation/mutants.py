@@ -384,8 +384,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "an operator's result is what it declared",
         OPERATOR,
-        "if is_array(y) and tuple(y.shape) == shape and dtype_of(y) == target.dtype:",
-        "if is_array(y):",
+        "        if sound:\n",
+        "        if True:\n",
         (HONESTY + "an_operator_that_returns_something_else_is_told_what_was_expected",),
     ),
     Mutant(
