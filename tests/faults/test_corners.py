@@ -200,3 +200,38 @@ def test_words_are_about_what_happened(rng: np.random.Generator) -> None:
     assert "Set-up met a pivot" in failed and "was evaluated in" not in failed
     with pytest.raises(TypeError, match=r"cast it, for example with .astype\('float64'\)"):
         LinearSystem(Diagonal(np.ones(3)), np.ones(3, dtype=int))
+
+
+@pytest.mark.parametrize("symmetry", ["general", "symmetric"])
+def test_matrix_market_patterns_are_read(symmetry: str, tmp_path: Any) -> None:
+    from sciml.io import read_system
+
+    path = tmp_path / "pattern.mtx"
+    banner = f"%%MatrixMarket matrix coordinate pattern {symmetry}\n"
+    path.write_text(banner + "3 3 4\n1 1\n2 2\n3 3\n3 1\n")
+    wanted = np.eye(3)
+    wanted[2, 0] = 1
+    if symmetry == "symmetric":
+        wanted[0, 2] = 1
+    found: Any = read_system(path).matrix
+    np.testing.assert_array_equal(found.toarray(), wanted)
+
+
+def test_a_solver_in_the_benchmark_is_not_set_up_on_the_real_right_hand_side() -> None:
+    from sciml.datasets import ConDiffConfig, draw_condiff
+    from solvers.bench import Method, run_condiff
+
+    seen: list[np.ndarray] = []
+
+    class Curious(solvers.CG):
+        def prepare(self, problem: Any) -> Any:
+            seen.append(problem.b.copy())
+            return super().prepare(problem)
+
+    config = ConDiffConfig.from_name("cubic0.1_grid16")
+    report = run_condiff([config], samples=2, methods=[Method("curious", Curious())], warmup=False)
+    assert report.rows()[0].solved == 2
+    real = draw_condiff(config, 2, seed=0).rhs
+    before_the_solve = seen[::2]  # `solve` calls it again, on the solve's clock
+    assert len(seen) == 4
+    assert not any(np.array_equal(b, r) for b in before_the_solve for r in real)
