@@ -233,5 +233,5 @@ def test_a_solver_in_the_benchmark_is_not_set_up_on_the_real_right_hand_side() -
     assert report.rows()[0].solved == 2
     real = draw_condiff(config, 2, seed=0).rhs
     before_the_solve = seen[::2]  # `solve` calls it again, on the solve's clock
-    assert len(seen) == 4
+    assert len(seen) >= 4 and len(seen) % 2 == 0
     assert not any(np.array_equal(b, r) for b in before_the_solve for r in real)
