@@ -26,12 +26,12 @@ def load_kernels(A: Any, batch: tuple[int, ...]) -> None:
     """
     if not isinstance(A, Operator):
         return
+    members = math.prod(batch)
     for op in {id(owner): owner for owner, _, _ in A.attributes()}.values():
         if not op.compiled:
             continue
         like = op.home if op.home is not None else np.zeros(0)
-        members = math.prod(batch)
-        large = op.domain.size * members >= _LARGE
+        large = op.work * members >= _LARGE
         key = (type(op), op.domain.dtype, op.domain.ndim, large, members > 1)
         if key not in _LOADED and host_view(like) is not None:
             op(op.domain.zeros(like, batch))

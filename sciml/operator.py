@@ -236,6 +236,11 @@ class Operator(ABC, metaclass=_Frozen):
         return None
 
     @property
+    def work(self) -> int:
+        """Roughly the multiplications of one application, by which kernels choose threads."""
+        return self.domain.size
+
+    @property
     def nbytes(self) -> int:
         """Bytes held by the parameters."""
         return sum(_nbytes(p) for p in self.params.values())

@@ -354,12 +354,13 @@ class _Drive:
     def _refuse_nonfinite(self, x0: Array | None) -> None:
         """Mark members whose input holds NaN or Inf, and name the input."""
         inputs = dict(self.problem.inputs())
+        A = getattr(self.problem, "A", None)
+        own = A is not None and A.batch_shape == self.batch  # a matrix for each member
         if x0 is not None:
             inputs["x0"] = x0
         for name, array in inputs.items():
             lead = tuple(array.shape[: len(self.batch)])
-            A = getattr(self.problem, "A", None)
-            shared = name.startswith("A.") and A is not None and A.batch_shape != self.batch
+            shared = name.startswith("A.") and not own
             per_member = self.batch if lead == self.batch and not shared else ()
             bad = np.broadcast_to(nonfinite_members(array, per_member), self.batch).reshape(-1)
             if bad.any():

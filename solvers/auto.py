@@ -17,7 +17,7 @@ from sciml.solver import Solver
 
 from .direct import Direct
 from .krylov import CG, GMRES, LSMR, MINRES
-from .krylov.spectrum import extreme_eigenvalues
+from .krylov.spectrum import STEPS, extreme_eigenvalues
 from .precond import AMG, IC0, ILU0, Jacobi
 
 __all__ = ["Auto", "Choice"]
@@ -218,5 +218,5 @@ def _definite(problem: LinearSystem, matrix: Any) -> tuple[bool, str]:
     lowest, highest = extreme_eigenvalues(problem)
     low, high = float(np.min(lowest)), float(np.max(highest))
     floor = problem.domain.size * float(np.finfo(matrix.dtype).eps) * high
-    steps = min(60, problem.domain.size)
+    steps = min(STEPS, problem.domain.size)
     return low > floor, f"{steps} Lanczos steps saw eigenvalues from {low:.2g} to {high:.2g}"

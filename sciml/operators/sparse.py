@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import Array, check_float, dtype_of, host_view, is_torch, like_host, namespace
+from ..arrays import (
+    Array,
+    check_float,
+    dtype_of,
+    host_view,
+    is_torch,
+    like_host,
+    namespace,
+    sum_to,
+)
 from ..arrays import to_numpy as host
 from ..operator import Operator, Trait
 from ..space import Space
@@ -130,11 +139,7 @@ class Sparse(Operator):
     def _row_of(self) -> Array:
         """The row of each stored entry."""
         if is_torch(self.indptr):
-            import torch
-
-            counts = self.indptr[1:] - self.indptr[:-1]
-            rows = torch.arange(self.range.size, device=counts.device)
-            return torch.repeat_interleave(rows, counts)
+            return _torch_rows(self.indptr)
         xp = namespace(self.indptr)
         return xp.repeat(xp.arange(self.range.size), xp.diff(self.indptr).tolist())
 
@@ -173,20 +178,23 @@ class Sparse(Operator):
     # -- what is known of the matrix -----------------------------------------------------------
 
     @property
+    def work(self) -> int:
+        return int(self.indices.shape[0])
+
+    @property
     def nbytes(self) -> int:
         return super().nbytes + sum(int(a.nbytes) for a in (self.indices, self.indptr))
 
     def diagonal(self) -> Array:
         if self.domain.size != self.range.size:
             raise TypeError(f"expected a square operator for its diagonal, got {self!r}")
-        xp = namespace(self.data)
         rows, columns = host(self._row_of), host(self.indices)
         where = np.flatnonzero(rows == columns)
         if where.size == self.domain.size:
             return self.data[..., _index(where, self.indices)]
         out = self.domain.zeros(self.data, self.batch_shape)
         out[..., _index(rows[where], self.indices)] = self.data[..., _index(where, self.indices)]
-        return xp.asarray(out)
+        return out
 
     def assemble(self) -> csr_array:
         from scipy.sparse import csr_array
@@ -199,8 +207,6 @@ class Sparse(Operator):
 
     def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
         # Re<ybar, A x> has the gradient ybar_i conj(x_j) at the stored entry (i, j)
-        from ..arrays import sum_to
-
         x_conj = namespace(x).conj(x) if self.domain.is_complex else x
         grad = ybar[..., self._row_of] * x_conj[..., self.indices]
         return {"data": sum_to(grad, self.data.shape)}
@@ -248,10 +254,16 @@ def _summed(csr: Any) -> Any:
     """A torch CSR matrix with its duplicates summed, which torch's own conversions leave alone."""
     import torch
 
-    columns, ends = csr.col_indices(), csr.crow_indices()
-    rows = torch.repeat_interleave(torch.arange(len(ends) - 1, device=ends.device), ends.diff())
-    coo = torch.sparse_coo_tensor(torch.stack([rows, columns]), csr.values(), csr.shape)
+    places = torch.stack([_torch_rows(csr.crow_indices()), csr.col_indices()])
+    coo = torch.sparse_coo_tensor(places, csr.values(), csr.shape)
     return coo.coalesce().to_sparse_csr()
+
+
+def _torch_rows(ends: Array) -> Array:
+    """The row of each stored entry of a torch CSR matrix."""
+    import torch
+
+    return torch.repeat_interleave(torch.arange(len(ends) - 1, device=ends.device), ends.diff())
 
 
 def _csr_parts(csr: Any) -> tuple[Array, Array, Array]:

@@ -10,11 +10,13 @@ from sciml.problem import LinearSystem
 
 from ._base import root
 
-__all__ = ["extreme_eigenvalues"]
+__all__ = ["STEPS", "extreme_eigenvalues"]
+
+STEPS = 60  # of Lanczos, at most
 
 
 def extreme_eigenvalues(
-    problem: LinearSystem, M: Operator | None = None, *, steps: int = 60, seed: int = 0
+    problem: LinearSystem, M: Operator | None = None, *, steps: int = STEPS, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """(lowest, highest) Ritz value of A, or of M A: host float64, one for each matrix of A's batch.
 

@@ -10,7 +10,7 @@ import solvers
 from sciml import LinearSystem, Operator, Result, Space, Status, Trait
 from sciml.arrays import Array, to_numpy
 from sciml.operators import Dense
-from sciml.testing import Kind
+from sciml.testing import FailingOperator, Kind
 from tests.laws.registry import METHODS, Method
 
 TRAITS = {
@@ -91,7 +91,7 @@ class Watched(Dense):
         raise AssertionError("applied before the input was checked")
 
 
-class Spoiled(Operator):
+class Spoiled(FailingOperator):
     """`inner`, whose application number `at` gives `value` in one entry, or raises an error.
 
     Args:
@@ -103,9 +103,8 @@ class Spoiled(Operator):
     def __init__(
         self, inner: Operator, at: int, value: float | Exception, *, lasting: bool = False
     ) -> None:
-        self.inner, self.at, self.value, self.lasting = inner, at, value, lasting
-        self.calls = [0]
-        super().__init__(inner.domain, inner.range, traits=inner.traits)
+        super().__init__(inner, at)
+        self.value, self.lasting = value, lasting
 
     def _spoil(self, y: Array) -> Array:
         self.calls[0] += 1
@@ -117,18 +116,6 @@ class Spoiled(Operator):
         y = y.copy()
         y.reshape(-1)[self.calls[0] % y.size] = self.value
         return y
-
-    def _apply(self, x: Array) -> Array:
-        return self._spoil(self.inner(x))
-
-    def _adjoint(self, y: Array) -> Array:
-        return self._spoil(self.inner.adjoint(y))
-
-    def diagonal(self) -> Array:
-        return self.inner.diagonal()
-
-    def assemble(self) -> Any:
-        return self.inner.assemble()
 
     def _with_precision(self, dtype: np.dtype) -> Operator:
         wide = self.inner.to(dtype=dtype)
