@@ -1,0 +1,6 @@
+"""Geometric multigrid for diffusion operators on boxes."""
+
+from .hierarchy import Cycle
+from .recipe import Multigrid
+
+__all__ = ["Cycle", "Multigrid"]

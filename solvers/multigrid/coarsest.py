@@ -1,0 +1,138 @@
+"""Small things of a hierarchy's set-up: rings, masses, and the coarsest level's inverse."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .hierarchy import Plan
+
+__all__ = ["assemble", "close_rings", "dense_inverse", "fill_mass"]
+
+# Eigenvalues of the scaled matrix below this count as zero.
+_NULL = 1e-11
+
+
+def close_rings(
+    links: np.ndarray, plan: Plan, rings: tuple[bool, ...], lanes: int
+) -> None:
+    """Make the last point of each periodic axis meet the first.
+
+    An axis of odd length gets one more point: without mass, halfway along each link that closes the
+    ring, which is split into two links of twice its strength, so that eliminating the point gives
+    the link back. Links that close it diagonally are moved, half to each of the two they lie
+    between, which changes the preconditioner but not what is solved.
+    """
+    B = lanes
+    if rings[1] and plan.padded != plan.shape:
+        _split_columns(links, plan, B)
+    if rings[0] and plan.padded[0] != plan.shape[0]:
+        _split_rows(links, plan, B, rings[1])
+    if rings[1]:
+        links[..., :B], links[..., -B:] = links[..., -2 * B : -B], links[..., B : 2 * B].copy()
+    if rings[0]:
+        links[:, 0], links[:, -1] = links[:, -2], links[:, 1]
+
+
+def _split_columns(links: np.ndarray, plan: Plan, B: int) -> None:
+    last = (plan.width // B - 2) * B  # the last slot: of the last column if even, of the new if odd
+    here, first = slice(last, last + B), slice(B, 2 * B)
+    direct = links[0, :, 0, here].copy()
+    if len(links) == 4:
+        half = (links[2, :, 0, here] + links[3, :, 0, first]) / 2
+        direct += half
+        direct[1:] += half[:-1]
+        links[1, :, 0, here] += half
+        links[1, :, 0, first] += half
+        links[2, :, 0, here] = 0
+        links[3, :, 0, first] = 0
+    links[:, :, 1, here] = 0
+    links[0, :, 0, here] = links[0, :, 1, here] = 2 * direct
+
+
+def _split_rows(links: np.ndarray, plan: Plan, B: int, ring: bool) -> None:
+    last, first = plan.shape[0], 1  # as rows of the links
+    direct = links[1, last].copy()
+    if len(links) == 4:
+        fall, rise = links[2, last] / 2, links[3, last] / 2
+        direct += fall + rise + _shift(fall, 1, B, ring) + _shift(rise, -1, B, ring)
+        across = fall + _shift(rise, -1, B, ring)
+        links[0, last] += across
+        links[0, first] += across
+        links[2, last] = links[3, last] = 0
+    links[:, last + 1] = 0
+    links[1, last] = links[1, last + 1] = 2 * direct
+
+
+def _shift(row: np.ndarray, by: int, B: int, ring: bool) -> np.ndarray:
+    """The split row (2, W) of which column c holds what column c − by (1 or −1) held."""
+    columns = 2 * (row.shape[1] // B - 2)
+    natural = np.stack([row[0, B:-B], row[1, B:-B]]).reshape(2, -1, B)
+    flat = np.roll(natural.transpose(1, 0, 2).reshape(columns, B), by, axis=0)
+    if not ring:
+        flat[0 if by > 0 else -1] = 0
+    moved = np.zeros_like(row)
+    moved[:, B:-B] = flat.reshape(-1, 2, B).transpose(1, 0, 2).reshape(2, -1)
+    return moved
+
+
+def fill_mass(split: np.ndarray, mass: np.ndarray, lanes: int) -> None:
+    """mass (rows, columns lanes), natural, into (rows, 2, W), by parity."""
+    rows, columns = mass.shape[0], mass.shape[1] // lanes
+    grid = mass.reshape(rows, columns, lanes)
+    for parity in (0, 1):
+        part = grid[:, parity::2].reshape(rows, -1)
+        split[:rows, parity, lanes : lanes + part.shape[1]] = part
+
+
+def assemble(
+    links: np.ndarray,
+    mass: np.ndarray | None,
+    shape: tuple[int, ...],
+    rings: tuple[bool, ...],
+    lanes: int,
+) -> np.ndarray:
+    """(lanes, N, N) float64 matrices of a small level; links to what lies outside are in them."""
+    N = math.prod(shape)
+    A = np.zeros((lanes, N, N))
+    offsets = ((0, 1), (1, 0), (1, 1), (1, -1))[: len(links)]
+
+    def number(point: tuple[int, ...]) -> int | None:
+        inside = []
+        for i, n, ring in zip(point, shape, rings, strict=True):
+            if not ring and not 0 <= i < n:
+                return None
+            inside.append(i % n)
+        return int(np.ravel_multi_index(inside, shape))
+
+    starts = itertools.product(*(range(0 if r else -1, n + (not r)) for n, r in zip(shape, rings, strict=True)))
+    for i, j in starts:
+        at = (j // 2 + 1) * lanes
+        for k, (down, right) in enumerate(offsets):
+            c = links[k, i + 1, j % 2, at : at + lanes]
+            a, b = number((i, j)), number((i + down, j + right))
+            for p, q in ((a, b), (b, a)):
+                if p is not None and p != q:
+                    A[:, p, p] += c
+                    if q is not None:
+                        A[:, p, q] -= c
+        a = number((i, j))
+        if mass is not None and a is not None:
+            A[:, a, a] += mass[i, j % 2, at : at + lanes]
+    return A
+
+
+def dense_inverse(A: np.ndarray, lanes: int) -> np.ndarray:
+    """The pseudo-inverses of (lanes, N, N) positive semidefinite matrices, as (N, N lanes)."""
+    diagonal = np.einsum("lii->li", A)
+    root = np.where(diagonal > 0, diagonal, 1) ** -0.5
+    values, vectors = np.linalg.eigh(root[:, :, None] * A * root[:, None, :])
+    keep = values > _NULL * np.maximum(values[:, -1:], np.finfo(float).tiny)
+    inverse = np.where(keep, 1 / np.where(keep, values, 1), 0)
+    scaled = root[:, :, None] * vectors
+    full = (scaled * inverse[:, None, :]) @ scaled.transpose(0, 2, 1)
+    return np.ascontiguousarray(full.transpose(1, 2, 0)).reshape(A.shape[1], -1)

@@ -1,0 +1,151 @@
+"""What multigrid needs to know of a diffusion operator: its links, its mass, its units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sciml.algebra import Identity, Scaled, Sum
+from sciml.arrays import host_view
+from sciml.kernels._threads import parallel_section, threads
+from sciml.kernels.box import finest2d
+from sciml.operator import Operator
+from sciml.operators.dense import Diagonal
+from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
+
+__all__ = ["Form", "read"]
+
+# Neighbours whose k differ by more than this factor count as a jump.
+_JUMP = 50.0
+_SAMPLED_ROWS = 64
+
+
+class Form(NamedTuple):
+    """A = factor · diffusion + diag(mass), with k and mass in host memory."""
+
+    diffusion: Diffusion | NodalDiffusion
+    k: np.ndarray  # (*batch, *cells)
+    factor: float
+    mass: np.ndarray | None  # broadcasts to (*batch, *shape)
+
+    @property
+    def ndim(self) -> int:
+        return self.diffusion.domain.ndim
+
+    @property
+    def units(self) -> tuple[float, float]:
+        """Powers of two: of k, and of the weights 1/h², that bring both near 1."""
+        low, high = self.diffusion.extremes
+        weight = max(1 / h**2 for h in self.diffusion.spacing)
+        middle = (math.log2(low) + math.log2(high)) / 2
+        return 2.0 ** -_exponent(middle), 2.0 ** -_exponent(math.log2(weight))
+
+    @property
+    def spread(self) -> float:
+        """How far apart the links may lie."""
+        low, high = self.diffusion.extremes
+        h = self.diffusion.spacing
+        return high / low * (max(h) / min(h)) ** 2
+
+    def jumps(self) -> float:
+        """The share of neighbours, in a sample of rows, between which k jumps."""
+        rows = self.k.reshape(-1, self.k.shape[-1])
+        rows = rows[:: max(1, len(rows) // _SAMPLED_ROWS)]
+        a, b = rows[:, 1:], rows[:, :-1]
+        solid = (a == 0) | (b == 0)
+        jump = (a > _JUMP * b) | (b > _JUMP * a)
+        return float((jump & ~solid).mean()) if jump.size else 0.0
+
+    def fill(self, k: np.ndarray, rings: tuple[bool, ...], lanes: int) -> Callable[..., None]:
+        """A function that writes the links of k, (rows, columns lanes), in the units."""
+        unit, scale = self.units
+        diffusion = self.diffusion
+        if isinstance(diffusion, NodalDiffusion):
+            weights = np.array([scale * 2.0 ** (1 - self.ndim) / h**2 for h in diffusion.spacing])
+            serial, parallel = finest2d.links_of_nodes, finest2d.links_of_nodes_parallel
+        else:
+            weights = np.array(
+                [
+                    [2 * scale / h**2 * (side is not Side.NEUMANN) for side in (Side.PERIODIC, *pair)]
+                    for h, pair in zip(diffusion.spacing, diffusion.boundary, strict=True)
+                ]
+            )
+            serial, parallel = finest2d.links_of_cells, finest2d.links_of_cells_parallel
+        k = np.ascontiguousarray(k)
+
+        def write(links: np.ndarray) -> None:
+            rows = k.shape[0] - isinstance(diffusion, NodalDiffusion)
+            chunks = min(threads(k.size), rows)
+            rest = (k, links, weights.astype(links.dtype), unit, rings, lanes)
+            if chunks == 1:
+                serial(0, rows, *rest)
+            else:
+                with parallel_section():
+                    parallel(chunks, *rest)
+
+        return write
+
+    def masses(self) -> np.ndarray | None:
+        """The mass over factor, (*batch, *shape), with the pins of solid cells; None if all 0."""
+        found: Any = None if self.mass is None else self.mass / self.factor
+        if self.diffusion.pins.any():
+            pins = self.diffusion.pins.reshape(*self.diffusion.batch_shape, *(1,) * self.ndim)
+            held = np.where(self.k == 0, pins, 0.0)
+            found = held if found is None else found + held
+        if found is None:
+            return None
+        return np.broadcast_to(found, (*self.diffusion.batch_shape, *self.diffusion.domain.shape))
+
+
+def _exponent(log2: float) -> int:
+    return max(-1000, min(1000, round(log2)))
+
+
+def read(A: Operator) -> Form:
+    """A as a positive multiple of a diffusion operator plus a mass.
+
+    Raises:
+        TypeError: it is not, or its arrays are not in host memory.
+    """
+    diffusion, factor, mass = _read(A)
+    if diffusion is None or factor <= 0:
+        raise _refusal(A)
+    k = host_view(diffusion.k)
+    if k is None or (mass is not None and (mass < 0).any()):
+        raise _refusal(A)
+    return Form(diffusion, k, factor, mass)
+
+
+def _read(A: Operator) -> tuple[Diffusion | NodalDiffusion | None, float, Any]:
+    """(diffusion, its factor, mass): either may be missing (None)."""
+    match A:
+        case Diffusion() | NodalDiffusion():
+            return A, 1.0, None
+        case Identity():
+            return None, 0.0, np.ones((1,) * A.domain.ndim)
+        case Diagonal():
+            values = host_view(A.values)
+            if values is None or np.iscomplexobj(values):
+                raise _refusal(A)
+            return None, 0.0, values
+        case Scaled() if np.isreal(A.scalar):
+            diffusion, factor, mass = _read(A.parts[0])
+            scalar = float(np.real(A.scalar))
+            return diffusion, scalar * factor, None if mass is None else scalar * mass
+        case Sum():
+            (a, fa, ma), (b, fb, mb) = map(_read, A.parts)
+            if a is not None and b is not None:
+                raise _refusal(A)
+            mass = mb if ma is None else ma if mb is None else ma + mb
+            return (b if a is None else a), fa + fb, mass
+    raise _refusal(A)
+
+
+def _refusal(A: Operator) -> TypeError:
+    return TypeError(
+        f"Multigrid expected a Diffusion or NodalDiffusion in host memory, or a positive multiple "
+        f"of one plus a mass (a * A + b * Identity(space)), got {A!r}: use AMG for a sparse matrix"
+    )

@@ -1,0 +1,301 @@
+"""Levels of a geometric multigrid on a box, their storage, and the order in which they are visited.
+
+All levels lie in a few flat arrays, so that the small ones can be run by one compiled call; what
+changes during a cycle is a `Workspace`, of which each thread has its own.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sciml.kernels._threads import parallel_section, threads
+from sciml.kernels.box import coarsen2d, cycle2d, tail2d
+
+from .coarsest import assemble, close_rings, dense_inverse, fill_mass
+
+__all__ = ["Cycle", "Hierarchy", "Plan", "Workspace"]
+
+# Unknowns of the coarsest level, which is solved by its dense inverse.
+_COARSEST = 20
+
+
+class Cycle(enum.Enum):
+    """How often the next coarser level is visited."""
+
+    V = "V"  # once
+    W = "W"  # twice
+    F = "F"  # by an F-cycle, then by a V-cycle: not symmetric, for flexible methods
+
+
+class Plan(NamedTuple):
+    """One level: its grid, and where its arrays begin in the flat storage."""
+
+    shape: tuple[int, ...]  # of its unknowns
+    padded: tuple[int, ...]  # with one more along periodic axes of odd length
+    width: int  # of a split row: (half + 2) lanes
+    links: int  # how many links an unknown stores
+    at_links: int
+    at_split: int  # inv, mass, u
+    at_weights: int
+    at_natural: int  # f, z, kept
+
+    @property
+    def split(self) -> tuple[int, ...]:
+        return (*self.padded[:-1], 2, self.width)
+
+    @property
+    def halo(self) -> tuple[int, ...]:
+        return (self.links, *(n + 2 for n in self.padded[:-1]), 2, self.width)
+
+    @property
+    def coarse(self) -> tuple[int, ...]:
+        return tuple((n + 1) // 2 for n in self.padded)
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        return (2, self.coarse[0] + 1, self.width)
+
+
+def plans(shape: tuple[int, ...], rings: tuple[bool, ...], lanes: int) -> tuple[list[Plan], Plan]:
+    """The levels from `shape` down, and a last entry that holds the sizes of the flat arrays."""
+    made: list[Plan] = []
+    at = [0, 0, 0, 0]
+    links = len(shape)
+    while True:
+        last = math.prod(shape) <= _COARSEST
+        even = shape if last else tuple(n + (r and n % 2) for n, r in zip(shape, rings, strict=True))
+        width = ((even[-1] + 1) // 2 + 2) * lanes
+        plan = Plan(shape, even, width, links, *at)
+        made.append(plan)
+        natural = math.prod(shape) * lanes
+        for i, n in enumerate((plan.halo, plan.split, plan.weights, (natural,))):
+            at[i] += math.prod(n)
+        if last:
+            return made, Plan(shape, even, 0, 0, *at)
+        shape, links = plan.coarse, 4
+
+
+def schedule(levels: int, cycle: Cycle) -> list[tuple[int, int]]:
+    """Steps (step, level) of one cycle."""
+    steps: list[tuple[int, int]] = []
+
+    def visit(level: int, kind: Cycle) -> None:
+        if level == levels - 1:
+            steps.append((tail2d.SOLVE, level))
+            return
+        steps.append((tail2d.DOWN, level))
+        visit(level + 1, kind)
+        if kind is not Cycle.V and level + 2 < levels:
+            steps.append((tail2d.RESIDUAL, level + 1))
+            visit(level + 1, Cycle.V if kind is Cycle.F else kind)
+            steps.append((tail2d.ADD, level + 1))
+        steps.append((tail2d.UP, level))
+
+    visit(0, cycle)
+    return steps
+
+
+class Workspace:
+    """Arrays that a cycle writes: one for each thread that runs one."""
+
+    def __init__(self, hierarchy: Hierarchy) -> None:
+        split, natural = hierarchy.ends.at_split, hierarchy.ends.at_natural
+        self.u = np.zeros(split, hierarchy.dtype)
+        self.f, self.z, self.kept = (np.zeros(natural, hierarchy.dtype) for _ in range(3))
+
+    @property
+    def nbytes(self) -> int:
+        return self.u.nbytes + self.f.nbytes + self.z.nbytes + self.kept.nbytes
+
+
+class Hierarchy:
+    """Galerkin coarse operators of a diffusion operator for `lanes` members side by side.
+
+    Args:
+        shape: of the finest grid. rings: which axes are periodic.
+        dtype: of everything stored.
+        fill: writes the finest links, an array of `Plan.halo`'s shape, but not the halos of rings.
+        mass: what multiplies u itself, (*shape, lanes), or None.
+        old: a hierarchy of the same shape whose memory this one takes over.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        rings: tuple[bool, ...],
+        dtype: Any,
+        fill: Callable[[np.ndarray], None],
+        *,
+        mass: np.ndarray | None = None,
+        lanes: int = 1,
+        old: Hierarchy | None = None,
+    ) -> None:
+        self.rings, self.dtype, self.lanes = rings, np.dtype(dtype), lanes
+        self.plans, self.ends = plans(shape, rings, lanes)
+        self.massive = mass is not None
+        self._allocate(old)
+        finest = self.view_links(0)
+        fill(finest)
+        close_rings(finest, self.plans[0], rings, lanes)
+        if mass is not None:
+            fill_mass(self.view_mass(0), mass, lanes)
+        for level in range(len(self.plans) - 1):
+            self._coarsen(level)
+        self.inverse = dense_inverse(self._coarsest(), lanes).astype(self.dtype)
+        self.table = np.array(
+            [
+                (p.padded[0], p.shape[1], p.shape[0], p.width, *p[3:])
+                for p in self.plans
+            ]
+        )
+        self._spare: list[Workspace] = []
+
+    def _allocate(self, old: Hierarchy | None) -> None:
+        if old is not None and (old.plans, old.dtype, old.massive) == (
+            self.plans, self.dtype, self.massive,
+        ):  # fmt: skip
+            self.links, self.inv, self.weights, self.mass = old.links, old.inv, old.weights, old.mass
+            return
+        self.links = np.zeros(self.ends.at_links, self.dtype)
+        self.inv = np.zeros(self.ends.at_split, self.dtype)
+        self.weights = np.zeros(self.ends.at_weights, self.dtype)
+        self.mass = np.zeros(self.ends.at_split if self.massive else 0, self.dtype)
+
+    # -- views of a level ------------------------------------------------------------------------
+
+    def view_links(self, level: int) -> np.ndarray:
+        p = self.plans[level]
+        return _view(self.links, p.at_links, p.halo)
+
+    def view_inv(self, level: int) -> np.ndarray:
+        p = self.plans[level]
+        return _view(self.inv, p.at_split, p.split)
+
+    def view_mass(self, level: int) -> np.ndarray:
+        p = self.plans[level]
+        return _view(self.mass, p.at_split if self.massive else 0, p.split if self.massive else (0, *p.split[1:]))
+
+    def view_weights(self, level: int) -> np.ndarray:
+        p = self.plans[level]
+        return _view(self.weights, p.at_weights, p.weights)
+
+    # -- set-up ----------------------------------------------------------------------------------
+
+    def _coarsen(self, level: int) -> None:
+        plan, coarse = self.plans[level], self.plans[level + 1]
+        weights, links = self.view_weights(level), self.view_links(level + 1)
+        arguments = (
+            self.view_links(level), self.view_mass(level), self.view_inv(level), weights, links,
+            self.view_mass(level + 1), self.rings, plan.padded[-1], self.lanes,
+        )  # fmt: skip
+        chunks = min(threads(math.prod(plan.split)), coarse.shape[0])
+        if chunks == 1:
+            coarsen2d.coarsen(0, coarse.shape[0], *arguments)
+        else:
+            with parallel_section():
+                coarsen2d.coarsen_parallel(chunks, *arguments)
+        if self.rings[0]:
+            weights[1, 0] = weights[1, -1]
+        close_rings(links, coarse, self.rings, self.lanes)
+
+    def _coarsest(self) -> np.ndarray:
+        """(lanes, N, N) matrices of the coarsest level."""
+        last = len(self.plans) - 1
+        mass = self.view_mass(last) if self.massive else None
+        return assemble(self.view_links(last), mass, self.plans[last].shape, self.rings, self.lanes)
+
+    # -- a cycle ---------------------------------------------------------------------------------
+
+    def steps(self, cycle: Cycle) -> list[tuple[int, int] | np.ndarray]:
+        """The schedule of a cycle below the finest level: steps, and runs of small ones in one."""
+        found: list[tuple[int, int] | np.ndarray] = []
+        run: list[tuple[int, int]] = []
+        for step, level in schedule(len(self.plans), cycle)[1:-1]:
+            if threads(math.prod(self.plans[level].split)) == 1:
+                run.append((step, level))
+                continue
+            if run:
+                found.append(np.array(run))
+                run = []
+            found.append((step, level))
+        if run:
+            found.append(np.array(run))
+        return found
+
+    def apply(
+        self,
+        steps: list[tuple[int, int] | np.ndarray],
+        r: np.ndarray,
+        z: np.ndarray,
+        scale: float,
+        back: float,
+    ) -> None:
+        """z = back · cycle(scale · r), both natural arrays of the finest level."""
+        work = self._spare.pop() if self._spare else Workspace(self)
+        if len(self.plans) == 1:
+            z[...] = (back * (self.inverse @ (scale * r.reshape(-1)))).reshape(z.shape)
+            return
+        number = self.dtype.type
+        self._smooth(tail2d.DOWN, 0, r, z, work, number(scale), number(back))
+        for step in steps:
+            if isinstance(step, np.ndarray):
+                tail2d.run(
+                    step, self.table, self.links, self.inv, self.mass, self.weights,
+                    work.u, work.f, work.z, work.kept, self.inverse, self.rings, self.lanes,
+                )  # fmt: skip
+            else:
+                self._step(*step, work)
+        self._smooth(tail2d.UP, 0, r, z, work, number(scale), number(back))
+        self._spare.append(work)
+
+    def _step(self, step: int, level: int, work: Workspace) -> None:
+        f, z = self._natural(work.f, level), self._natural(work.z, level)
+        if step in (tail2d.DOWN, tail2d.UP):
+            one = self.dtype.type(1)
+            self._smooth(step, level, f, z, work, one, one)
+        elif step == tail2d.RESIDUAL:
+            kept = self._natural(work.kept, level)
+            links, mass = self.view_links(level), self.view_mass(level)
+            cycle2d.residual(f, z, kept, links, mass, self.rings, self.lanes)
+        else:
+            cycle2d.add(z, self._natural(work.kept, level))
+
+    def _smooth(
+        self, step: int, level: int, r: np.ndarray, z: np.ndarray, work: Workspace, scale: Any, back: Any
+    ) -> None:
+        plan, lanes = self.plans[level], self.lanes
+        u = _view(work.u, plan.at_split, plan.split)
+        own = (r, u, self.view_links(level), self.view_inv(level), self.view_weights(level))
+        rows = plan.coarse[0]
+        chunks = min(threads(math.prod(plan.split)), rows)
+        if step == tail2d.DOWN:
+            rest = (*own, self._natural(work.f, level + 1), self.rings, lanes, scale)
+            serial, parallel = cycle2d.down, cycle2d.down_parallel
+        else:
+            rest = (*own, self._natural(work.z, level + 1), z, self.rings, lanes, scale, back)
+            serial, parallel = cycle2d.up, cycle2d.up_parallel
+        if chunks == 1:
+            serial(0, rows, *rest)
+        else:
+            with parallel_section():
+                parallel(chunks, *rest)
+
+    def _natural(self, flat: np.ndarray, level: int) -> np.ndarray:
+        p = self.plans[level]
+        return _view(flat, p.at_natural, (*p.shape[:-1], p.shape[-1] * self.lanes))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, with one workspace."""
+        own = self.links.nbytes + self.inv.nbytes + self.weights.nbytes + self.mass.nbytes
+        natural, split = self.ends.at_natural, self.ends.at_split
+        return own + self.inverse.nbytes + self.dtype.itemsize * (split + 3 * natural)
+
+
+def _view(flat: np.ndarray, at: int, shape: tuple[int, ...]) -> np.ndarray:
+    return flat[at : at + math.prod(shape)].reshape(shape)

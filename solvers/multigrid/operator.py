@@ -1,0 +1,161 @@
+"""The multigrid cycle as an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sciml.arrays import Array, host_view, like_host
+from sciml.operator import Operator, Trait
+
+from .form import Form, read
+from .hierarchy import Cycle, Hierarchy
+
+if TYPE_CHECKING:
+    from .recipe import Multigrid
+
+__all__ = ["MultigridOperator"]
+
+# Members of a batch that are computed side by side, and the largest grid for which that pays.
+_LANES = 16
+_SIDE_BY_SIDE = 1 << 16
+# From this share of jumps in k on, the coarse grids cannot hold what the fine one does: they are
+# visited twice.
+_OFTEN = 0.03
+# Largest spread of the links that a float32 cycle is trusted with.
+_SINGLE = 1e16
+# r is scaled before a float32 cycle where its largest entry lies outside these.
+_SMALL, _LARGE = 1e-12, 1e12
+
+
+class _Block(NamedTuple):
+    """Members that are computed side by side."""
+
+    members: np.ndarray  # their numbers; the last one is repeated to fill the lanes
+    count: int
+    levels: Hierarchy
+    steps: list[Any]
+
+
+class MultigridOperator(Operator):
+    """r -> one cycle from zero, close to A^-1 r. Built by `Multigrid`.
+
+    Runs in host memory, on NumPy arrays or torch tensors. Threads may share it.
+    """
+
+    compiled = True
+
+    def __init__(
+        self, A: Operator, recipe: Multigrid, old: MultigridOperator | None = None
+    ) -> None:
+        form = read(A)
+        single = form.spread <= _SINGLE if recipe.dtype is None else recipe.dtype == np.float32
+        self.recipe, self.dtype = recipe, np.dtype(np.float32 if single else np.float64)
+        self.cycle = recipe.cycle or (Cycle.W if form.jumps() > _OFTEN else Cycle.V)
+        traits = (Trait.LINEAR,) if self.cycle is Cycle.F else (Trait.POSITIVE,)
+        super().__init__(A.range, A.domain, traits=traits, batch_shape=A.batch_shape)
+        unit, scale = form.units
+        self.back = unit * scale / form.factor
+        side_by_side = bool(A.batch_shape) and A.domain.size <= _SIDE_BY_SIDE
+        self.lanes = _LANES if side_by_side else 1
+        spare = iter(old._release()) if old is not None else iter(())
+        self.blocks: tuple[_Block, ...] | None = tuple(self._build(form, spare))
+
+    def _build(self, form: Form, spare: Iterator[Hierarchy]) -> Iterator[_Block]:
+        unit, scale = form.units
+        A, ndim, B = form.diffusion, form.ndim, self.lanes
+        cells = form.k.shape[form.k.ndim - ndim :]
+        k = form.k.reshape(-1, *cells)
+        mass = form.masses()
+        if mass is not None:
+            mass = (unit * scale) * mass.reshape(-1, *A.domain.shape)
+        for start in range(0, len(k), B):
+            members = np.minimum(np.arange(start, start + B), len(k) - 1)
+            own = None if mass is None else _side_by_side(mass[members])
+            fill = form.fill(_side_by_side(k[members]), A.wraps, B)
+            levels = Hierarchy(
+                A.domain.shape, A.wraps, self.dtype, fill, mass=own, lanes=B, old=next(spare, None)
+            )
+            count = min(B, len(k) - start)
+            yield _Block(members, count, levels, levels.steps(self.cycle))
+
+    def update(self, A: Operator) -> MultigridOperator:
+        """The preconditioner of another A, in the memory of this one, which is used up.
+
+        Raises:
+            TypeError, ValueError: as `Multigrid`, or A acts on other spaces.
+        """
+        if (A.domain, A.batch_shape) != (self.domain, self.batch_shape):
+            raise ValueError(f"expected an operator on {self.domain}, got {A!r}: build a new one")
+        return MultigridOperator(A, self.recipe, self)
+
+    def _release(self) -> list[Hierarchy]:
+        blocks = self._held()
+        object.__setattr__(self, "blocks", None)
+        return [block.levels for block in blocks]
+
+    def _held(self) -> tuple[_Block, ...]:
+        if self.blocks is None:
+            raise ValueError("expected a multigrid that was not updated: use what update returned")
+        return self.blocks
+
+    @property
+    def nbytes(self) -> int:
+        return sum(block.levels.nbytes for block in self.blocks or ())
+
+    def _adjoint(self, y: Array) -> Array:
+        if self.cycle is Cycle.F:
+            raise TypeError("the F-cycle is not symmetric and has no adjoint here: use V or W")
+        return self._apply(y)
+
+    def _apply(self, x: Array) -> Array:
+        view = host_view(x)
+        if view is None:
+            raise TypeError(
+                f"expected an array in host memory for Multigrid, got {type(x).__name__}: use "
+                "Jacobi, or move the system with A.to(...)"
+            )
+        blocks = self._held()
+        batch = np.broadcast_shapes(view.shape[: view.ndim - self.domain.ndim], self.batch_shape)
+        full = np.ascontiguousarray(np.broadcast_to(view, (*batch, *self.domain.shape)))
+        out = np.empty_like(full)
+        r, z = (a.reshape(-1, *self.domain.shape) for a in (full, out))
+        for where in self._visits(batch):
+            for block in blocks:
+                places = where[block.members]
+                if self.lanes == 1:
+                    self._cycle(block, r[places[0]], z[places[0]])
+                    continue
+                wide = np.empty((*self.domain.shape, self.lanes), view.dtype)
+                self._cycle(block, _side_by_side(r[places]), wide.reshape(len(wide), -1))
+                z[places[: block.count]] = np.moveaxis(wide, -1, 0)[: block.count]
+        return like_host(out, x)
+
+    def _visits(self, batch: tuple[int, ...]) -> np.ndarray:
+        """Each row: for every member of A, the place in the raveled batch of one right-hand side."""
+        members = np.arange(np.prod(self.batch_shape, dtype=int)).reshape(self.batch_shape)
+        own = np.broadcast_to(members, batch).reshape(-1)
+        return np.argsort(own, kind="stable").reshape(members.size, -1).T
+
+    def _cycle(self, block: _Block, r: np.ndarray, z: np.ndarray) -> None:
+        scale = 1.0 if self.dtype == np.float64 else _into_range(r)
+        block.levels.apply(block.steps, r, z, scale, self.back / scale)
+
+
+def _side_by_side(members: np.ndarray) -> np.ndarray:
+    """(B, rows, columns) as (rows, columns B)."""
+    moved = np.ascontiguousarray(np.moveaxis(members, 0, -1))
+    return moved.reshape(*moved.shape[:-2], -1)
+
+
+def _into_range(r: np.ndarray) -> float:
+    """A power of two that brings r into the range of float32: 1 unless it is needed."""
+    sample = np.abs(r[:: max(1, len(r) // 16)]).max(initial=0)
+    if _SMALL < sample < _LARGE:
+        return 1.0
+    most = float(np.abs(r).max(initial=0))
+    if _SMALL < most < _LARGE or most == 0 or not np.isfinite(most):
+        return 1.0
+    return 2.0 ** -np.frexp(most)[1]

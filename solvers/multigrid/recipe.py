@@ -1,0 +1,50 @@
+"""Geometric multigrid for diffusion on a box, as a preconditioner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sciml._checks import need, told
+from sciml.operator import Operator
+
+from ..precond import Recipe
+from .hierarchy import Cycle
+from .operator import MultigridOperator
+
+__all__ = ["Multigrid"]
+
+
+@dataclass(frozen=True)
+class Multigrid(Recipe):
+    """One cycle of black-box multigrid (Dendy, J. Comput. Phys. 48, 1982), matrix-free.
+
+    For `Diffusion` and `NodalDiffusion` with any sides, solid cells and sizes, and for their
+    positive multiples plus a mass (`a * A + Diagonal(m)`, `a * A + b * Identity(space)`), which
+    implicit time stepping needs. Interpolation follows the coefficient, coarse operators are
+    Galerkin's, smoothing is four-colour Gauss-Seidel, once before and once after: symmetric and
+    positive, so that CG takes it.
+
+    Args:
+        cycle: V, W or F; None chooses W where k jumps often between neighbours, else V. The
+            F-cycle is not symmetric: use it with FlexibleCG or FGMRES.
+        dtype: of the cycle, float32 or float64; None is float32 unless k spreads too far for it.
+            The answer is certified in float64 whatever the cycle's precision.
+    """
+
+    cycle: Cycle | None = None
+    dtype: Any = None
+
+    def __post_init__(self) -> None:
+        if self.cycle is not None:
+            need(self.cycle, Cycle, "a Cycle, such as Cycle.V")
+        if self.dtype is not None:
+            if np.dtype(self.dtype) not in (np.float32, np.float64):
+                raise TypeError(f"expected dtype float32, float64 or None, got {told(self.dtype)}")
+            object.__setattr__(self, "dtype", np.dtype(self.dtype))
+
+    def __call__(self, A: Operator) -> MultigridOperator:
+        need(A, Operator, "an Operator to precondition")
+        return MultigridOperator(A, self)
