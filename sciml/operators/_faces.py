@@ -51,6 +51,7 @@ class FaceOperator(Operator):
     spacing: tuple[float, ...]
     wraps: tuple[bool, ...]  # per axis: periodic
     pins: np.ndarray  # (*batch_shape): diagonal of solid cells, 0 where there are none
+    _extremes: tuple[float, float]
 
     def __init__(
         self,
@@ -63,6 +64,11 @@ class FaceOperator(Operator):
         batch = tuple(k.shape[: k.ndim - len(shape)])
         super().__init__(Space(shape, dtype_of(k)), traits=(Trait.POSITIVE,), batch_shape=batch)
         self.k, self.spacing, self.wraps, self.pins = k, spacing, wraps, pins
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """(least, largest) k in the fluid, over the whole batch, as found when A was made."""
+        return self._extremes
 
     # -- what each form defines ----------------------------------------------------------------
 

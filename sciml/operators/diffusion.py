@@ -193,7 +193,7 @@ class NodalDiffusion(FaceOperator):
         if min(cells) < 2:
             raise ValueError(f"expected k with two or more cells along each axis, got {cells}")
         shape = tuple(n - 1 for n in cells)
-        extremes(k, ndim, None)
+        self._extremes = extremes(k, ndim, None)
         steps = check_spacing(spacing, tuple(1 / n for n in cells))
         pins = np.zeros(k.shape[: k.ndim - ndim])
         super().__init__(k, shape, steps, (False,) * ndim, pins)

@@ -28,7 +28,7 @@ def close_rings(
     between, which changes the preconditioner but not what is solved.
     """
     B = lanes
-    if rings[1] and plan.padded != plan.shape:
+    if rings[1] and plan.padded[1] != plan.shape[1]:
         _split_columns(links, plan, B)
     if rings[0] and plan.padded[0] != plan.shape[0]:
         _split_rows(links, plan, B, rings[1])
