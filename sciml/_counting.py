@@ -55,6 +55,18 @@ class _Counted(Operator):
     def _adjoint(self, y: Array) -> Array:
         return self.adjoint(y)
 
+    def squared_misfit(self, x: Array, b: Array) -> np.ndarray | None:
+        found = self.inner.squared_misfit(x, b)
+        if found is not None:
+            setattr(self.tally, self.names[0], getattr(self.tally, self.names[0]) + 1)
+        return found
+
+    def search(self, z: Array, beta: Any, p: Array) -> tuple[Array, Array, Any] | None:
+        found = self.inner.search(z, beta, p)
+        if found is not None:
+            setattr(self.tally, self.names[0], getattr(self.tally, self.names[0]) + 1)
+        return found
+
     def diagonal(self) -> Array:
         return self.inner.diagonal()
 

@@ -34,5 +34,7 @@ def load_kernels(A: Any, batch: tuple[int, ...]) -> None:
         large = op.work * members >= _LARGE
         key = (type(op), op.domain.dtype, op.domain.ndim, large, members > 1)
         if key not in _LOADED and host_view(like) is not None:
-            op(op.domain.zeros(like, batch))
+            zero = op.domain.zeros(like, batch)
+            op(zero)
+            op.squared_misfit(zero, zero)
             _LOADED.add(key)

@@ -40,6 +40,7 @@ __all__ = [
     "ratio",
     "real_dtype",
     "safe_norm",
+    "squares_kept",
     "sum_to",
     "to_numpy",
     "with_precision",
@@ -318,6 +319,9 @@ def all_finite(x: Array) -> bool:
 
 def nonfinite_members(x: Array, batch: tuple[int, ...]) -> np.ndarray:
     """Host booleans of shape `batch`: members of `x` (*batch, ...) holding NaN or Inf."""
+    square = _square_on_host(x, x.ndim - len(batch))
+    if square is not None and np.isfinite(square).all():  # one pass, and nothing is written
+        return np.zeros(batch, bool)
     xp = namespace(x)
     axes = tuple(range(len(batch), x.ndim))
     return ~to_numpy(xp.all(xp.isfinite(x), axis=axes) if axes else xp.isfinite(x))
@@ -327,8 +331,12 @@ def safe_norm(x: Array, ndim: int) -> np.ndarray:
     """2-norms over the last `ndim` axes, in float64 on the host; no overflow or underflow.
 
     An entry of 1e200 does not overflow when squared, nor does one of 1e-200 vanish: entries are
-    scaled by the largest first. NaN and Inf stay visible as NaN or Inf.
+    scaled by the largest first, where squares show that they need it. NaN and Inf stay visible as
+    NaN or Inf.
     """
+    square = _square_on_host(x, ndim)
+    if square is not None and squares_kept(square):
+        return np.sqrt(square)
     xp = namespace(x)
     axes = tuple(range(x.ndim - ndim, x.ndim))
     size = abs(x)
@@ -338,3 +346,18 @@ def safe_norm(x: Array, ndim: int) -> np.ndarray:
     unit = xp.where((largest > 0) & xp.isfinite(largest), largest, xp.ones_like(largest))
     total = xp.sum((size / unit) ** 2, axis=axes)
     return to_numpy(xp.sqrt(total)) * to_numpy(unit).reshape(total.shape).astype(np.float64)
+
+
+def squares_kept(square: np.ndarray) -> bool:
+    """Whether sums of squares in float64 are so far from its ends that they lost nothing there."""
+    return square.dtype == np.float64 and bool(((square > 1e-250) & (square < 1e300)).all())
+
+
+def _square_on_host(x: Array, ndim: int) -> np.ndarray | None:
+    """The sum of squares over the last `ndim` axes, in one pass; None where `dot` cannot tell."""
+    view = host_view(x)
+    if view is None or view.dtype.kind not in "fc" or not (ndim and view.size):
+        return None
+    flat = view.reshape(*view.shape[: view.ndim - ndim], -1)
+    with np.errstate(all="ignore"):
+        return np.asarray(np.real(dot(flat, flat)))

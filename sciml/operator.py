@@ -168,6 +168,20 @@ class Operator(ABC, metaclass=_Frozen):
 
         return torch_vjp_params(self, x, ybar)
 
+    def squared_misfit(self, x: Array, b: Array) -> np.ndarray | None:
+        """||b - A x||^2 per member, (*batch) on the host in the dtype of x; b is shaped as x.
+
+        For operators that can tell without an array for b - A x; None where A cannot.
+        """
+        return None
+
+    def search(self, z: Array, beta: Any, p: Array) -> tuple[Array, Array, Any] | None:
+        """(x, A x, <x, A x>) with x = z + beta p, for Hermitian A and one right-hand side.
+
+        For operators that can do it in one pass over memory; None where A cannot.
+        """
+        return None
+
     # -- application ------------------------------------------------------------------------
 
     def __call__(self, x: Array) -> Array:

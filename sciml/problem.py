@@ -22,6 +22,7 @@ from .arrays import (
     is_array,
     namespace,
     safe_norm,
+    squares_kept,
     with_precision,
 )
 from .operator import Operator, Trait
@@ -45,13 +46,13 @@ class Correction:
     Attributes:
         problem, x0: the problem of the correction and its first guess (None: zeros).
         unit: host float64 (*batch), what a residual of 1 in `problem` is in the original one.
-        update: (x, solution of `problem`) -> the better x.
+        update: (x or None for 0, solution of `problem`) -> the better x.
     """
 
     problem: Problem
     x0: Array | None
     unit: np.ndarray
-    update: Callable[[Array, Array], Array]
+    update: Callable[[Array | None, Array], Array]
 
 
 class Problem(ABC):
@@ -87,14 +88,22 @@ class Problem(ABC):
         """||residual|| per member, host float64 (*batch)."""
         return safe_norm(residual, self.codomain.ndim)
 
-    def measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
-        """(||residual(x)|| per member, what `correction` goes on from). None stands for x = 0."""
+    def measure(self, x: Array | None, scale: np.ndarray | None = None) -> tuple[np.ndarray, Array]:
+        """(||residual(x)|| per member, what `correction` goes on from). None stands for x = 0.
+
+        `scale` is that of the problem where the caller knows it: for some it is the norm at x = 0.
+        """
         found = self.residual(self.start() if x is None else x)
         return self.norm(found), found
 
-    def correction(self, x: Array, carry: Array) -> Correction:
-        """The next start from x; `carry` is what `measure(x)` gave, in float64."""
-        return Correction(self, x, np.ones(self.batch), lambda old, new: new)
+    def distance(self, x: Array) -> np.ndarray | None:
+        """||residual(x)|| per member, where it can be had without the residual; else None."""
+        return None
+
+    def correction(self, x: Array | None, carry: Array, norm: np.ndarray) -> Correction:
+        """The next start from x; `norm` and `carry` are what `measure(x)` gave, in float64."""
+        first = self.start() if x is None else x
+        return Correction(self, first, np.ones(self.batch), lambda old, new: new)
 
     @abstractmethod
     def start(self) -> Array:
@@ -146,14 +155,20 @@ class LinearSystem(Problem):
     def start(self) -> Array:
         return self.domain.zeros(self.b, self.batch)
 
-    def measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
+    def measure(self, x: Array | None, scale: np.ndarray | None = None) -> tuple[np.ndarray, Array]:
+        if x is None and scale is not None:
+            return scale, _expand(self.b, self.batch, self.codomain)
         r = _expand(self.b, self.batch, self.codomain) if x is None else self.residual(x)
         return self.norm(r), r
 
-    def correction(self, x: Array, carry: Array) -> Correction:
+    def distance(self, x: Array) -> np.ndarray | None:
+        square = self.A.squared_misfit(x, self.b)
+        return None if square is None or not squares_kept(square) else np.sqrt(square)
+
+    def correction(self, x: Array | None, carry: Array, norm: np.ndarray) -> Correction:
         # A e = r / unit, then x <- x + unit e: iterative refinement. The unit is a power of two, so
         # scaling is exact, and no later step can overflow or vanish because b was huge or tiny.
-        unit = _power_of_two(self.norm(carry))
+        unit = _power_of_two(norm)
         small = _cast(_per_member(carry, unit, divide=True), self.domain.real_dtype)
         update = partial(_add_scaled, unit=unit)
         return Correction(LinearSystem(self.A, small), None, unit, update)
@@ -213,12 +228,12 @@ class LeastSquares(Problem):
     def start(self) -> Array:
         return self.domain.zeros(self.b, self.batch)
 
-    def measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
+    def measure(self, x: Array | None, scale: np.ndarray | None = None) -> tuple[np.ndarray, Array]:
         b = _expand(self.b, self.batch, self.A.range)
         misfit = b if x is None else b - self.A(x)
         return self._normal_norm(misfit), misfit
 
-    def correction(self, x: Array, carry: Array) -> Correction:
+    def correction(self, x: Array | None, carry: Array, norm: np.ndarray) -> Correction:
         # min ||A e - misfit / unit||, then x <- x + unit e
         unit = _power_of_two(safe_norm(carry, self.A.range.ndim))
         small = _cast(_per_member(carry, unit, divide=True), self.domain.real_dtype)
@@ -389,12 +404,15 @@ def _power_of_two(size: np.ndarray) -> np.ndarray:
     return np.ldexp(1.0, np.frexp(usable)[1] - 1)
 
 
-def _add_scaled(x: Array, e: Array, unit: np.ndarray) -> Array:
-    return x + _per_member(e, unit)
+def _add_scaled(x: Array | None, e: Array, unit: np.ndarray) -> Array:
+    scaled = _per_member(e, unit)
+    return scaled if x is None else x + scaled
 
 
 def _per_member(x: Array, factor: np.ndarray, *, divide: bool = False) -> Array:
-    """x times (or divided by) a host factor per member."""
+    """x times (or divided by) a host factor per member; x itself where all are 1."""
     factor = np.asarray(factor)
+    if (factor == 1).all():
+        return x
     column = from_host(factor.reshape(factor.shape + (1,) * (x.ndim - factor.ndim)), x)
     return x / column if divide else x * column

@@ -20,6 +20,7 @@ import numpy as np
 from ._checks import need, told
 from ._counting import Tally, counted
 from ._loading import load_kernels
+from ._memory import recycling
 from ._trail import CLAIMED, RUNNING, Trail
 from .arrays import (
     Array,
@@ -36,7 +37,7 @@ from .arrays import (
     with_precision,
 )
 from .operator import Operator
-from .problem import Nonlinear, Problem
+from .problem import LinearSystem, Nonlinear, Problem
 from .result import Result, Seconds, SolveError, SolveInterrupted, Status, Stop
 from .solver import Solver, State
 
@@ -111,7 +112,7 @@ def solve(
         return differentiable_solve(
             problem, solver, x0=x0, stop=stop, rng=rng, observe=observe, throw=throw
         )
-    with no_grad(next(iter(problem.inputs().values()))), np.errstate(all="ignore"):
+    with no_grad(next(iter(problem.inputs().values()))), np.errstate(all="ignore"), recycling():
         result = _Drive(problem, solver, stop, rng, observe).run(x0)
     if throw and not result.ok:
         interrupted = (np.asarray(result.status) == Status.INTERRUPTED).any()
@@ -169,6 +170,8 @@ class _Drive:
         default = min(max(1_000, 10 * n), 100_000)
         self.max_iters = default if stop.max_iters is None else int(stop.max_iters)
         self.eps = float(np.finfo(problem.domain.real_dtype).eps)
+        # norms from here to 1 / tame can be squared without harm
+        self.tame = float(np.finfo(problem.domain.real_dtype).tiny) ** 0.25
         self.status = np.full(B, RUNNING)
         self.iterations = np.zeros(B, dtype=int)
         self.residual = np.full(B, np.nan)
@@ -188,23 +191,25 @@ class _Drive:
 
     def run(self, x0: Array | None) -> Result:
         problem = self.problem
-        x = problem.start() if x0 is None else namespace(x0).asarray(x0, copy=True)
-        self._refuse_nonfinite(x0)
+        x = None if x0 is None else namespace(x0).asarray(x0, copy=True)
+        self.wide = counted(problem.to(dtype=np.float64), "A", self.tally, "certify", "certify")
+        # a norm of b costs no application, and where it is finite, so is b
+        known = self.wide.scale if isinstance(problem, LinearSystem) else None
+        self._refuse_nonfinite(x0, known is not None and bool(np.isfinite(known).all()))
         if not (self.status == RUNNING).any():
             return self._result(x)
 
-        self.wide = counted(problem.to(dtype=np.float64), "A", self.tally, "certify", "certify")
         self.counted = counted(problem, "A", self.tally, "A", "A_H")
-        with_zero_start = x0 is None
-        self.scale = self.wide.scale.reshape(-1)
+        scale = self.wide.scale if known is None else known
+        self.scale = scale.reshape(-1)
         self._refuse_overflow()
         self.target = np.maximum(self.stop.rtol * self.scale, self.stop.atol)
         if x0 is not None and not isinstance(problem, Nonlinear):
             zero = (self.scale == 0).reshape(self.batch)  # b = 0 is solved by x = 0 exactly
             x = pick(zero, problem.start(), x)
-            with_zero_start = bool(zero.all())
+            x = None if zero.all() else x
 
-        self.residual, carry = self._measure(None if with_zero_start else x)
+        self.residual, carry = self._measure(x, scale)
         self.estimate = self.residual.copy()
         self.certified_in = dtype_of(carry)
         self._end(~np.isfinite(self.residual), Status.NONFINITE_OUTPUT)
@@ -238,10 +243,13 @@ class _Drive:
 
     # -- one round ---------------------------------------------------------------------------
 
-    def _round(self, solver: Solver, x: Array, carry: Array) -> tuple[Array, Array]:
-        """From one true residual to the next. Returns the better x and its carry."""
+    def _round(self, solver: Solver, x: Array | None, carry: Array) -> tuple[Array | None, Array]:
+        """From one true residual to the next. Returns the better x (None: the start), its carry."""
         active = self.status == RUNNING
-        start = self.counted.correction(x, carry)
+        size = self.residual
+        if solver.linear:
+            size = np.where((size > self.tame) & (size < 1 / self.tame), 1.0, size)
+        start = self.counted.correction(x, carry, size.reshape(self.batch))
         trail = Trail(
             active,
             self.batch,
@@ -251,7 +259,7 @@ class _Drive:
         )
         begun = self.residual / trail.unit
         claim = np.maximum(self.target / trail.unit, _BELIEF * self.eps * begun)
-        cadence = self._cadence(x)
+        cadence = self._cadence(carry)
         try:
             state = solver.init(start.problem, start.x0, self.rng)
             while not self._look(trail, state, claim, begun / self.eps):
@@ -306,11 +314,13 @@ class _Drive:
             self.observe(Look(iteration, relative, time.perf_counter() - self.began))
 
     def _judge(
-        self, active: np.ndarray, ended: np.ndarray, x: Array, x_new: Array, carry: Array
+        self, active: np.ndarray, ended: np.ndarray, x: Array | None, x_new: Array, carry: Array
     ) -> tuple[Array, Array]:
         """Certify x_new, and settle what each active member's end is worth."""
-        x_new = pick(active.reshape(self.batch), x_new, x)
-        measured, carry_new = self._measure(x_new)
+        x_new = self._pick(active, x_new, x)
+        measured, carry_new = self._distance(x_new), carry
+        if measured is None or not (measured <= self.target)[active].all():
+            measured, carry_new = self._measure(x_new)
         residual = np.where(active, measured, self.residual)
 
         converged = residual <= self.target
@@ -333,29 +343,41 @@ class _Drive:
             unmeasured &= ~nonfinite_members(x_new, self.batch).reshape(-1)
         take = active & ((residual <= self.residual) | unmeasured)
         self.residual = np.where(take, residual, self.residual)
-        taken = take.reshape(self.batch)
-        return pick(taken, x_new, x), pick(taken, carry_new, carry)
+        return self._pick(take, x_new, x), pick(take.reshape(self.batch), carry_new, carry)
 
     # -- small parts -------------------------------------------------------------------------
 
-    def _measure(self, x: Array | None) -> tuple[np.ndarray, Array]:
-        wide = None if x is None else astype(x, with_precision(dtype_of(x), np.float64))
-        norm, carry = self.wide.measure(wide)
+    def _pick(self, which: np.ndarray, yes: Array, no: Array | None) -> Array:
+        """`pick`; the start, for `no` None, is made only where it is needed."""
+        if no is None and not which.all():
+            no = self.problem.start()
+        return pick(which.reshape(self.batch), yes, no)
+
+    def _measure(
+        self, x: Array | None, scale: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Array]:
+        norm, carry = self.wide.measure(None if x is None else _wide(x), scale)
         return norm.reshape(-1), carry
 
-    def _cadence(self, x: Array) -> int:
+    def _distance(self, x: Array) -> np.ndarray | None:
+        found = self.wide.distance(_wide(x))
+        return None if found is None else found.reshape(-1)
+
+    def _cadence(self, like: Array) -> int:
         if self.stop.check_every is not None:
             return int(self.stop.check_every)
-        return 1 if on_cpu(x) else 16
+        return 1 if on_cpu(like) else 16
 
     def _end(self, which: np.ndarray, status: Status) -> None:
         self.status[which & (self.status == RUNNING)] = status
 
-    def _refuse_nonfinite(self, x0: Array | None) -> None:
-        """Mark members whose input holds NaN or Inf, and name the input."""
+    def _refuse_nonfinite(self, x0: Array | None, sound: bool) -> None:
+        """Mark members whose input holds NaN or Inf, and name the input. sound: b does not."""
         inputs = dict(self.problem.inputs())
         A = getattr(self.problem, "A", None)
         own = A is not None and A.batch_shape == self.batch  # a matrix for each member
+        if sound:
+            del inputs["b"]
         if x0 is not None:
             inputs["x0"] = x0
         for name, array in inputs.items():
@@ -378,7 +400,7 @@ class _Drive:
             )
         self.scale = np.where(bad, 0.0, self.scale)
 
-    def _result(self, x: Array) -> Result:
+    def _result(self, x: Array | None) -> Result:
         if self.attainable:
             self.notes.append(
                 "The method claimed convergence and the true residual did not follow: what it is "
@@ -393,7 +415,7 @@ class _Drive:
         relative = _relative(history, self.scale).reshape(len(self.looks), *self.batch)
         solve_seconds = time.perf_counter() - self.began if self.tally.certify else 0.0
         return Result(
-            x=x,
+            x=self.problem.start() if x is None else x,
             status=shaped(statuses),
             iterations=shaped(self.iterations),
             residual=shaped(_relative(self.residual, self.scale)),
@@ -409,6 +431,10 @@ class _Drive:
             solver=self.solver,
             notes=tuple(self.notes),
         )
+
+
+def _wide(x: Array) -> Array:
+    return astype(x, with_precision(dtype_of(x), np.float64))
 
 
 def _broken(state: State) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -35,7 +35,12 @@ class Solver(ABC):
     """A method: a frozen dataclass of hyper-parameters, with `init` and `advance`.
 
     The driver (`sciml.solve`) owns stopping, certification and restarts, so a method only steps.
+
+    `linear` says that x is linear in b, squares nothing but b itself, and shares no memory with it.
+    Then the driver brings b to size 1 only where its norm is extreme, and saves two passes.
     """
+
+    linear: ClassVar[bool] = False
 
     def check(self, problem: Problem) -> None:
         """Refuse a problem that this method does not suit.

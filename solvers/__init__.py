@@ -4,7 +4,20 @@ from . import _compat as _compat  # first: refuses a `sciml` of another release
 from .auto import Auto, Choice
 from .direct import Direct
 from .krylov import CG, FGMRES, GMRES, LSMR, LSQR, MINRES, BiCGStab, Chebyshev, FlexibleCG
-from .precond import AMG, IC0, ILU0, ILUT, SSOR, Cholesky, Jacobi, Recipe, SuperLU
+from .multigrid import Cycle, Multigrid
+from .poisson import FastPoisson
+from .precond import (
+    AMG,
+    IC0,
+    ILU0,
+    ILUT,
+    SSOR,
+    Cholesky,
+    Coarsening,
+    Jacobi,
+    Recipe,
+    SuperLU,
+)
 
 __all__ = [
     "AMG",
@@ -23,9 +36,13 @@ __all__ = [
     "Chebyshev",
     "Choice",
     "Cholesky",
+    "Coarsening",
+    "Cycle",
     "Direct",
+    "FastPoisson",
     "FlexibleCG",
     "Jacobi",
+    "Multigrid",
     "Recipe",
     "SuperLU",
 ]

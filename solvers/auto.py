@@ -10,15 +10,20 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from sciml.algebra import Adjoint
-from sciml.arrays import Array, host_view, namespace, to_numpy
+from sciml.arrays import Array, host_view, namespace
 from sciml.operator import Operator, Trait
+from sciml.operators.diffusion import Diffusion, NodalDiffusion
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.solver import Solver
 
 from .direct import Direct
 from .krylov import CG, GMRES, LSMR, MINRES
+from .krylov._base import inconsistency
 from .krylov.spectrum import STEPS, extreme_eigenvalues
-from .precond import AMG, IC0, ILU0, Jacobi
+from .multigrid import Multigrid
+from .multigrid.form import read
+from .poisson import FastPoisson
+from .precond import AMG, IC0, ILU0, Coarsening, Jacobi
 
 __all__ = ["Auto", "Choice"]
 
@@ -113,6 +118,7 @@ def candidates(problem: Problem) -> Iterator[Choice]:
         return
     assert isinstance(problem, LinearSystem)
     A = problem.A
+    yield from _on_a_box(problem)
     matrix = _matrix(problem)
     if matrix is None:
         yield from _matrix_free(problem)
@@ -130,7 +136,7 @@ def candidates(problem: Problem) -> Iterator[Choice]:
             why = f"A is Hermitian and positive definite ({how})"
             if n <= _DIRECT_FAST or (members > 4 and n <= _DIRECT_ROBUST):
                 yield Choice(Direct(), f"{why} with {n} unknowns and {members} right-hand side(s)")
-            if n > _DIRECT_FAST and _like_an_m_matrix(matrix) and find_spec("pyamg"):
+            if n > _DIRECT_FAST and _like_an_m_matrix(matrix):
                 yield Choice(CG(M=AMG()), f"{why}, with mostly negative couplings")
             yield Choice(CG(M=IC0()), why)
             yield Choice(CG(M=Jacobi()), why)
@@ -143,6 +149,32 @@ def candidates(problem: Problem) -> Iterator[Choice]:
     else:
         yield Choice(GMRES(M=ILU0()), f"A is {kind}")
         yield Choice(GMRES(), f"A is {kind}")
+
+
+def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
+    """Fast Poisson and multigrid, where A is diffusion on a box in host memory."""
+    A = problem.A
+    if host_view(problem.b) is None:
+        return
+    try:
+        form = read(A)
+    except TypeError:
+        form = None
+    if isinstance(A, Diffusion | NodalDiffusion):
+        low, high = A.extremes
+        words = _inconsistency(problem, True) if A.singular else ""
+        if low == high and not A.pins.any():
+            why = "A is diffusion with a constant coefficient on a box: transforms invert it"
+            yield Choice(Direct(M=FastPoisson()), f"{why}{words}")
+        elif form is not None:
+            yield Choice(CG(M=Multigrid()), f"A is diffusion on a box{words}")
+        elif A.singular:
+            yield Choice(CG(M=Jacobi()), f"A is diffusion in 3-D, singular{words}")
+        elif find_spec("pyamg") and not A.batch_shape:
+            solver = CG(M=AMG(Coarsening.SMOOTHED_AGGREGATION))
+            yield Choice(solver, "A is diffusion in 3-D, and larger aggregates coarsen it faster")
+    elif form is not None:
+        yield Choice(CG(M=Multigrid()), "A is diffusion on a box with a mass")
 
 
 def _matrix_free(problem: LinearSystem) -> Iterator[Choice]:
@@ -185,17 +217,8 @@ def _constants_in_null_space(matrix: Any) -> bool:
 
 
 def _inconsistency(problem: LinearSystem, hermitian: bool) -> str:
-    """Words for a right-hand side that no x reaches: one not orthogonal to the constants."""
-    space, b = problem.codomain, problem.b
-    ones = space.zeros(b, tuple(b.shape[: b.ndim - space.ndim])) + 1
-    mean = space.inner(ones, b) / space.size**0.5
-    share = float(np.max(to_numpy(abs(mean)) / np.maximum(to_numpy(space.norm(b)), 1e-300)))
-    if not hermitian or share <= 1e3 * np.finfo(space.real_dtype).eps:
-        return ""
-    return (
-        f"; {share:.1e} of b lies along the null space, so A x = b has no solution and that share "
-        "is the least relative residual: subtract the mean from b"
-    )
+    words = inconsistency(problem) if hermitian else ""
+    return f"; {words}" if words else ""
 
 
 def _like_an_m_matrix(matrix: Any) -> bool:

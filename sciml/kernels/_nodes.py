@@ -31,15 +31,35 @@ def _node_row_2d(kl, kh, x, xn, y, f, w0, w1):
 
 
 @jit
-def nodes_2d(start, stop, member, k, x, y, w):
-    """Rows start..stop, counted through the whole batch."""
-    lines = np.zeros((3, x.shape[2]), y.dtype)
-    _rows_of_nodes(start, stop, member, k, x, y, lines, w)
+def _distance(b, y, zero):
+    """Σ (b − y)² over one row; eight sums side by side, in an order that is fixed."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
+    whole = y.size - y.size % 8
+    for j in range(0, whole, 8):
+        s0 += (b[j] - y[j]) * (b[j] - y[j])
+        s1 += (b[j + 1] - y[j + 1]) * (b[j + 1] - y[j + 1])
+        s2 += (b[j + 2] - y[j + 2]) * (b[j + 2] - y[j + 2])
+        s3 += (b[j + 3] - y[j + 3]) * (b[j + 3] - y[j + 3])
+        s4 += (b[j + 4] - y[j + 4]) * (b[j + 4] - y[j + 4])
+        s5 += (b[j + 5] - y[j + 5]) * (b[j + 5] - y[j + 5])
+        s6 += (b[j + 6] - y[j + 6]) * (b[j + 6] - y[j + 6])
+        s7 += (b[j + 7] - y[j + 7]) * (b[j + 7] - y[j + 7])
+    for j in range(whole, y.size):
+        s0 += (b[j] - y[j]) * (b[j] - y[j])
+    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
 @jit
-def _rows_of_nodes(start, stop, member, k, x, y, lines, w):
-    k, x, y, lines = borrow(k), borrow(x), borrow(y), borrow(lines)
+def nodes_2d(start, stop, member, k, x, y, w, b, sums):
+    """Rows start..stop, counted through the whole batch; for `sums` see `stencil._cells_2d`."""
+    lines = np.zeros((3, x.shape[2]), y.dtype)
+    out = np.empty((1, 1, x.shape[2]), y.dtype) if sums.size else y
+    _rows_of_nodes(start, stop, member, k, x, out, lines, w, b, sums)
+
+
+@jit
+def _rows_of_nodes(start, stop, member, k, x, y, lines, w, b, sums):
+    k, x, y, lines, b = borrow(k), borrow(x), borrow(y), borrow(lines), borrow(b)
     f, ghost, scratch = lines[0], lines[1], lines[2]
     n0 = x.shape[1]
     for r in range(start, stop):
@@ -49,7 +69,10 @@ def _rows_of_nodes(start, stop, member, k, x, y, lines, w):
             xp = xm[i - 1] if i > 0 else ghost
             _node_row_2d(km[i], km[i], xp, xm[i], scratch, f, w[0], w[1])
         xn = xm[i + 1] if i + 1 < n0 else ghost
-        _node_row_2d(km[i], km[i + 1], xm[i], xn, y[m, i], f, w[0], w[1])
+        out = y[0, 0] if sums.size else y[m, i]
+        _node_row_2d(km[i], km[i + 1], xm[i], xn, out, f, w[0], w[1])
+        if sums.size:
+            sums[r] = _distance(b[m, i], out, sums.dtype.type(0))
 
 
 @jit
@@ -92,15 +115,17 @@ def _node_plane(kl, kh, x, xu, y, e, ghost, lines, w):
 
 
 @jit
-def nodes_3d(start, stop, member, k, x, y, w):
-    """Planes start..stop, counted through the whole batch."""
+def nodes_3d(start, stop, member, k, x, y, w, b, sums):
+    """Planes start..stop, as `nodes_2d` does rows."""
     planes, lines = np.zeros((3, *x.shape[2:]), y.dtype), np.zeros((3, x.shape[3]), y.dtype)
-    _planes_of_nodes(start, stop, member, k, x, y, planes, lines, w)
+    out = np.empty((1, 1, *x.shape[2:]), y.dtype) if sums.size else y
+    _planes_of_nodes(start, stop, member, k, x, out, planes, lines, w, b, sums)
 
 
 @jit
-def _planes_of_nodes(start, stop, member, k, x, y, planes, lines, w):
+def _planes_of_nodes(start, stop, member, k, x, y, planes, lines, w, b, sums):
     k, x, y, planes, lines = borrow(k), borrow(x), borrow(y), borrow(planes), borrow(lines)
+    b = borrow(b)
     e, ghost, scratch = planes[0], planes[1], planes[2]
     n0 = x.shape[1]
     for r in range(start, stop):
@@ -110,16 +135,22 @@ def _planes_of_nodes(start, stop, member, k, x, y, planes, lines, w):
             xp = xm[i - 1] if i > 0 else ghost
             _node_plane(km[i], km[i], xp, xm[i], scratch, e, ghost, lines, w)
         xu = xm[i + 1] if i + 1 < n0 else ghost
-        _node_plane(km[i], km[i + 1], xm[i], xu, y[m, i], e, ghost, lines, w)
+        out = y[0, 0] if sums.size else y[m, i]
+        _node_plane(km[i], km[i + 1], xm[i], xu, out, e, ghost, lines, w)
+        if sums.size:
+            total = zero = sums.dtype.type(0)
+            for j in range(x.shape[2]):
+                total += _distance(b[m, i, j], out[j], zero)
+            sums[r] = total
 
 
 @jit_parallel
-def nodes_2d_parallel(chunks, rows, member, k, x, y, w):
+def nodes_2d_parallel(chunks, rows, member, k, x, y, w, b, sums):
     for t in prange(chunks):
-        nodes_2d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, w)
+        nodes_2d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, w, b, sums)
 
 
 @jit_parallel
-def nodes_3d_parallel(chunks, rows, member, k, x, y, w):
+def nodes_3d_parallel(chunks, rows, member, k, x, y, w, b, sums):
     for t in prange(chunks):
-        nodes_3d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, w)
+        nodes_3d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, w, b, sums)

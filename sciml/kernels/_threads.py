@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import TracebackType
+from typing import Any
 
 import numba
 from numba.np.ufunc.parallel import threading_layer
 
-__all__ = ["parallel_section", "threads"]
+__all__ = ["in_threads", "parallel_section", "threads"]
 
 # Launching costs some 10 µs, what one thread needs for about this many entries.
 _WORTH_IT = 1 << 15
 _CONCURRENT = ("tbb", "omp")
+# Starting a thread of Python costs some 50 µs.
+_WORTH_A_THREAD = 1 << 19
 
 
 class _Section:
@@ -65,3 +71,21 @@ def threads(work: int) -> int:
     if work < _WORTH_IT or _SECTION.owner not in (None, os.getpid()):
         return 1
     return numba.get_num_threads()
+
+
+def in_threads(kernel: Callable[..., None], count: int, work: int, args: tuple[Any, ...]) -> None:
+    """kernel(start, stop, *args) over the pieces of 0..count, in threads of Python.
+
+    For kernels that take turns with SciPy's transforms: OpenMP's threads go on spinning for some
+    milliseconds after a launch, on the cores that the transform then wants.
+    """
+    chunks = max(1, min(threads(work), work // _WORTH_A_THREAD, count))
+    if chunks == 1:
+        kernel(0, count, *args)
+        return
+    (first, *others) = pairwise(t * count // chunks for t in range(chunks + 1))
+    with ThreadPoolExecutor(chunks - 1) as pool:
+        running = [pool.submit(kernel, *piece, *args) for piece in others]
+        kernel(*first, *args)
+        for one in running:
+            one.result()

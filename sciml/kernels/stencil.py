@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from .._memory import empty
 from ._compile import borrow, jit, jit_parallel
 from ._nodes import nodes_2d, nodes_2d_parallel, nodes_3d, nodes_3d_parallel
-from ._threads import parallel_section, threads
+from ._threads import in_threads, parallel_section, threads
 
 __all__ = ["cells", "in_range", "nodes"]
 
@@ -124,21 +125,45 @@ def _first_fluxes(k, x, low, f):
 
 
 @jit
-def _cells_2d(start, stop, member, k, x, y, c, w, pins, wraps):
-    """Rows start..stop, counted through the whole batch."""
-    lines = np.zeros((3, x.shape[2]), y.dtype)
-    _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps)
+def _distance(b, y, zero):
+    """Σ (b − y)² over one row; eight sums side by side, in an order that is fixed."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
+    whole = y.size - y.size % 8
+    for j in range(0, whole, 8):
+        s0 += (b[j] - y[j]) * (b[j] - y[j])
+        s1 += (b[j + 1] - y[j + 1]) * (b[j + 1] - y[j + 1])
+        s2 += (b[j + 2] - y[j + 2]) * (b[j + 2] - y[j + 2])
+        s3 += (b[j + 3] - y[j + 3]) * (b[j + 3] - y[j + 3])
+        s4 += (b[j + 4] - y[j + 4]) * (b[j + 4] - y[j + 4])
+        s5 += (b[j + 5] - y[j + 5]) * (b[j + 5] - y[j + 5])
+        s6 += (b[j + 6] - y[j + 6]) * (b[j + 6] - y[j + 6])
+        s7 += (b[j + 7] - y[j + 7]) * (b[j + 7] - y[j + 7])
+    for j in range(whole, y.size):
+        s0 += (b[j] - y[j]) * (b[j] - y[j])
+    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
 @jit
-def _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps):
-    k, x, y, lines, w = borrow(k), borrow(x), borrow(y), borrow(lines), borrow(w)
+def _cells_2d(start, stop, member, k, x, y, c, w, pins, wraps, b, sums):
+    """Rows start..stop, counted through the whole batch.
+
+    If `sums` has entries, y is not written: sums[r] is the part of ‖b − A x‖² in row r.
+    """
+    lines = np.zeros((3, x.shape[2]), y.dtype)
+    out = np.empty((1, 1, x.shape[2]), y.dtype) if sums.size else y
+    _rows_of_cells(start, stop, member, k, x, out, lines, c, w, pins, wraps, b, sums)
+
+
+@jit
+def _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps, b, sums):
+    k, x, y, lines, w, b = borrow(k), borrow(x), borrow(y), borrow(lines), borrow(w), borrow(b)
     f, ghost, scratch = lines[0], lines[1], lines[2]
     n0 = x.shape[1]
     zero, inner, low, high = c[1], w[0, 0], w[0, 1], w[0, 2]
     for r in range(start, stop):
         m, i = r // n0, r % n0
-        km, xm, ym, pin = k[member[m]], x[m], y[m], pins[member[m]]
+        km, xm, pin = k[member[m]], x[m], pins[member[m]]
+        out = y[0, 0] if sums.size else y[m, i]
         if i == 0 and not wraps[0]:
             _first_fluxes(km[0], xm[0], low, f)
         elif i == 0 or r == start:
@@ -150,9 +175,11 @@ def _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps):
             kn, xn, wn = km[0], xm[0], inner
         else:
             kn, xn, wn = km[i], ghost, high
-        _cell_row_2d(km[i], xm[i], kn, xn, wn, ym[i], f, c, w[1], wraps[1])
+        _cell_row_2d(km[i], xm[i], kn, xn, wn, out, f, c, w[1], wraps[1])
         if pin > zero:
-            _pin(km[i], xm[i], ym[i], pin, zero)
+            _pin(km[i], xm[i], out, pin, zero)
+        if sums.size:
+            sums[r] = _distance(b[m, i], out, zero)
 
 
 @jit
@@ -177,22 +204,24 @@ def _cell_plane(k, x, ku, xu, wu, y, e, ghost, lines, c, w, wraps):
 
 
 @jit
-def _cells_3d(start, stop, member, k, x, y, c, w, pins, wraps):
-    """Planes start..stop, counted through the whole batch."""
+def _cells_3d(start, stop, member, k, x, y, c, w, pins, wraps, b, sums):
+    """Planes start..stop, as `_cells_2d` does rows."""
     planes, lines = np.zeros((3, *x.shape[2:]), y.dtype), np.zeros((2, x.shape[3]), y.dtype)
-    _planes_of_cells(start, stop, member, k, x, y, planes, lines, c, w, pins, wraps)
+    out = np.empty((1, 1, *x.shape[2:]), y.dtype) if sums.size else y
+    _planes_of_cells(start, stop, member, k, x, out, planes, lines, c, w, pins, wraps, b, sums)
 
 
 @jit
-def _planes_of_cells(start, stop, member, k, x, y, planes, lines, c, w, pins, wraps):
+def _planes_of_cells(start, stop, member, k, x, y, planes, lines, c, w, pins, wraps, b, sums):
     k, x, y, planes, lines = borrow(k), borrow(x), borrow(y), borrow(planes), borrow(lines)
-    w = borrow(w)
+    w, b = borrow(w), borrow(b)
     e, ghost, scratch = planes[0], planes[1], planes[2]
     n0, n1 = x.shape[1], x.shape[2]
     zero, inner, low, high = c[1], w[0, 0], w[0, 1], w[0, 2]
     for r in range(start, stop):
         m, i = r // n0, r % n0
-        km, xm, ym, pin = k[member[m]], x[m], y[m], pins[member[m]]
+        km, xm, pin = k[member[m]], x[m], pins[member[m]]
+        out = y[0, 0] if sums.size else y[m, i]
         if i == 0 and not wraps[0]:
             for j in range(n1):
                 _first_fluxes(km[0, j], xm[0, j], low, e[j])
@@ -205,22 +234,29 @@ def _planes_of_cells(start, stop, member, k, x, y, planes, lines, c, w, pins, wr
             ku, xu, wu = km[0], xm[0], inner
         else:
             ku, xu, wu = km[i], ghost, high
-        _cell_plane(km[i], xm[i], ku, xu, wu, ym[i], e, ghost, lines, c, w, wraps)
+        _cell_plane(km[i], xm[i], ku, xu, wu, out, e, ghost, lines, c, w, wraps)
         if pin > zero:
             for j in range(n1):
-                _pin(km[i, j], xm[i, j], ym[i, j], pin, zero)
+                _pin(km[i, j], xm[i, j], out[j], pin, zero)
+        if sums.size:
+            total = zero
+            for j in range(n1):
+                total += _distance(b[m, i, j], out[j], zero)
+            sums[r] = total
 
 
 @jit_parallel
-def _cells_2d_parallel(chunks, rows, member, k, x, y, c, w, pins, wraps):
+def _cells_2d_parallel(chunks, rows, member, k, x, y, c, w, pins, wraps, b, sums):
     for t in prange(chunks):
-        _cells_2d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, c, w, pins, wraps)
+        first, last = t * rows // chunks, (t + 1) * rows // chunks
+        _cells_2d(first, last, member, k, x, y, c, w, pins, wraps, b, sums)
 
 
 @jit_parallel
-def _cells_3d_parallel(chunks, rows, member, k, x, y, c, w, pins, wraps):
+def _cells_3d_parallel(chunks, rows, member, k, x, y, c, w, pins, wraps, b, sums):
     for t in prange(chunks):
-        _cells_3d(t * rows // chunks, (t + 1) * rows // chunks, member, k, x, y, c, w, pins, wraps)
+        first, last = t * rows // chunks, (t + 1) * rows // chunks
+        _cells_3d(first, last, member, k, x, y, c, w, pins, wraps, b, sums)
 
 
 def in_range(dtype: np.dtype, exponent: int, least: float, most: float) -> bool:
@@ -238,6 +274,7 @@ def cells(
     pins: np.ndarray,
     wraps: tuple[bool, ...],
     out: np.ndarray | None = None,
+    against: np.ndarray | None = None,
 ) -> np.ndarray:
     """The cell-centred stencil with harmonic means, (*batch, *shape) like x.
 
@@ -250,6 +287,7 @@ def cells(
         pins: diagonal of solid cells for each member of k (0: there are none).
         wraps: per axis, whether it is periodic.
         out: where to write, C-contiguous and of x's shape and dtype; a new array by default.
+        against: b, shaped as x; then nothing is written, and the result is ‖b − A x‖², (*batch).
     """
     dtype = x.dtype
     c = np.array([1, 0, unit], dtype)
@@ -257,11 +295,15 @@ def cells(
     pins = np.asarray(pins, dtype).reshape(-1)
     two = len(weights) == 2
     serial, parallel = (_cells_2d, _cells_2d_parallel) if two else (_cells_3d, _cells_3d_parallel)
-    return _launch(serial, parallel, k, x, out, len(weights), (c, w, pins, wraps))
+    return _launch(serial, parallel, k, x, out, len(weights), (c, w, pins, wraps), against)
 
 
 def nodes(
-    k: np.ndarray, x: np.ndarray, weights: Sequence[float], out: np.ndarray | None = None
+    k: np.ndarray,
+    x: np.ndarray,
+    weights: Sequence[float],
+    out: np.ndarray | None = None,
+    against: np.ndarray | None = None,
 ) -> np.ndarray:
     """The nodal stencil with arithmetic means, (*batch, *shape) like x.
 
@@ -269,12 +311,12 @@ def nodes(
         k: (*k_batch, *cells) with one cell more than nodes along each axis.
         x: (*batch, *shape).
         weights: per axis, what multiplies the sum of the cells that touch an edge.
-        out: as in `cells`.
+        out, against: as in `cells`.
     """
     w = np.array(weights, x.dtype)
     two = len(weights) == 2
     serial, parallel = (nodes_2d, nodes_2d_parallel) if two else (nodes_3d, nodes_3d_parallel)
-    return _launch(serial, parallel, k, x, out, len(weights), (w,))
+    return _launch(serial, parallel, k, x, out, len(weights), (w,), against)
 
 
 def _launch(
@@ -285,24 +327,32 @@ def _launch(
     out: np.ndarray | None,
     ndim: int,
     rest: tuple[Any, ...],
+    against: np.ndarray | None,
 ) -> np.ndarray:
     batch, k_batch = x.shape[: x.ndim - ndim], k.shape[: k.ndim - ndim]
-    y = np.empty(x.shape, x.dtype) if out is None else out
-    if not y.size:
-        return y
-    flat_x, flat_y = _constant(x, ndim), y.reshape(-1, *x.shape[x.ndim - ndim :])
+    if not x.size:
+        return np.empty(x.shape, x.dtype) if against is None else np.zeros(batch)
+    flat_x = _constant(x, ndim)
     flat_k = _constant(k, ndim)
     member = np.zeros(flat_x.shape[0], np.intp)
     if k_batch:
         order = np.arange(flat_k.shape[0]).reshape(k_batch)
         member = np.array(np.broadcast_to(order, batch)).reshape(-1)
     rows = flat_x.shape[0] * flat_x.shape[1]
+    if against is not None:
+        sums = np.empty(rows, x.dtype)
+        none = np.empty((0,) * flat_x.ndim, x.dtype)
+        args = (member, flat_k, flat_x, none, *rest, _constant(against, ndim), sums)
+        in_threads(serial, rows, x.size, args)
+        return sums.reshape(*batch, -1).sum(axis=-1)
+    y = empty(x.shape, x.dtype) if out is None else out
+    args = (member, flat_k, flat_x, y.reshape(flat_x.shape), *rest, flat_x, np.empty(0, x.dtype))
     chunks = min(threads(x.size), rows)
     if chunks == 1:
-        serial(0, rows, member, flat_k, flat_x, flat_y, *rest)
+        serial(0, rows, *args)
     else:
         with parallel_section():
-            parallel(chunks, rows, member, flat_k, flat_x, flat_y, *rest)
+            parallel(chunks, rows, *args)
     return y
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from .._memory import empty
 from ._compile import jit, jit_parallel
 from ._threads import parallel_section, threads
 
@@ -24,7 +25,7 @@ def descend(
     x: np.ndarray, r: np.ndarray, p: np.ndarray, q: np.ndarray, alpha: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x + alpha p, r - alpha q, ||r - alpha q||^2) for real (B, n) arrays and alpha (B,)."""
-    x_new, r_new = np.empty_like(x), np.empty_like(r)
+    x_new, r_new = empty(x.shape, x.dtype), empty(r.shape, r.dtype)
     sums = np.empty((x.shape[0], -(-x.shape[1] // _CHUNK)), x.dtype)
     _launch(_descend, _descend_parallel, x.size, (x, r, p, q, alpha, x_new, r_new, sums))
     return x_new, r_new, sums.sum(axis=1)
@@ -32,7 +33,7 @@ def descend(
 
 def add_scaled(z: np.ndarray, beta: np.ndarray, p: np.ndarray) -> np.ndarray:
     """z + beta p for real (B, n) arrays and beta (B,)."""
-    out = np.empty_like(z)
+    out = empty(z.shape, z.dtype)
     _launch(_add_scaled, _add_scaled_parallel, z.size, (z, beta, p, out))
     return out
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FaceOperator", "Order", "along", "pad"]
 
+# Entries from which the fused search direction pays.
+_SEARCH_FROM = 1 << 15
+
 
 class Order(enum.Enum):
     """How unknowns of a grid are numbered."""
@@ -87,9 +90,16 @@ class FaceOperator(Operator):
 
     @abstractmethod
     def _kernel(
-        self, k: np.ndarray, x: np.ndarray, out: np.ndarray | None = None
+        self,
+        k: np.ndarray,
+        x: np.ndarray,
+        out: np.ndarray | None = None,
+        against: np.ndarray | None = None,
     ) -> np.ndarray | None:
-        """A x by a compiled kernel, written to `out` if given; None if k is out of its range."""
+        """A x by a compiled kernel, written to `out` if given; None if k is out of its range.
+
+        With `against` b, of x's shape: ‖b − A x‖² per member instead, and nothing is written.
+        """
 
     # -- what follows ----------------------------------------------------------------------------
 
@@ -182,6 +192,25 @@ class FaceOperator(Operator):
 
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)
+
+    def search(self, z: Array, beta: Any, p: Array) -> tuple[Array, Array, Any] | None:
+        one = type(self.k) is np.ndarray and type(z) is np.ndarray and not self.batch_shape
+        if not one or z.shape != self.domain.shape or z.size < _SEARCH_FROM:
+            return None
+        return self._search(z, beta, p)
+
+    def _search(
+        self, z: np.ndarray, beta: Any, p: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.floating] | None:
+        """`search` by a compiled kernel; None where there is none."""
+        return None
+
+    def squared_misfit(self, x: Array, b: Array) -> np.ndarray | None:
+        views = _host_views(self.k, x)
+        against = None if views is None else _host_views(b, x)
+        if views is None or against is None or x.shape != b.shape or x.dtype != b.dtype:
+            return None
+        return self._kernel(*views, against=against[0])
 
     def _generic(self, x: Array) -> Array:
         """A x by slices, in any array library; differentiable in torch."""

@@ -139,7 +139,11 @@ class Diffusion(FaceOperator):
         return made
 
     def _kernel(
-        self, k: np.ndarray, x: np.ndarray, out: np.ndarray | None = None
+        self,
+        k: np.ndarray,
+        x: np.ndarray,
+        out: np.ndarray | None = None,
+        against: np.ndarray | None = None,
     ) -> np.ndarray | None:
         from ..kernels import stencil
 
@@ -147,7 +151,22 @@ class Diffusion(FaceOperator):
         if not stencil.in_range(x.dtype, exponent, *self._extremes):
             return None
         unit = 2.0**exponent
-        return stencil.cells(k, x, weights, unit=unit, pins=self.pins, wraps=self.wraps, out=out)
+        return stencil.cells(
+            k, x, weights, unit=unit, pins=self.pins, wraps=self.wraps, out=out, against=against
+        )
+
+    def _search(
+        self, z: np.ndarray, beta: Any, p: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.floating] | None:
+        from ..kernels import stencil
+        from ..kernels.search import CELLS, search
+
+        exponent, weights = self._scaled
+        if not stencil.in_range(z.dtype, exponent, *self._extremes):
+            return None
+        constants = np.array([1, 0, 2.0**exponent], z.dtype)
+        rest = (constants, weights.astype(z.dtype), self.pins.reshape(-1).astype(z.dtype))
+        return search(CELLS[self.domain.ndim], self.k, z, beta, p, (*rest, self.wraps))
 
     def _scaled_weights(self) -> tuple[int, np.ndarray]:
         """(exponent of the power of two that brings k near 1, weights for `stencil.cells`)."""
@@ -216,6 +235,16 @@ class NodalDiffusion(FaceOperator):
             found.append(weight * c)
         return tuple(found)
 
+    def _search(
+        self, z: np.ndarray, beta: Any, p: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.floating] | None:
+        from ..kernels.search import NODES, search
+
+        if self.domain.ndim not in NODES:
+            return None
+        weights = np.array(self._weights, z.dtype)
+        return search(NODES[self.domain.ndim], self.k, z, beta, p, (weights,))
+
     def _face_gradient(self, products: tuple[Array, ...]) -> Array:
         ndim, xp, total = self.domain.ndim, namespace(self.k), None
         for axis, (weight, product) in enumerate(zip(self._weights, products, strict=True)):
@@ -226,11 +255,15 @@ class NodalDiffusion(FaceOperator):
         return total
 
     def _kernel(
-        self, k: np.ndarray, x: np.ndarray, out: np.ndarray | None = None
+        self,
+        k: np.ndarray,
+        x: np.ndarray,
+        out: np.ndarray | None = None,
+        against: np.ndarray | None = None,
     ) -> np.ndarray | None:
         from ..kernels import stencil
 
-        return stencil.nodes(k, x, self._weights, out)
+        return stencil.nodes(k, x, self._weights, out, against)
 
 
 def _sides(

@@ -17,7 +17,7 @@ from sciml.solver import Solver
 from ..auto import Auto
 from ..direct import Direct
 from ..krylov import CG, GMRES, MINRES, BiCGStab, Chebyshev, FlexibleCG
-from ..precond import AMG, IC0, SSOR, Cholesky, Jacobi
+from ..precond import AMG, IC0, SSOR, Cholesky, Coarsening, Jacobi
 from .rivals import PyAMG, Rival, ScipyCG, ScipySpsolve
 
 __all__ = ["METHODS", "Method", "load_method"]
@@ -60,9 +60,9 @@ _ALL = (
     Method("cg+jacobi", CG(M=Jacobi())),
     Method("cg+ssor", CG(M=SSOR())),
     Method("cg+ic0", CG(M=IC0())),
-    Method("cg+amg", CG(M=AMG()), "pyamg"),
-    Method("cg+amg-sa", CG(M=AMG(smoothed_aggregation=True)), "pyamg"),
-    Method("fcg+amg", FlexibleCG(M=AMG()), "pyamg"),
+    Method("cg+amg", CG(M=AMG())),
+    Method("cg+amg-sa", CG(M=AMG(Coarsening.SMOOTHED_AGGREGATION)), "pyamg"),
+    Method("fcg+amg", FlexibleCG(M=AMG())),
     Method("minres", MINRES()),
     Method("chebyshev+jacobi", Chebyshev(M=Jacobi())),
     Method("gmres", GMRES()),

@@ -11,7 +11,7 @@ import numpy as np
 
 from sciml._checks import need, told
 from sciml.algebra import Identity
-from sciml.arrays import Array, host_view, like_host, namespace
+from sciml.arrays import Array, host_view, like_host, namespace, to_numpy
 from sciml.operator import Operator, Trait
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.result import Status
@@ -32,10 +32,12 @@ class Krylov(Solver):
         M: an Operator that approximates A^-1, or a recipe that builds one from A, such as
             `solvers.IC0()`. A recipe is run once, when the solver is prepared.
         recipe: what M was built by, kept for reports; set when the solver is prepared.
+        remark: on the system, for reports; set likewise.
     """
 
     M: Operator | Recipe | None = None
     recipe: Recipe | None = field(default=None, repr=False)
+    remark: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not (self.M is None or isinstance(self.M, Operator) or callable(self.M)):
@@ -62,13 +64,15 @@ class Krylov(Solver):
             )
 
     def prepare(self, problem: Problem) -> Self:
+        remark = _null_space(problem)
+        told = self if remark == self.remark else replace(self, remark=remark)
         if self.M is None or isinstance(self.M, Operator):
-            return self
+            return told
         M = self.M(problem.A)  # type: ignore[attr-defined]
         need(M, Operator, "a recipe that returns an Operator")
         _fits(problem, M)
         self.check_preconditioner(M)
-        return replace(self, M=M, recipe=self.M)
+        return replace(told, M=M, recipe=self.M)
 
     def adjoint(self) -> Self:
         return replace(self, M=self.M.H) if isinstance(self.M, Operator) else self
@@ -79,6 +83,10 @@ class Krylov(Solver):
         M = self.recipe if self.recipe is not None else self.M
         own = type(self).__name__
         return own if M is None else f"{own} with {getattr(M, 'name', type(M).__name__)}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (self.remark,) if self.remark else ()
 
     @property
     def nbytes(self) -> int:
@@ -124,15 +132,45 @@ def _fits(problem: Problem, M: Operator) -> None:
         )
 
 
+def inconsistency(problem: LinearSystem) -> str:
+    """Words for a right-hand side that no x reaches, where A^H has the constants as null space.
+
+    That is one which is not orthogonal to the constants; for others the words are none.
+    """
+    space, b = problem.codomain, problem.b
+    ones = space.zeros(b, tuple(b.shape[: b.ndim - space.ndim])) + 1
+    mean = space.inner(ones, b) / space.size**0.5
+    share = float(np.max(to_numpy(abs(mean)) / np.maximum(to_numpy(space.norm(b)), 1e-300)))
+    if not share > 1e3 * np.finfo(space.real_dtype).eps:
+        return ""
+    return (
+        f"{share:.1e} of b lies along the null space, so A x = b has no solution and that share "
+        "is the least relative residual: subtract the mean from b"
+    )
+
+
+def _null_space(problem: Problem) -> str:
+    """A sentence on a system that is known to be singular and has no solution."""
+    A = getattr(problem, "A", None)
+    if not (isinstance(problem, LinearSystem) and getattr(A, "singular", False)):
+        return ""
+    words = inconsistency(problem)
+    return f"A is singular (constants are in its null space); {words}." if words else ""
+
+
 def begin(problem: LinearSystem | LeastSquares, x0: Array | None) -> tuple[Array, Array]:
     """(x, b - A x) at the start, without an application of A for x0 = None."""
+    r = first_residual(problem, x0)
+    return (problem.start() if x0 is None else x0), r
+
+
+def first_residual(problem: LinearSystem | LeastSquares, x0: Array | None) -> Array:
+    """b - A x0, or b for x0 = None: of the shape of the whole batch."""
     b = problem.b
     shape = (*problem.batch, *problem.A.range.shape)
     if tuple(b.shape) != shape:
         b = namespace(b).broadcast_to(b, shape)
-    if x0 is None:
-        return problem.start(), b
-    return x0, b - problem.A(x0)
+    return b if x0 is None else b - problem.A(x0)
 
 
 def no_flag(estimate: Array) -> Any:
@@ -186,6 +224,19 @@ def load_fused(problem: Problem) -> None:
         from sciml.kernels.vectors import load
 
         load(problem.domain.real_dtype)
+
+
+def search(A: Operator, z: Array, beta: Array, p: Array | None) -> tuple[Array, Array, Array]:
+    """(x, A x, <x, A x>) with x = z + beta p (p None: z), in one pass where A can."""
+    if p is None:
+        x = z
+    else:
+        found = A.search(z, beta, p)
+        if found is not None:
+            return found
+        x = add_scaled(A.domain, z, beta, p)
+    Ax = A(x)
+    return x, Ax, A.domain.inner_real(x, Ax)
 
 
 def add_scaled(space: Space, z: Array, beta: Array, p: Array) -> Array:

@@ -11,7 +11,7 @@ from sciml.operator import Operator
 from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
 
-from ._base import HermitianKrylov, add_scaled, begin, descend, load_fused, mark, no_flag
+from ._base import HermitianKrylov, begin, descend, load_fused, mark, no_flag, search
 
 __all__ = ["CG", "FlexibleCG"]
 
@@ -19,8 +19,9 @@ __all__ = ["CG", "FlexibleCG"]
 class _CGState(NamedTuple):
     x: Array
     r: Array
-    p: Array
-    rz: Array
+    z: Array | None  # M r, at the start only
+    p: Array | None
+    rz: Array  # of the newest z
     estimate: Array
     flag: Any
     A: Operator
@@ -46,23 +47,24 @@ class CG(HermitianKrylov):
         rz = problem.domain.inner_real(r, z)
         estimate = problem.domain.norm(r)
         flag = mark(no_flag(estimate), rz < 0, Status.INDEFINITE)
-        return _CGState(x, r, z, rz, estimate, flag, problem.A, M)
+        return _CGState(x, r, z, None, rz, estimate, flag, problem.A, M)
 
     def advance(self, s: _CGState, k: int) -> _CGState:
         A, M, space = s.A, s.M, s.A.domain
-        x, r, p, rz, estimate, flag = s[:6]
+        x, r, z, p, rz, estimate, flag = s[:7]
         for _ in range(k):
-            Ap = A(p)
-            pAp = space.inner_real(p, Ap)
+            beta = rz
+            if z is None:  # 6 of the step before: after the last one it would be for nothing
+                z = M(r) if self.M else r
+                rz_new = space.inner_real(r, z) if self.M else estimate**2
+                flag = mark(flag, rz_new < 0, Status.INDEFINITE)
+                beta, rz = ratio(rz_new, rz), rz_new
+            p, Ap, pAp = search(A, z, beta, p)  # 7, 8
             flag = mark(flag, pAp <= 0, Status.INDEFINITE)
             alpha = ratio(rz, pAp)  # 3
             x, r, estimate = descend(space, x, r, alpha, p, Ap)  # 4, 5
-            z = M(r) if self.M else r  # 6
-            rz_new = estimate**2 if z is r else space.inner_real(r, z)
-            flag = mark(flag, rz_new < 0, Status.INDEFINITE)
-            p = add_scaled(space, z, ratio(rz_new, rz), p)  # 7, 8
-            rz = rz_new
-        return _CGState(x, r, p, rz, estimate, flag, A, M)
+            z = None
+        return _CGState(x, r, z, p, rz, estimate, flag, A, M)
 
 
 class _FCGState(NamedTuple):

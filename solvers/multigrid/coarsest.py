@@ -17,9 +17,7 @@ __all__ = ["assemble", "close_rings", "dense_inverse", "fill_mass"]
 _NULL = 1e-11
 
 
-def close_rings(
-    links: np.ndarray, plan: Plan, rings: tuple[bool, ...], lanes: int
-) -> None:
+def close_rings(links: np.ndarray, plan: Plan, rings: tuple[bool, ...], lanes: int) -> None:
     """Make the last point of each periodic axis meet the first.
 
     An axis of odd length gets one more point: without mass, halfway along each link that closes the
@@ -51,7 +49,7 @@ def _split_columns(links: np.ndarray, plan: Plan, B: int) -> None:
         links[2, :, 0, here] = 0
         links[3, :, 0, first] = 0
     links[:, :, 1, here] = 0
-    links[0, :, 0, here] = links[0, :, 1, here] = 2 * direct
+    links[0, :, 0, here] = links[0, :, 1, here] = 2 * np.maximum(direct, 0)
 
 
 def _split_rows(links: np.ndarray, plan: Plan, B: int, ring: bool) -> None:
@@ -65,7 +63,7 @@ def _split_rows(links: np.ndarray, plan: Plan, B: int, ring: bool) -> None:
         links[0, first] += across
         links[2, last] = links[3, last] = 0
     links[:, last + 1] = 0
-    links[1, last] = links[1, last + 1] = 2 * direct
+    links[1, last] = links[1, last + 1] = 2 * np.maximum(direct, 0)
 
 
 def _shift(row: np.ndarray, by: int, B: int, ring: bool) -> np.ndarray:
@@ -109,7 +107,9 @@ def assemble(
             inside.append(i % n)
         return int(np.ravel_multi_index(inside, shape))
 
-    starts = itertools.product(*(range(0 if r else -1, n + (not r)) for n, r in zip(shape, rings, strict=True)))
+    starts = itertools.product(
+        *(range(0 if r else -1, n + (not r)) for n, r in zip(shape, rings, strict=True))
+    )
     for i, j in starts:
         at = (j // 2 + 1) * lanes
         for k, (down, right) in enumerate(offsets):

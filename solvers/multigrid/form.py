@@ -69,7 +69,10 @@ class Form(NamedTuple):
         else:
             weights = np.array(
                 [
-                    [2 * scale / h**2 * (side is not Side.NEUMANN) for side in (Side.PERIODIC, *pair)]
+                    [
+                        2 * scale / h**2 * (side is not Side.NEUMANN)
+                        for side in (Side.PERIODIC, *pair)
+                    ]
                     for h, pair in zip(diffusion.spacing, diffusion.boundary, strict=True)
                 ]
             )
@@ -113,6 +116,10 @@ def read(A: Operator) -> Form:
     diffusion, factor, mass = _read(A)
     if diffusion is None or factor <= 0:
         raise _refusal(A)
+    if diffusion.domain.ndim != 2:
+        raise TypeError(
+            f"Multigrid expected diffusion in 2-D, got {A!r}: use AMG, or FastPoisson for smooth k"
+        )
     k = host_view(diffusion.k)
     if k is None or (mass is not None and (mass < 0).any()):
         raise _refusal(A)

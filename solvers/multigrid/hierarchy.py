@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sciml.kernels._threads import parallel_section, threads
-from sciml.kernels.box import coarsen2d, cycle2d, tail2d
+from sciml.kernels.box import coarsen2d, cycle2d, lines2d, tail2d
 
 from .coarsest import assemble, close_rings, dense_inverse, fill_mass
+from .lines import Factors, Lines
 
 __all__ = ["Cycle", "Hierarchy", "Plan", "Workspace"]
 
@@ -68,7 +69,9 @@ def plans(shape: tuple[int, ...], rings: tuple[bool, ...], lanes: int) -> tuple[
     links = len(shape)
     while True:
         last = math.prod(shape) <= _COARSEST
-        even = shape if last else tuple(n + (r and n % 2) for n, r in zip(shape, rings, strict=True))
+        even = (
+            shape if last else tuple(n + (r and n % 2) for n, r in zip(shape, rings, strict=True))
+        )
         width = ((even[-1] + 1) // 2 + 2) * lanes
         plan = Plan(shape, even, width, links, *at)
         made.append(plan)
@@ -107,10 +110,11 @@ class Workspace:
         split, natural = hierarchy.ends.at_split, hierarchy.ends.at_natural
         self.u = np.zeros(split, hierarchy.dtype)
         self.f, self.z, self.kept = (np.zeros(natural, hierarchy.dtype) for _ in range(3))
+        self.lines = np.zeros(hierarchy.factors.scratch, hierarchy.dtype)
 
     @property
     def nbytes(self) -> int:
-        return self.u.nbytes + self.f.nbytes + self.z.nbytes + self.kept.nbytes
+        return sum(a.nbytes for a in (self.u, self.f, self.z, self.kept, self.lines))
 
 
 class Hierarchy:
@@ -121,6 +125,8 @@ class Hierarchy:
         dtype: of everything stored.
         fill: writes the finest links, an array of `Plan.halo`'s shape, but not the halos of rings.
         mass: what multiplies u itself, (*shape, lanes), or None.
+        lines: what the levels relax, from the finest on; the last entry is that of all coarser
+            ones. Empty: points.
         old: a hierarchy of the same shape whose memory this one takes over.
     """
 
@@ -133,6 +139,7 @@ class Hierarchy:
         *,
         mass: np.ndarray | None = None,
         lanes: int = 1,
+        lines: Sequence[Lines] = (),
         old: Hierarchy | None = None,
     ) -> None:
         self.rings, self.dtype, self.lanes = rings, np.dtype(dtype), lanes
@@ -144,13 +151,16 @@ class Hierarchy:
         close_rings(finest, self.plans[0], rings, lanes)
         if mass is not None:
             fill_mass(self.view_mass(0), mass, lanes)
+        self.factors = Factors(self.plans, lines, rings, lanes, dtype)
         for level in range(len(self.plans) - 1):
             self._coarsen(level)
+            own = (self.view_links(level), self.view_mass(level), self.view_inv(level))
+            lines2d.factor(*own, *self.factors[level], self.rings, self.lanes)
         self.inverse = dense_inverse(self._coarsest(), lanes).astype(self.dtype)
         self.table = np.array(
             [
-                (p.padded[0], p.shape[1], p.shape[0], p.width, *p[3:])
-                for p in self.plans
+                (p.padded[0], p.shape[1], p.shape[0], p.width, *p[3:], *at)
+                for p, at in zip(self.plans, self.factors.table, strict=True)
             ]
         )
         self._spare: list[Workspace] = []
@@ -159,7 +169,12 @@ class Hierarchy:
         if old is not None and (old.plans, old.dtype, old.massive) == (
             self.plans, self.dtype, self.massive,
         ):  # fmt: skip
-            self.links, self.inv, self.weights, self.mass = old.links, old.inv, old.weights, old.mass
+            self.links, self.inv, self.weights, self.mass = (
+                old.links,
+                old.inv,
+                old.weights,
+                old.mass,
+            )
             return
         self.links = np.zeros(self.ends.at_links, self.dtype)
         self.inv = np.zeros(self.ends.at_split, self.dtype)
@@ -178,7 +193,11 @@ class Hierarchy:
 
     def view_mass(self, level: int) -> np.ndarray:
         p = self.plans[level]
-        return _view(self.mass, p.at_split if self.massive else 0, p.split if self.massive else (0, *p.split[1:]))
+        return _view(
+            self.mass,
+            p.at_split if self.massive else 0,
+            p.split if self.massive else (0, *p.split[1:]),
+        )
 
     def view_weights(self, level: int) -> np.ndarray:
         p = self.plans[level]
@@ -240,13 +259,14 @@ class Hierarchy:
         if len(self.plans) == 1:
             z[...] = (back * (self.inverse @ (scale * r.reshape(-1)))).reshape(z.shape)
             return
-        number = self.dtype.type
+        number = r.dtype.type  # that of r: the factors may be out of the cycle's range
         self._smooth(tail2d.DOWN, 0, r, z, work, number(scale), number(back))
         for step in steps:
             if isinstance(step, np.ndarray):
                 tail2d.run(
                     step, self.table, self.links, self.inv, self.mass, self.weights,
-                    work.u, work.f, work.z, work.kept, self.inverse, self.rings, self.lanes,
+                    work.u, work.f, work.z, work.kept, self.factors.flat, work.lines, self.inverse,
+                    self.rings, self.lanes,
                 )  # fmt: skip
             else:
                 self._step(*step, work)
@@ -266,22 +286,40 @@ class Hierarchy:
             cycle2d.add(z, self._natural(work.kept, level))
 
     def _smooth(
-        self, step: int, level: int, r: np.ndarray, z: np.ndarray, work: Workspace, scale: Any, back: Any
+        self,
+        step: int,
+        level: int,
+        r: np.ndarray,
+        z: np.ndarray,
+        work: Workspace,
+        scale: Any,
+        back: Any,
     ) -> None:
         plan, lanes = self.plans[level], self.lanes
         u = _view(work.u, plan.at_split, plan.split)
-        own = (r, u, self.view_links(level), self.view_inv(level), self.view_weights(level))
         rows = plan.coarse[0]
         chunks = min(threads(math.prod(plan.split)), rows)
+        links, weights = self.view_links(level), self.view_weights(level)
         if step == tail2d.DOWN:
-            rest = (*own, self._natural(work.f, level + 1), self.rings, lanes, scale)
-            serial, parallel = cycle2d.down, cycle2d.down_parallel
+            ends, last = (self._natural(work.f, level + 1),), (self.rings, lanes, scale)
         else:
-            rest = (*own, self._natural(work.z, level + 1), z, self.rings, lanes, scale, back)
-            serial, parallel = cycle2d.up, cycle2d.up_parallel
+            ends = (self._natural(work.z, level + 1), z)
+            last = (self.rings, lanes, scale, back)
+        if self.factors.lines[level]:
+            spare = _view(work.lines, 0, plan.split)
+            rest = (r, u, links, *self.factors[level], weights, *ends, spare, *last)
+            if chunks == 1:
+                (lines2d.down if step == tail2d.DOWN else lines2d.up)(*rest)
+            else:
+                parallel = lines2d.down_parallel if step == tail2d.DOWN else lines2d.up_parallel
+                with parallel_section():
+                    parallel(chunks, *rest)
+            return
+        rest = (r, u, links, self.view_inv(level), weights, *ends, *last)
         if chunks == 1:
-            serial(0, rows, *rest)
+            (cycle2d.down if step == tail2d.DOWN else cycle2d.up)(0, rows, *rest)
         else:
+            parallel = cycle2d.down_parallel if step == tail2d.DOWN else cycle2d.up_parallel
             with parallel_section():
                 parallel(chunks, *rest)
 
@@ -293,8 +331,13 @@ class Hierarchy:
     def nbytes(self) -> int:
         """Bytes held, with one workspace."""
         own = self.links.nbytes + self.inv.nbytes + self.weights.nbytes + self.mass.nbytes
+        own += self.factors.flat.nbytes
         natural, split = self.ends.at_natural, self.ends.at_split
-        return own + self.inverse.nbytes + self.dtype.itemsize * (split + 3 * natural)
+        return (
+            own
+            + self.inverse.nbytes
+            + self.dtype.itemsize * (split + 3 * natural + self.factors.scratch)
+        )
 
 
 def _view(flat: np.ndarray, at: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sciml._memory import empty
 from sciml.arrays import Array, host_view, like_host
 from sciml.operator import Operator, Trait
 
@@ -23,7 +24,7 @@ _LANES = 16
 _SIDE_BY_SIDE = 1 << 16
 # From this share of jumps in k on, the coarse grids cannot hold what the fine one does: they are
 # visited twice.
-_OFTEN = 0.03
+_OFTEN = 0.001
 # Largest spread of the links that a float32 cycle is trusted with.
 _SINGLE = 1e16
 # r is scaled before a float32 cycle where its largest entry lies outside these.
@@ -120,7 +121,7 @@ class MultigridOperator(Operator):
         blocks = self._held()
         batch = np.broadcast_shapes(view.shape[: view.ndim - self.domain.ndim], self.batch_shape)
         full = np.ascontiguousarray(np.broadcast_to(view, (*batch, *self.domain.shape)))
-        out = np.empty_like(full)
+        out = empty(full.shape, full.dtype)
         r, z = (a.reshape(-1, *self.domain.shape) for a in (full, out))
         for where in self._visits(batch):
             for block in blocks:
@@ -134,7 +135,7 @@ class MultigridOperator(Operator):
         return like_host(out, x)
 
     def _visits(self, batch: tuple[int, ...]) -> np.ndarray:
-        """Each row: for every member of A, the place in the raveled batch of one right-hand side."""
+        """Each row: for every member of A, where in the raveled batch a right-hand side is."""
         members = np.arange(np.prod(self.batch_shape, dtype=int)).reshape(self.batch_shape)
         own = np.broadcast_to(members, batch).reshape(-1)
         return np.argsort(own, kind="stable").reshape(members.size, -1).T

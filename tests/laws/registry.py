@@ -94,6 +94,10 @@ def _solid(*shape: int) -> np.ndarray:
     return mask
 
 
+def _multigrid(A: Operator) -> Operator:
+    return solvers.Multigrid(dtype=A.domain.dtype)(A)
+
+
 SPARSE = (NUMPY, TORCH)
 MIXED = (Side.DIRICHLET, (Side.NEUMANN, Side.DIRICHLET))
 RING = (Side.PERIODIC, Side.NEUMANN)
@@ -149,6 +153,30 @@ OPERATORS: dict[str, OperatorCase] = {
         (NodalDiffusion,),
         dtypes=REAL,
     ),
+    "multigrid": OperatorCase(
+        lambda r, d, a: _multigrid(Diffusion(a(_k(r, d, 12, 11)), boundary=MIXED)),
+        (),
+        dtypes=REAL,
+        libraries=SPARSE,
+    ),
+    "multigrid on a ring, per member": OperatorCase(
+        lambda r, d, a: _multigrid(Diffusion(a(_k(r, d, 3, 9, 11)), ndim=2, boundary=RING)),
+        (),
+        dtypes=REAL,
+        libraries=SPARSE,
+    ),
+    "fast Poisson": OperatorCase(
+        lambda r, d, a: solvers.FastPoisson()(Diffusion(a(np.full((6, 7), 2, d)), boundary=MIXED)),
+        (),
+        dtypes=REAL,
+    ),
+    "fast Poisson, scaled, per member, 3-D": OperatorCase(
+        lambda r, d, a: solvers.FastPoisson()(
+            Diffusion(a(_k(r, d, 2, 4, 5, 6)), ndim=3, boundary=(*RING, Side.DIRICHLET))
+        ),
+        (),
+        dtypes=REAL,
+    ),
     "adjoint": OperatorCase(lambda r, d, a: Dense(a(_draw(r, d, 7, 4))).H, ()),
     "product": OperatorCase(
         lambda r, d, a: Dense(a(_draw(r, d, 4, 6))) @ Dense(a(_draw(r, d, 6, 5))), ()
@@ -200,6 +228,11 @@ METHODS: dict[str, Method] = {
     "CG Jacobi": Method(solvers.CG(M=solvers.Jacobi())),
     "CG SSOR": Method(solvers.CG(M=solvers.SSOR(1.2)), batched=False, libraries=HOST),
     "CG IC0": Method(solvers.CG(M=solvers.IC0()), batched=False, libraries=HOST),
+    "CG AMG": Method(
+        solvers.CG(M=solvers.AMG(solvers.Coarsening.SMOOTHED_AGGREGATION)),
+        batched=False,
+        libraries=HOST,
+    ),
     "FlexibleCG": Method(solvers.FlexibleCG(truncate=30)),
     "FlexibleCG Jacobi": Method(solvers.FlexibleCG(M=solvers.Jacobi())),
     "Chebyshev": Method(solvers.Chebyshev()),

@@ -15,7 +15,7 @@ from sciml.adapters import from_scipy
 from sciml.operators import FFT, Dense, Sparse
 from sciml.space import Space
 from sciml.testing import check_operator
-from solvers.precond import Recipe
+from solvers.precond import Coarsening, Recipe
 
 
 def laplacian(n: int, dtype: Any = np.float64) -> sp.csr_array:
@@ -196,6 +196,8 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sksparse", None)
     monkeypatch.setitem(sys.modules, "sksparse.cholmod", None)
     monkeypatch.setitem(sys.modules, "pyamg", None)
-    for recipe, extra in ((solvers.Cholesky(), "cholmod"), (solvers.AMG(), "amg")):
+    aggregation = solvers.AMG(Coarsening.SMOOTHED_AGGREGATION)
+    for recipe, extra in ((solvers.Cholesky(), "cholmod"), (aggregation, "amg")):
         with pytest.raises(ModuleNotFoundError, match=f"sciml-solvers\\[{extra}\\]"):
             recipe(from_scipy(laplacian(3)))
+    solvers.AMG()(from_scipy(laplacian(3)))  # needs none

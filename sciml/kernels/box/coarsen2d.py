@@ -33,7 +33,7 @@ def _share(a, b):
 @jit
 def _row_weights(h, E, S_up, D, U, D_up, U_up, B, m, ghost, ring):
     """h[t]: weight of the western coarse point for odd slot J = t/B − 1 of an even row."""
-    e0, e1, d0, d1, u1 = E[0], E[1], D[0], D[1], U[1]
+    e0, e1, d1 = E[0], E[1], D[1]
     west_n, east_n, ub = D_up[0], U_up[0, B:], U[1]
     for t in range(m + B):
         west = e0[t] + (west_n[t] + ub[t])
@@ -57,10 +57,9 @@ def _column_weights(v, S, S_up, D, U, D_up, U_up, B, m, ring):
         south = s[t] + (sw[t] + se[t])
         v[t] = _share(np.float64(north), np.float64(south))
     if ring:
-        v[m + B :] = v[B : 2 * B]
+        v[:B], v[m + B :] = v[m : m + B], v[B : 2 * B]
     else:
-        v[m + B :] = 0.5
-    v[:B] = 0.5
+        v[:B], v[m + B :] = 0.5, 0.5
 
 
 @jit
@@ -82,7 +81,7 @@ def _centres(p, q, c, E, S_top, S, D_top, U_top, D, U, h, g, v, B, m):
         r = 1 / sum_ if sum_ != 0 else 0.0
         q0[t], q1[t], q2[t], q3[t], total[t] = x0, x1, x2, x3, sum_
         p0[t], p1[t], p2[t], p3[t] = x0 * r, x1 * r, x2 * r, x3 * r
-    
+
 
 @jit
 def _outside(p, B, m, top, bottom, ghost, ring):
@@ -177,7 +176,7 @@ def _invert(inv, E, S, S_up, D, U, D_up, U_up, mass, B, m, ghost):
 
 @jit
 def _spread(x, p, mass_top, mass, h, g, v, B, m):
-    """x[k, t]: the mass that cell t gives to its corners k, with those of its north and west side."""
+    """x[k, t]: the mass that cell t gives to its corners k, that of its north and west side too."""
     a, b, c, d, east = x[0], x[1], x[2], x[3], mass[1]
     for t in range(m + B):
         n, w, z = np.float64(mass_top[1, t]), np.float64(mass[0, t]), np.float64(east[t])
@@ -189,7 +188,7 @@ def _spread(x, p, mass_top, mass, h, g, v, B, m):
 
 @jit
 def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, n1, lanes):
-    """Coarse rows first..last (and −1 before row 0) of the links, with this level's inv and weights.
+    """Coarse rows first..last (and −1 before row 0) of the links, this level's inv and weights.
 
     Args:
         links: (2 or 4, rows + 2, 2, W). mass: as inv, or of size 0. n1: columns.
@@ -235,12 +234,14 @@ def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, 
         _outside(p, B, m, above, below, ghost, ring1)
         _pairs(x, p, q, c, E[mid], S[top], S[mid], D_top, U_top, D, U, h, g, v, B, m)
         if massive:
-            i, j = 2 * k if ring0 or k >= 0 else -1, 2 * k + 1
+            j = 2 * k + 1
             mass_top = none if above else mass[2 * k % rows]
             mass_mid = none if above or below else mass[j % rows]
             _spread(y, p, mass_top, mass_mid, h, g, v, B, m)
         if k >= first:
-            _level_rows(inv, weights, mass if massive else inv[:0], k, links, none, h, v, B, m, ghost, ring0)
+            _level_rows(
+                inv, weights, mass if massive else inv[:0], k, links, none, h, v, B, m, ghost, ring0
+            )
             _coarse_row(coarse, k, E[top], S[top], S[mid], h, v, x, x_old, out, B, m, half)
             if massive:
                 _coarse_mass(coarse_mass, k, y, y_old, out, B, m, half, ring1)

@@ -78,7 +78,12 @@ def _even(out, f, inv, which, x, n, s, links, i, B, m):
         else:
             _all5(out, f, inv, E[1], o, E[0, B:], o[B:], ln, xn, ls, xs, m)
         return
-    nw, ne, sw, se = links[2, i, 1], links[3, i, 1, B:], links[3, i + 1, 0, B:], links[2, i + 1, 0, B:]
+    nw, ne, sw, se = (
+        links[2, i, 1],
+        links[3, i, 1, B:],
+        links[3, i + 1, 0, B:],
+        links[2, i + 1, 0, B:],
+    )
     xnw, xne, xsw, xse = n[1], n[1, B:], s[1], s[1, B:]
     if which == _UPDOWN:
         _updown9(out, f, inv, ln, xn, ls, xs, nw, xnw, ne, xne, sw, xsw, se, xse, m)
@@ -318,7 +323,7 @@ def _up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, sca
     r, u, links, inv, weights = borrow(r), borrow(u), borrow(links), borrow(inv), borrow(weights)
     correction, z, scratch = borrow(correction), borrow(z), borrow(scratch)
     B, m, rows, half = lanes, u.shape[2] - 2 * lanes, u.shape[0], correction.shape[0]
-    zero, f, v, v_next = scratch[0], scratch[1], scratch[2], scratch[3]
+    f, v, v_next = scratch[1], scratch[2], scratch[3]
     odd, odd_next = scratch[4], scratch[5]
     e, e_next = scratch[6, 0], scratch[7, 0]
     ring0, ring1 = rings[0], rings[1]
@@ -331,9 +336,7 @@ def _up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, sca
         _coarse_row(correction, c, e_next, ring1, B, m)
         _correct_even_row(v_next, u[i - 1], e_next, weights[0, c + 1], ring1, B, m)
         w = weights[1, c + 1]
-        _finish_odd_row(
-            odd, i, u[i], e_next, e, w, v_next, v, r, f, inv, links, ring1, B, m, scale
-        )
+        _finish_odd_row(odd, i, u[i], e_next, e, w, v_next, v, r, f, inv, links, ring1, B, m, scale)
     for c in range(first, last):
         i = 2 * c
         if i + 2 < rows or ring0:
@@ -346,7 +349,22 @@ def _up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, sca
         if i + 1 < rows:
             w = weights[1, c + 1]
             _finish_odd_row(
-                odd_next, i + 1, u[i + 1], e, e_next, w, v, v_next, r, f, inv, links, ring1, B, m, scale
+                odd_next,
+                i + 1,
+                u[i + 1],
+                e,
+                e_next,
+                w,
+                v,
+                v_next,
+                r,
+                f,
+                inv,
+                links,
+                ring1,
+                B,
+                m,
+                scale,
             )
             if i + 1 < z.shape[0]:
                 _store(odd_next, z[i + 1], B, back)
@@ -399,16 +417,37 @@ def _flux_rows(out, f, x, n, s, links, i, B, m):
 
 @jit
 def _split_row(x, i, rows, f, rings, B, m):
-    """Row i of the natural array x with halos; zeros outside."""
+    """Row i of the natural array x with halos; zeros outside. Points that were added to close a
+    ring take the mean of their two neighbours, which leaves no residual at them."""
+    one = f.dtype.type(1)
     if rings[0]:
         i = (i + rows) % rows
     if 0 <= i < x.shape[0]:
-        _load(x[i], f, B, f.dtype.type(1))
-        if rings[1]:
-            _wrap_even(f, B, m)
-            _wrap_odd(f, B, m)
+        _load(x[i], f, B, one)
+    elif rings[0]:
+        _load(x[i - 1], f, B, one)
+        _mean(x[0], f, B)
     else:
         f[:] = 0
+        return
+    if rings[1]:
+        if x.shape[1] // B % 2:
+            even, odd = f[0, B:], f[1, B:]
+            for t in range(B):
+                odd[m - B + t] = (even[m - B + t] + even[t]) / 2
+        _wrap_even(f, B, m)
+        _wrap_odd(f, B, m)
+
+
+@jit
+def _mean(x, f, B):
+    """f <- (f + x) / 2, x a natural row."""
+    half = f.dtype.type(0.5)
+    even, odd = f[0, B:], f[1, B:]
+    for j in range(x.size // B):
+        part, at = (odd if j % 2 else even), j // 2 * B
+        for t in range(B):
+            part[at + t] = half * (part[at + t] + x[j * B + t])
 
 
 @jit

@@ -1,4 +1,4 @@
-"""Links of the finest two-dimensional level from the coefficient k, and the coarsest level's matrix.
+"""Links of the finest two-dimensional level from the coefficient k.
 
 Rows are computed in natural order, then stored by parity. See `cycle2d` for the layout.
 """
@@ -43,11 +43,11 @@ def links_of_cells(first, last, k, links, weights, unit, rings, lanes):
     here = np.zeros(width + 2 * B, links.dtype)
     there = np.zeros_like(here)
     out = np.zeros_like(here)
-    scale = links.dtype.type(unit)
+    scale = np.float64(unit)
     w0, w1 = weights[0], weights[1]
     _scaled(here[B:], k[first], scale)
     if first == 0 and not rings[0]:
-        _scaled(out[B:], k[0], links.dtype.type(w0[1] * unit))
+        _scaled(out[B:], k[0], w0[1] * scale)
         write_row(links[1, 0], out, B, n)
     for i in range(first, last):
         a = here[B:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .._compile import borrow, jit
+from . import lines2d
 from .cycle2d import add, down, residual, up
 
 __all__ = ["ADD", "DOWN", "RESIDUAL", "SOLVE", "UP", "run"]
@@ -40,16 +41,22 @@ def solve_dense(inverse, f, z, lanes):
 
 
 @jit
-def run(steps, table, links, inv, mass, weights, u, f, z, kept, inverse, rings, lanes):
+def run(
+    steps, table, links, inv, mass, weights, u, f, z, kept, factors, spare, inverse, rings, lanes
+):  # fmt: skip
     """Steps (step, level) of a cycle, all but the finest level's, on flat storage.
 
     Args:
-        steps: (count, 2). table: (levels, 9): rows, columns, natural rows, W, links, and where
-            links, inv (also u and mass), weights and natural arrays (f, z, kept) begin.
+        steps: (count, 2). table: (levels, 14): rows, columns, natural rows, W, links, where links,
+            inv (also u and mass), weights and natural arrays (f, z, kept) begin, and where lines
+            are relaxed: `Lines`, where the factors along rows and along columns begin, and the
+            number and width of the groups along rows.
+        spare: of the size of u on the finest level with lines.
         inverse: of the coarsest level, (N, N lanes).
     """
     links, inv, mass, weights = borrow(links), borrow(inv), borrow(mass), borrow(weights)
     u, f, z, kept = borrow(u), borrow(f), borrow(z), borrow(kept)
+    factors, spare = borrow(factors), borrow(spare)
     one, B = inv.dtype.type(1), lanes
     for k in range(steps.shape[0]):
         step, level = steps[k, 0], steps[k, 1]
@@ -73,9 +80,19 @@ def run(steps, table, links, inv, mass, weights, u, f, z, kept, inverse, rings, 
         c = table[level + 1]
         ul, il = _view3(u, t[6], rows, 2, W), _view3(inv, t[6], rows, 2, W)
         wl = _view3(weights, t[7], 2, c[2] + 1, W)
+        if t[9]:
+            x = _view4(factors, t[10], 3 if rings[1] else 2, t[12], 2, t[13])
+            y = _view4(factors, t[11], 3 if rings[0] else 2, rows if t[9] & 2 else 0, 2, W)
+            w = _view3(spare, 0, rows, 2, W)
         if step == DOWN:
             fc = _view2(f, c[8], c[2], c[1] * B)
-            down(0, c[2], fl, ul, ll, il, wl, fc, rings, B, one)
+            if t[9]:
+                lines2d.down(fl, ul, ll, x, y, wl, fc, w, rings, B, one)
+            else:
+                down(0, c[2], fl, ul, ll, il, wl, fc, rings, B, one)
         else:
             zc = _view2(z, c[8], c[2], c[1] * B)
-            up(0, c[2], fl, ul, ll, il, wl, zc, zl, rings, B, one, one)
+            if t[9]:
+                lines2d.up(fl, ul, ll, x, y, wl, zc, zl, w, rings, B, one, one)
+            else:
+                up(0, c[2], fl, ul, ll, il, wl, zc, zl, rings, B, one, one)

@@ -1,0 +1,678 @@
+"""V(1,1) on a two-dimensional level with zebra line relaxation: along rows, columns, or both.
+
+Even lines first, then odd ones, rows before columns; in reverse order after the coarse correction.
+Line relaxation smooths what points do not: strong coupling along one axis, and coefficients that
+jump at random (Brandt, Math. Comput. 31, 1977, section 3.3; Dendy, J. Comput. Phys. 48, 1982).
+
+Residuals. The lines relaxed last, the odd ones, have none. At an even line the sum over the odd
+neighbours is left, of their values where the sweep began from zero and of their last change where
+the rows were relaxed before. So only residuals on even lines are restricted, and only even lines
+are corrected: odd ones are relaxed first afterwards, from their neighbours alone.
+
+Factors. A line is L D L^T with the inverse pivots p = 1 / D and l = −L, stored with k, the last row
+of −L, where the line is a ring. With s the sum of a row of what is left, D = s + c for a link c to
+the next point, and the next s is s c / D plus its own: nothing is subtracted, and pivots are exact
+to rounding however strong the links. A line ends at points that do not exist: p = l = 0.
+
+Along columns the recurrence runs down the rows, side by side over slots. Along rows it runs over
+lanes side by side; a single lane takes GROUP rows of one colour instead, whose values are
+interleaved as if they were lanes. See `cycle2d` for the layout of a level.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from .._compile import borrow, jit, jit_parallel
+
+__all__ = [
+    "GROUP",
+    "blocks",
+    "down",
+    "down_parallel",
+    "factor",
+    "up",
+    "up_parallel",
+]
+
+GROUP = 8
+_WIDE = (0,) * 8  # its length is a constant to the compiler
+_ONE = (0,)
+_SLOTS = 64  # entries of a row that a block of columns holds
+
+
+@jit
+def blocks(rows, colour, lanes):
+    """Groups of rows of one colour."""
+    count = (rows + 1 - colour) // 2
+    return count if lanes > 1 else (count + GROUP - 1) // GROUP
+
+
+# -- sums over neighbours -------------------------------------------------------------------------
+
+
+@jit
+def _add2(out, a, xa, b, xb, m):
+    for t in range(m):
+        out[t] += a[t] * xa[t] + b[t] * xb[t]
+
+
+@jit
+def _add6(out, a, xa, b, xb, c, xc, d, xd, e, xe, f, xf, m):
+    for t in range(m):
+        y = (c[t] * xc[t] + d[t] * xd[t]) + (e[t] * xe[t] + f[t] * xf[t])
+        out[t] += (a[t] * xa[t] + b[t] * xb[t]) + y
+
+
+@jit
+def _add_beside(out, p, x, n, s, links, i, a, m, B):
+    """out += links · neighbours in the columns beside; parity p of row i, entries from a."""
+    o, w, e = 1 - p, a + p * B, a + p * B + B
+    E = links[0, i + 1]
+    if links.shape[0] == 2:
+        _add2(out, E[o, w:], x[o, w:], E[p, a + B :], x[o, e:], m)
+        return
+    D, U, Dn, Un = links[2, i + 1], links[3, i + 1], links[2, i], links[3, i]
+    _add6(
+        out, E[o, w:], x[o, w:], E[p, a + B :], x[o, e:], Dn[o, w:], n[o, w:], Un[o, e:], n[o, e:],
+        U[p, a + B :], s[o, w:], D[p, a + B :], s[o, e:], m,
+    )  # fmt: skip
+
+
+@jit
+def _add_above(out, p, n, s, links, i, m, B):
+    """out += links · neighbours in the rows n and s around row i; parity p."""
+    o, w, e = 1 - p, p * B, p * B + B
+    N, S = links[1, i], links[1, i + 1]
+    if links.shape[0] == 2:
+        _add2(out, N[p, B:], n[p, B:], S[p, B:], s[p, B:], m)
+        return
+    D, U, Dn, Un = links[2, i + 1], links[3, i + 1], links[2, i], links[3, i]
+    _add6(
+        out, N[p, B:], n[p, B:], S[p, B:], s[p, B:], Dn[o, w:], n[o, w:], Un[o, e:], n[o, e:],
+        U[p, B:], s[o, w:], D[p, B:], s[o, e:], m,
+    )  # fmt: skip
+
+
+@jit
+def _around(i, rows, ring):
+    """Rows before and after i; −1 where there is none."""
+    before = i - 1 if i > 0 else (rows - 1 if ring else -1)
+    return before, i + 1 if i + 1 < rows else (0 if ring else -1)
+
+
+@jit
+def _load(out, r, i, p, a, m, B, scale):
+    """out = row i of the natural r times scale, parity p, entries from a; 0 where there is none."""
+    row = r[i] if i < r.shape[0] else r[0, :0]
+    count = min(a + m, (row.size // B + 1 - p) // 2 * B) - a
+    if B == 1:
+        row = row[2 * a + p :]
+        for t in range(count):
+            out[t] = row[2 * t] * scale
+    else:
+        for t in range(0, count, B):
+            x, y = row[2 * (a + t) + p * B :], out[t:]
+            for k in range(B):
+                y[k] = x[k] * scale
+    for t in range(max(count, 0), m):
+        out[t] = 0
+
+
+@jit
+def _store(u, z, B, back):
+    """The split row u into the natural row z, times back."""
+    n = z.size // B
+    for p in range(2):
+        x = u[p, B:]
+        if B == 1:
+            for j in range((n + 1 - p) // 2):
+                z[2 * j + p] = x[j] * back
+        else:
+            for j in range((n + 1 - p) // 2):
+                a, b = z[(2 * j + p) * B :], x[j * B :]
+                for t in range(B):
+                    a[t] = b[t] * back
+
+
+@jit
+def _wrap(u, B, m):
+    """Halos of a ring: what is read beyond its ends."""
+    u[0, m + B : m + 2 * B] = u[0, B : 2 * B]
+    u[1, :B] = u[1, m : m + B]
+
+
+# -- lines along rows -----------------------------------------------------------------------------
+
+
+@jit
+def _solve_row(g, x, L, q, width):
+    """g <- (line)^-1 g for the lanes q, q + 1, ... of L."""
+    n, m = len(width), g.shape[1] - 2 * L
+    e, o, lo, le = g[0, q:], g[1, q:], x[1, 1, q:], x[1, 0, q:]
+    pe, po = x[0, 0, q:], x[0, 1, q:]
+    for a in range(L, m + L, L):
+        for t in range(a, a + n):
+            e[t] += lo[t - L] * o[t - L]
+        for t in range(a, a + n):
+            o[t] += le[t] * e[t]
+    for a in range(m, 0, -L):
+        for t in range(a, a + n):
+            o[t] = po[t] * o[t] + lo[t] * e[t + L]
+        for t in range(a, a + n):
+            e[t] = pe[t] * e[t] + le[t] * o[t]
+
+
+@jit
+def _solve_ring(g, x, L):
+    """`_solve_row` where the last point, an odd one, meets the first: all lanes at a time."""
+    m = g.shape[1] - 2 * L
+    e, o, last = g[0], g[1], g[1, m:]
+    pe, po, le, lo, ke, ko = x[0, 0], x[0, 1], x[1, 0], x[1, 1], x[2, 0], x[2, 1]
+    for a in range(L, m + L, L):
+        for t in range(a, a + L):
+            e[t] += lo[t - L] * o[t - L]
+        for t in range(a, a + L):
+            o[t] += le[t] * e[t]
+        for t in range(L):
+            last[t] += ke[a + t] * e[a + t] + ko[a + t] * o[a + t]
+    p = po[m:]
+    for t in range(L):
+        last[t] *= p[t]
+    for a in range(m, 0, -L):
+        if a < m:
+            for t in range(L):
+                o[a + t] = po[a + t] * o[a + t] + (lo[a + t] * e[a + L + t] + ko[a + t] * last[t])
+        for t in range(L):
+            e[a + t] = pe[a + t] * e[a + t] + (le[a + t] * o[a + t] + ke[a + t] * last[t])
+
+
+@jit
+def _interleave(g, u, first, m):
+    """Rows first, first + 2, ... of u, of one lane, as lanes of g; 0 beyond the last row."""
+    for k in range(GROUP):
+        i = first + 2 * k
+        for p in range(2):
+            y = g[p, GROUP + k :]
+            if i < u.shape[0]:
+                x = u[i, p, 1:]
+                for t in range(m):
+                    y[t * GROUP] = x[t]
+            else:
+                for t in range(m):
+                    y[t * GROUP] = 0
+
+
+@jit
+def _separate(g, u, first, m):
+    """`_interleave` undone."""
+    for k in range(GROUP):
+        i = first + 2 * k
+        if i < u.shape[0]:
+            for p in range(2):
+                x, y = u[i, p, 1:], g[p, GROUP + k :]
+                for t in range(m):
+                    x[t] = y[t * GROUP]
+
+
+@jit
+def _rows(first, last, colour, fresh, r, u, links, x, rings, B, scale):
+    """Relax rows of one colour, groups first..last; fresh: all other rows count as 0."""
+    r, u, links, x = borrow(r), borrow(u), borrow(links), borrow(x)
+    rows, W = u.shape[0], u.shape[2]
+    m, group = W - 2 * B, 1 if B > 1 else GROUP
+    L, skip = group * B, blocks(rows, 0, B) if colour else 0
+    zero, buffer = np.zeros((2, W), u.dtype), np.zeros((2, W // B * L), u.dtype)
+    for b in range(first, last):
+        start = colour + 2 * group * b
+        for i in range(start, min(start + 2 * group, rows), 2):
+            before, after = _around(i, rows, rings[0])
+            n, s = u[before] if before >= 0 else zero, u[after] if after >= 0 else zero
+            for p in range(2):
+                _load(u[i, p, B:], r, i, p, 0, m, B, scale)
+                if not fresh:
+                    _add_above(u[i, p, B:], p, n, s, links, i, m, B)
+        line = x[:, skip + b]
+        g = u[start] if group == 1 else buffer
+        if group > 1:
+            _interleave(g, u, start, m)
+        if rings[1]:
+            _solve_ring(g, line, L)
+        elif L % 8 == 0:
+            for q in range(0, L, 8):
+                _solve_row(g, line, L, q, _WIDE)
+        else:
+            for q in range(L):
+                _solve_row(g, line, L, q, _ONE)
+        if group > 1:
+            _separate(g, u, start, m)
+        if rings[1]:
+            for i in range(start, min(start + 2 * group, rows), 2):
+                _wrap(u[i], B, m)
+
+
+# -- lines along columns --------------------------------------------------------------------------
+
+
+@jit
+def _down_column(o, low, before, m):
+    for t in range(m):
+        o[t] += low[t] * before[t]
+
+
+@jit
+def _up_column(o, p, v, low, after, m):
+    for t in range(m):
+        o[t] = p[t] * v[t] + low[t] * after[t]
+
+
+@jit
+def _columns(first, last, p, fresh, keep, r, u, links, y, w, rings, B, scale):
+    """Relax columns of parity p, blocks of slots first..last; fresh: all others count as 0; keep: w
+    gets the changes. In w, (rows, 2, W), lie the values on their way.
+    """
+    r, u, links, y, w = borrow(r), borrow(u), borrow(links), borrow(y), borrow(w)
+    rows, W = u.shape[0], u.shape[2]
+    zero = np.zeros((2, W), u.dtype)
+    closing = np.zeros((2, _SLOTS), u.dtype)
+    for b in range(first, last):
+        a = b * _SLOTS
+        m, c = min(_SLOTS, W - 2 * B - a), a + B
+        for i in range(rows):
+            o = w[i, p, c:]
+            _load(o, r, i, p, a, m, B, scale)
+            if not fresh:
+                before, after = _around(i, rows, rings[0])
+                n, s = u[before] if before >= 0 else zero, u[after] if after >= 0 else zero
+                _add_beside(o, p, u[i], n, s, links, i, a, m, B)
+            if i > 0:
+                _down_column(o, y[1, i - 1, p, c:], w[i - 1, p, c:], m)
+        if rings[0]:
+            _close_columns(w, y, p, c, m)
+        for i in range(rows - 1, -1, -1):
+            o, v = u[i, p, c:], w[i, p, c:]
+            after = u[i + 1, p, c:] if i + 1 < rows else zero[0, c:]
+            if keep:
+                old = closing[0]
+                old[:m] = o[:m]
+            _up_column(o, y[0, i, p, c:], v, y[1, i, p, c:], after, m)
+            if rings[0] and i + 1 < rows:
+                _down_column(o, y[2, i, p, c:], u[rows - 1, p, c:], m)
+            if keep:
+                for t in range(m):
+                    v[t] = o[t] - old[t]
+
+
+@jit
+def _close_columns(w, y, p, c, m):
+    """Between the sweeps: the last row of a ring gets what the others leave it."""
+    end = w.shape[0] - 1
+    for i in range(end):
+        _down_column(w[end, p, c:], y[2, i, p, c:], w[i, p, c:], m)
+
+
+@jit
+def _edges(u, p, ring, B, m):
+    """What is read beyond the ends of the columns of parity p."""
+    for i in range(u.shape[0]):
+        if p == 0:
+            halo, end = u[i, 0, m + B :], u[i, 0, B : 2 * B]
+        else:
+            halo, end = u[i, 1], u[i, 1, m : m + B]
+        for t in range(B):
+            halo[t] = end[t] if ring else 0
+
+
+# -- transfers ------------------------------------------------------------------------------------
+
+
+@jit
+def _residual_beside(out, i, d, links, zero, rings, m, B):
+    """The residual in the even columns of row i: links · d at the odd ones."""
+    before, after = _around(i, d.shape[0], rings[0])
+    n, s = d[before] if before >= 0 else zero, d[after] if after >= 0 else zero
+    out[:] = 0
+    _add_beside(out, 0, d[i], n, s, links, i, 0, m, B)
+
+
+@jit
+def _restrict_columns(first, last, d, links, weights, coarse, rings, B):
+    """Coarse rows from residuals in the even columns."""
+    d, links, weights, coarse = borrow(d), borrow(links), borrow(weights), borrow(coarse)
+    rows, m = d.shape[0], d.shape[2] - 2 * B
+    zero, scratch = np.zeros((2, d.shape[2]), d.dtype), np.zeros((3, m), d.dtype)
+    above, here, below = scratch[0], scratch[1], scratch[2]
+    if first > 0 or rings[0]:
+        i = 2 * first - 1 if first > 0 else rows - 1
+        _residual_beside(above, i, d, links, zero, rings, m, B)
+    for c in range(first, last):
+        _residual_beside(here, 2 * c, d, links, zero, rings, m, B)
+        if 2 * c + 1 < rows:
+            _residual_beside(below, 2 * c + 1, d, links, zero, rings, m, B)
+        else:
+            below[:] = 0
+        out, north, south = coarse[c], weights[1, c, B:], weights[1, c + 1, B:]
+        for t in range(m):
+            out[t] = here[t] + (south[t] * below[t] + (1 - north[t]) * above[t])
+        above, below = below, above
+
+
+@jit
+def _restrict_rows(first, last, d, links, weights, coarse, rings, B):
+    """Coarse rows from residuals in the even rows."""
+    d, links, weights, coarse = borrow(d), borrow(links), borrow(weights), borrow(coarse)
+    rows, W = d.shape[0], d.shape[2]
+    m = W - 2 * B
+    zero, rest = np.zeros((2, W), d.dtype), np.zeros((2, W), d.dtype)
+    for c in range(first, last):
+        before, after = _around(2 * c, rows, rings[0])
+        n, s = d[before] if before >= 0 else zero, d[after] if after >= 0 else zero
+        rest[:] = 0
+        for p in range(2):
+            _add_above(rest[p, B:], p, n, s, links, 2 * c, m, B)
+        if rings[1]:
+            _wrap(rest, B, m)
+        out, r0, r1, left = coarse[c], rest[0, B:], rest[1, B:], rest[1]
+        west, east = weights[0, c + 1], weights[0, c + 1, B:]
+        for t in range(m):
+            out[t] = r0[t] + (east[t] * r1[t] + (1 - west[t]) * left[t])
+
+
+@jit
+def _correct_columns(first, last, u, correction, weights, rings, B):
+    """u += P correction in the even columns, below coarse rows first..last."""
+    u, correction, weights = borrow(u), borrow(correction), borrow(weights)
+    m, end = u.shape[2] - 2 * B, correction.shape[0]
+    zero = np.zeros(m, u.dtype)
+    for c in range(first, last):
+        e, x = correction[c], u[2 * c, 0, B:]
+        for t in range(m):
+            x[t] += e[t]
+        if 2 * c + 1 < u.shape[0]:
+            _, after = _around(c, end, rings[0])
+            f, v, x = (
+                correction[after] if after >= 0 else zero,
+                weights[1, c + 1, B:],
+                u[2 * c + 1, 0, B:],
+            )
+            for t in range(m):
+                x[t] += v[t] * e[t] + (1 - v[t]) * f[t]
+
+
+@jit
+def _correct_rows(first, last, u, correction, weights, rings, B):
+    """u += P correction in the even rows."""
+    u, correction, weights = borrow(u), borrow(correction), borrow(weights)
+    m = u.shape[2] - 2 * B
+    row = np.zeros(m + B, u.dtype)
+    for c in range(first, last):
+        row[:m] = correction[c]
+        if rings[1]:
+            row[m:] = row[:B]
+        h, x, y, after = weights[0, c + 1, B:], u[2 * c, 0, B:], u[2 * c, 1, B:], row[B:]
+        for t in range(m):
+            x[t] += row[t]
+            y[t] += h[t] * row[t] + (1 - h[t]) * after[t]
+        if rings[1]:
+            _wrap(u[2 * c], B, m)
+
+
+# -- a visit to a level ---------------------------------------------------------------------------
+
+
+@jit
+def _column_blocks(m):
+    return (m + _SLOTS - 1) // _SLOTS
+
+
+@jit
+def down(r, u, links, x, y, weights, coarse, w, rings, lanes, scale):
+    """Pre-smoothing of r scale from zero into u, and its restricted residual.
+
+    Args:
+        x, y: factors of the rows and of the columns from `factor`; at least one is not empty.
+        w: as u, overwritten. The others: as in `cycle2d.down`.
+    """
+    B, m = lanes, u.shape[2] - 2 * lanes
+    by_rows, by_columns = x.size > 0, y.size > 0
+    if by_rows:
+        for p in range(2):
+            _rows(0, blocks(u.shape[0], p, B), p, p == 0, r, u, links, x, rings, B, scale)
+    if by_columns:
+        for p in range(2):
+            fresh = p == 0 and not by_rows
+            keep = p == 1 and by_rows
+            _columns(0, _column_blocks(m), p, fresh, keep, r, u, links, y, w, rings, B, scale)
+            _edges(u, p, rings[1], B, m)
+        if by_rows:
+            _edges(w, 1, rings[1], B, m)
+        _restrict_columns(0, coarse.shape[0], w if by_rows else u, links, weights, coarse, rings, B)
+    else:
+        _restrict_rows(0, coarse.shape[0], u, links, weights, coarse, rings, B)
+
+
+@jit
+def up(r, u, links, x, y, weights, correction, z, w, rings, lanes, scale, back):
+    """z = what post-smoothing makes of u + P correction, times back; u is overwritten."""
+    B, m, half = lanes, u.shape[2] - 2 * lanes, correction.shape[0]
+    if y.size > 0:
+        _correct_columns(0, half, u, correction, weights, rings, B)
+        _edges(u, 0, rings[1], B, m)
+        for p in (1, 0):
+            _columns(0, _column_blocks(m), p, False, False, r, u, links, y, w, rings, B, scale)
+            _edges(u, p, rings[1], B, m)
+    else:
+        _correct_rows(0, half, u, correction, weights, rings, B)
+    if x.size > 0:
+        for p in (1, 0):
+            _rows(0, blocks(u.shape[0], p, B), p, False, r, u, links, x, rings, B, scale)
+    _give(0, z.shape[0], u, z, B, back)
+
+
+@jit
+def _give(first, last, u, z, B, back):
+    u, z = borrow(u), borrow(z)
+    for i in range(first, last):
+        _store(u[i], z[i], B, back)
+
+
+# -- set-up ---------------------------------------------------------------------------------------
+
+
+@jit
+def _own(out, i, p, along, links, mass, B, m):
+    """Row i, parity p of A summed over what is not on its line, with its mass."""
+    o, w, e, c = 1 - p, p * B, p * B + B, B
+    E, S, N = links[0, i + 1], links[1, i + 1], links[1, i]
+    a, b = (E[o, w:], E[p, c:]) if along else (N[p, c:], S[p, c:])
+    for t in range(m):
+        out[t] = np.float64(a[t]) + np.float64(b[t])
+    if links.shape[0] == 4:
+        D, U, Dn, Un = (
+            links[2, i + 1, p, c:],
+            links[3, i + 1, p, c:],
+            links[2, i, o, w:],
+            links[3, i, o, e:],
+        )
+        for t in range(m):
+            out[t] += (np.float64(D[t]) + U[t]) + (np.float64(Dn[t]) + Un[t])
+    if mass.size > 0:
+        k = mass[i, p, c:]
+        for t in range(m):
+            out[t] += k[t]
+
+
+@jit
+def _pivot(p, low, s, own, c, inv, m):
+    """One point of lines side by side: own sums, links c onwards; s: left by those before."""
+    for t in range(m):
+        left, link = s[t] + own[t], np.float64(c[t])
+        d = left + link
+        q = 1 / d if d > 0 and inv[t] != 0 else 0.0
+        p[t], low[t] = q, link * q
+        s[t] = left * (link * q) if inv[t] != 0 else link
+
+
+@jit
+def _pivot_ring(p, low, k, s, far, end, own, c, inv, last, m):
+    """`_pivot` on a ring; far: links to its end; end: what the points before left to that."""
+    for t in range(m):
+        left, link, beyond = s[t] + own[t], np.float64(c[t]), far[t]
+        if last:
+            link, beyond = 0.0, beyond + link
+        d = left + (link + beyond)
+        here = inv[t] != 0
+        q = 1 / d if d > 0 and here else 0.0
+        p[t], low[t], k[t] = q, link * q, beyond * q
+        s[t] = left * (link * q) if here else link
+        end[t] += left * (beyond * q) if here else beyond
+        far[t] = beyond * (link * q)
+
+
+@jit
+def _factor_columns(p, links, mass, inv, y, rings, B):
+    """Columns of parity p."""
+    rows, W = inv.shape[0], inv.shape[2]
+    m = W - 2 * B
+    scratch = np.zeros((5, W))
+    own, s, far, end = scratch[0, B:], scratch[1, B:], scratch[2, B:], scratch[3, B:]
+    for t in range(m):
+        if rings[0]:
+            far[t] = links[1, rows, p, B + t]
+        else:
+            s[t] = links[1, 0, p, B + t]
+    for i in range(rows):
+        _own(own, i, p, True, links, mass, B, m)
+        c, v = links[1, i + 1, p, B:], inv[i, p, B:]
+        if not rings[0]:
+            _pivot(y[0, i, p, B:], y[1, i, p, B:], s, own, c, v, m)
+        elif i + 1 < rows:
+            k = y[2, i, p, B:]
+            _pivot_ring(y[0, i, p, B:], y[1, i, p, B:], k, s, far, end, own, c, v, i + 2 == rows, m)
+        else:
+            _pivot(y[0, i, p, B:], y[1, i, p, B:], end, own, scratch[4], v, m)
+
+
+@jit
+def _factor_rows(colour, links, mass, inv, x, rings, B):
+    """Rows of one colour, group by group."""
+    rows, W = inv.shape[0], inv.shape[2]
+    m, group = W - 2 * B, 1 if B > 1 else GROUP
+    L, skip = group * B, blocks(rows, 0, B) if colour else 0
+    own = np.zeros(W)
+    scratch, ends = np.zeros((3, 2, W * group)), np.zeros((4, L))
+    none = ends[3]
+    for b in range(blocks(rows, colour, B)):
+        line = x[:, skip + b]
+        scratch[:] = 0
+        for k in range(group):
+            i = colour + 2 * (group * b + k)
+            if i >= rows:
+                break
+            for p in range(2):
+                _own(own[B:], i, p, False, links, mass, B, m)
+                for t in range(W):
+                    at = t * group + k
+                    scratch[0, p, at] = own[t]
+                    scratch[1, p, at] = links[0, i + 1, p, t]
+                    scratch[2, p, at] = inv[i, p, t]
+        sums, c, v = scratch[0], scratch[1], scratch[2]
+        ends[:] = 0
+        s, far, end = ends[0], ends[1], ends[2]
+        if rings[1]:
+            far[:] = c[1, m * group : m * group + L]
+        else:
+            s[:] = c[1, :L]
+        for a in range(L, m * group + L, L):
+            for p in range(2):
+                P, low, own_, link, here = (
+                    line[0, p, a:],
+                    line[1, p, a:],
+                    sums[p, a:],
+                    c[p, a:],
+                    v[p, a:],
+                )
+                if not rings[1]:
+                    _pivot(P, low, s, own_, link, here, L)
+                elif a < m * group or p == 0:
+                    last = a == m * group
+                    _pivot_ring(P, low, line[2, p, a:], s, far, end, own_, link, here, last, L)
+                else:
+                    _pivot(P, low, end, own_, none, here, L)
+
+
+@jit
+def factor(links, mass, inv, x, y, rings, lanes):
+    """Factors of the lines along rows into x and of those along columns into y, where not empty.
+
+    Args:
+        links, mass, inv: of the level, as in `coarsen2d.coarsen`.
+        x: (2 or 3, groups of even rows and of odd ones, 2, (half + 2) lanes or (half + 2) GROUP),
+            p, l and, for a ring, k; y: (2 or 3, rows, 2, W). In both the halos are 0.
+    """
+    links, mass, inv, x, y = borrow(links), borrow(mass), borrow(inv), borrow(x), borrow(y)
+    for p in range(2):
+        if x.size > 0:
+            _factor_rows(p, links, mass, inv, x, rings, lanes)
+        if y.size > 0:
+            _factor_columns(p, links, mass, inv, y, rings, lanes)
+
+
+@jit_parallel
+def down_parallel(chunks, r, u, links, x, y, weights, coarse, w, rings, lanes, scale):
+    B, m, half = lanes, u.shape[2] - 2 * lanes, coarse.shape[0]
+    by_rows, by_columns = x.size > 0, y.size > 0
+    if by_rows:
+        for p in range(2):
+            n = blocks(u.shape[0], p, B)
+            for t in prange(chunks):
+                first, last = t * n // chunks, (t + 1) * n // chunks
+                _rows(first, last, p, p == 0, r, u, links, x, rings, B, scale)
+    if not by_columns:
+        for t in prange(chunks):
+            first, last = t * half // chunks, (t + 1) * half // chunks
+            _restrict_rows(first, last, u, links, weights, coarse, rings, B)
+        return
+    n = _column_blocks(m)
+    for p in range(2):
+        fresh, keep = p == 0 and not by_rows, p == 1 and by_rows
+        for t in prange(chunks):
+            first, last = t * n // chunks, (t + 1) * n // chunks
+            _columns(first, last, p, fresh, keep, r, u, links, y, w, rings, B, scale)
+        _edges(u, p, rings[1], B, m)
+    if by_rows:
+        _edges(w, 1, rings[1], B, m)
+    d = w if by_rows else u
+    for t in prange(chunks):
+        first, last = t * half // chunks, (t + 1) * half // chunks
+        _restrict_columns(first, last, d, links, weights, coarse, rings, B)
+
+
+@jit_parallel
+def up_parallel(chunks, r, u, links, x, y, weights, correction, z, w, rings, lanes, scale, back):
+    B, m, half = lanes, u.shape[2] - 2 * lanes, correction.shape[0]
+    if y.size > 0:
+        n = _column_blocks(m)
+        for t in prange(chunks):
+            first, last = t * half // chunks, (t + 1) * half // chunks
+            _correct_columns(first, last, u, correction, weights, rings, B)
+        _edges(u, 0, rings[1], B, m)
+        for q in range(2):
+            for t in prange(chunks):
+                first, last = t * n // chunks, (t + 1) * n // chunks
+                _columns(first, last, 1 - q, False, False, r, u, links, y, w, rings, B, scale)
+            _edges(u, 1 - q, rings[1], B, m)
+    else:
+        for t in prange(chunks):
+            first, last = t * half // chunks, (t + 1) * half // chunks
+            _correct_rows(first, last, u, correction, weights, rings, B)
+    if x.size > 0:
+        for q in range(2):
+            n = blocks(u.shape[0], 1 - q, B)
+            for t in prange(chunks):
+                first, last = t * n // chunks, (t + 1) * n // chunks
+                _rows(first, last, 1 - q, False, r, u, links, x, rings, B, scale)
+    for t in prange(chunks):
+        first, last = t * z.shape[0] // chunks, (t + 1) * z.shape[0] // chunks
+        _give(first, last, u, z, B, back)
