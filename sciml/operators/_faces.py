@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
+import warnings
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -112,6 +113,41 @@ class FaceOperator(Operator):
         wide = np.promote_types(dtype_of(self.k), self.domain.dtype)
         k = astype(self.k, wide)
         return tuple(astype(c, self.domain.dtype) for c in self._coefficients(k))
+
+    def consistent(self, b: Array, *, strict: bool = False) -> Array:
+        """b without its part along the constants, where nothing holds u; else b itself.
+
+        A x = b has a solution for singular A only if b has mean 0 over the fluid.
+
+        Args:
+            b: (*batch, *shape). strict: refuse instead of taking a part away.
+
+        Raises:
+            ValueError: strict, and more than rounding would be taken away.
+
+        Warns:
+            UserWarning: says what share of b was taken away.
+        """
+        self.domain.check(b, "b")
+        if not self.singular:
+            return b
+        xp, axes = namespace(b), tuple(range(b.ndim - self.domain.ndim, b.ndim))
+        solid = self.pins.reshape(*self.batch_shape, *(1,) * self.domain.ndim) > 0
+        held = from_host(solid, self.k, bool) & (self.k == 0)
+        fluid = xp.where(held, xp.zeros_like(b), xp.ones_like(b))
+        count = xp.sum(fluid, axis=axes, keepdims=True)
+        mean = fluid * xp.sum(fluid * b, axis=axes, keepdims=True) / count
+        size, gone = (to_numpy(xp.sum(a * a, axis=axes)) for a in (b, mean))
+        share = float(np.sqrt(np.max(gone / np.maximum(size, np.finfo(float).tiny))))
+        if share <= 1e3 * float(np.finfo(self.domain.dtype).eps):
+            return b
+        told = (
+            f"{share:.1e} of b lies along the constants, which A maps to 0: A x = b has no solution"
+        )
+        if strict:
+            raise ValueError(f"expected b of mean 0 over the fluid, got one of which {told}")
+        warnings.warn(f"{told}, and that part is taken away", stacklevel=2)
+        return b - mean
 
     def diagonal(self) -> Array:
         ndim = self.domain.ndim

@@ -215,6 +215,25 @@ def test_a_consistent_singular_system(sides: Any, rng: np.random.Generator) -> N
     assert result.status is not Status.CONVERGED
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_the_consistent_part_of_a_right_hand_side(library: str, rng: np.random.Generator) -> None:
+    k, b, solid = rough(rng, (12, 9)), rng.standard_normal((3, 12, 9)), np.zeros((12, 9), bool)
+    solid[3:5, 2:6] = True
+    b[:, solid] = 0
+    array = torch.from_numpy if library == "torch" else np.asarray
+    op = Diffusion(array(k), boundary=N, solid=solid)
+    with pytest.warns(UserWarning, match="lies along the constants"):
+        found = np.asarray(op.consistent(array(b)))
+    np.testing.assert_allclose(found[:, ~solid].sum(axis=1), 0, atol=1e-12)
+    assert (found[:, solid] == 0).all()
+    assert op.consistent(array(found)) is not None  # no warning: errors are raised by the tests
+    with pytest.raises(ValueError, match="mean 0 over the fluid"):
+        op.consistent(array(b), strict=True)
+    assert solve(LinearSystem(op, array(found)), CG(M=Multigrid())).ok
+    held = Diffusion(array(k))
+    assert held.consistent(array(b), strict=True) is not None
+
+
 # -- what must not matter ----------------------------------------------------------------------
 
 
