@@ -15,7 +15,7 @@ from _linear_methods import Arrays, Entry, Method, Ranks, Run, Target
 
 from sciml import LinearSystem, Result, Solver, Stop, solve
 from sciml.operators import Diffusion, NodalDiffusion
-from solvers import AMG, CG, IC0, Auto, Direct, Jacobi
+from solvers import AMG, CG, IC0, Auto, Direct, FastPoisson, Jacobi, Multigrid, MultigridCG
 
 Call = Callable[[LinearSystem, Stop], Result]
 
@@ -76,12 +76,15 @@ def _entry(call: Call, most: tuple[int, int] = (2**24, 2**24), *, looped: bool =
 
 
 SOLVERS: dict[str, Entry] = {
+    "CG + Multigrid": _entry(by(CG(M=Multigrid()))),
+    "Direct + FastPoisson": _entry(by(Direct(M=FastPoisson()))),
     "CG + AMG": _entry(by(CG(M=AMG()))),
     "Direct": _entry(by(Direct()), (2**20, 2**16)),
     "Auto": _entry(by(Auto())),
 }
 
 BATCHES: dict[str, Entry] = {
+    "MultigridCG": _entry(by(MultigridCG())),
     "CG + Jacobi, batched": _entry(by(CG(M=Jacobi()))),
     "CG + IC(0), one by one": _entry(by(CG(M=IC0())), looped=True),
     "Direct, one by one": _entry(by(Direct()), looped=True),

@@ -38,6 +38,7 @@ class Trail:
         self.running = active.copy()
         self.all_running, self.any_running = bool(active.all()), True
         self.steps = 0
+        self.taken: np.ndarray | None = None  # steps of each member, where members stop themselves
         self.steps_at_end = np.zeros_like(done)
         self.most_done = int(done[active].max())
         self.lowest = np.full(active.shape, np.inf)
@@ -68,9 +69,14 @@ class Trail:
         hit = which & self.running
         if hit.any():
             self.ended[hit] = status[hit] if isinstance(status, np.ndarray) else int(status)
-            self.steps_at_end[hit] = self.steps
+            self.steps_at_end[hit] = self.steps if self.taken is None else self.taken[hit]
             self.running = self.running & ~hit
             self.all_running, self.any_running = False, bool(self.running.any())
+
+    def count(self, k: int, state: State) -> None:
+        """Take note that `advance` was asked for k steps and gave `state`."""
+        self.taken = getattr(state, "steps", None)
+        self.steps = self.steps + k if self.taken is None else int(self.taken.max())
 
     def follow(self, state: State, estimate: np.ndarray) -> None:
         """Take note of a new state."""

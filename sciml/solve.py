@@ -260,6 +260,7 @@ class _Drive:
         begun = self.residual / trail.unit
         claim = np.maximum(self.target / trail.unit, _BELIEF * self.eps * begun)
         cadence = self._cadence(carry)
+        solver = solver.toward(claim)
         try:
             state = solver.init(start.problem, start.x0, self.rng)
             while not self._look(trail, state, claim, begun / self.eps):
@@ -269,7 +270,7 @@ class _Drive:
                     cadence = k = 1
                     ahead = solver.advance(state, k)
                 state = ahead
-                trail.steps += k
+                trail.count(k, state)
         except KeyboardInterrupt:
             trail.end(trail.running, Status.INTERRUPTED)
         self.iterations = trail.iterations()
@@ -366,7 +367,7 @@ class _Drive:
     def _cadence(self, like: Array) -> int:
         if self.stop.check_every is not None:
             return int(self.stop.check_every)
-        return 1 if on_cpu(like) else 16
+        return self.solver.stepping.stride or (1 if on_cpu(like) else 16)
 
     def _end(self, which: np.ndarray, status: Status) -> None:
         self.status[which & (self.status == RUNNING)] = status

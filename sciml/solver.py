@@ -21,6 +21,7 @@ class State(Protocol):
         estimate: the norm of the residual as the recurrence believes it, real, one number per
             member in batch order (any shape of that many entries).
         flag: 0 while running, else the Status code of a breakdown; as `estimate`, or the int 0.
+        steps: only of methods with a `stride`: how many steps each member took since `init`.
     """
 
     @property
@@ -38,9 +39,14 @@ class Solver(ABC):
 
     `linear` says that x is linear in b, squares nothing but b itself, and shares no memory with it.
     Then the driver brings b to size 1 only where its norm is extreme, and saves two passes.
+
+    `stride` is for methods that end each member by themselves once its estimate is at most what
+    `toward` was told, within `advance`: the driver then looks every so many steps on the CPU too,
+    and reads off the states how many each member took.
     """
 
     linear: ClassVar[bool] = False
+    stride: ClassVar[int] = 0
 
     def check(self, problem: Problem) -> None:
         """Refuse a problem that this method does not suit.
@@ -58,6 +64,10 @@ class Solver(ABC):
 
     def adjoint(self) -> Solver:
         """The same method, prepared or not, for the adjoint operator."""
+        return self
+
+    def toward(self, goal: np.ndarray) -> Solver:
+        """This solver for a round that a member ends by an estimate up to `goal` (members,)."""
         return self
 
     @abstractmethod

@@ -4,7 +4,7 @@ from . import _compat as _compat  # first: refuses a `sciml` of another release
 from .auto import Auto, Choice
 from .direct import Direct
 from .krylov import CG, FGMRES, GMRES, LSMR, LSQR, MINRES, BiCGStab, Chebyshev, FlexibleCG
-from .multigrid import Cycle, Multigrid
+from .multigrid import Cycle, Multigrid, MultigridCG
 from .poisson import FastPoisson
 from .precond import (
     AMG,
@@ -43,6 +43,7 @@ __all__ = [
     "FlexibleCG",
     "Jacobi",
     "Multigrid",
+    "MultigridCG",
     "Recipe",
     "SuperLU",
 ]

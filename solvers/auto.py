@@ -20,7 +20,7 @@ from .direct import Direct
 from .krylov import CG, GMRES, LSMR, MINRES
 from .krylov._base import inconsistency
 from .krylov.spectrum import STEPS, extreme_eigenvalues
-from .multigrid import Multigrid
+from .multigrid import Multigrid, MultigridCG
 from .multigrid.form import read
 from .poisson import FastPoisson
 from .precond import AMG, IC0, ILU0, Coarsening, Jacobi
@@ -166,6 +166,8 @@ def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
         if low == high and not A.pins.any():
             why = "A is diffusion with a constant coefficient on a box: transforms invert it"
             yield Choice(Direct(M=FastPoisson()), f"{why}{words}")
+        elif form is not None and A.batch_shape and not form.lines():
+            yield Choice(MultigridCG(), "A is diffusion on a box, another one for each member")
         elif form is not None:
             yield Choice(CG(M=Multigrid()), f"A is diffusion on a box{words}")
         elif A.singular:

@@ -16,11 +16,15 @@ from sciml.operator import Operator
 from sciml.operators.dense import Diagonal
 from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 
+from .lines import Lines
+
 __all__ = ["Form", "read"]
 
 # Neighbours whose k differ by more than this factor count as a jump.
 _JUMP = 50.0
 _SAMPLED_ROWS = 64
+# From this ratio of the cells' sides on, points smooth too little along the longer one.
+_STRETCHED = 2.5
 
 
 class Form(NamedTuple):
@@ -50,6 +54,13 @@ class Form(NamedTuple):
         h = self.diffusion.spacing
         return high / low * (max(h) / min(h)) ** 2
 
+    def lines(self) -> tuple[Lines, ...]:
+        """What to relax: lines along the axis whose cells are much shorter, else points."""
+        rows, columns = self.diffusion.spacing
+        if rows >= _STRETCHED * columns:
+            return (Lines.ROWS,)
+        return (Lines.COLUMNS,) if columns >= _STRETCHED * rows else ()
+
     def jumps(self) -> float:
         """The share of neighbours, in a sample of rows, between which k jumps."""
         rows = self.k.reshape(-1, self.k.shape[-1])
@@ -59,23 +70,27 @@ class Form(NamedTuple):
         jump = (a > _JUMP * b) | (b > _JUMP * a)
         return float((jump & ~solid).mean()) if jump.size else 0.0
 
-    def fill(self, k: np.ndarray, rings: tuple[bool, ...], lanes: int) -> Callable[..., None]:
-        """A function that writes the links of k, (rows, columns lanes), in the units."""
-        unit, scale = self.units
+    @property
+    def weights(self) -> np.ndarray:
+        """What the kernels of `finest2d` take, in the units: (ndim,) nodal, else (ndim, 3)."""
+        _, scale = self.units
         diffusion = self.diffusion
         if isinstance(diffusion, NodalDiffusion):
-            weights = np.array([scale * 2.0 ** (1 - self.ndim) / h**2 for h in diffusion.spacing])
+            return np.array([scale * 2.0 ** (1 - self.ndim) / h**2 for h in diffusion.spacing])
+        return np.array(
+            [
+                [2 * scale / h**2 * (side is not Side.NEUMANN) for side in (Side.PERIODIC, *pair)]
+                for h, pair in zip(diffusion.spacing, diffusion.boundary, strict=True)
+            ]
+        )
+
+    def fill(self, k: np.ndarray, rings: tuple[bool, ...], lanes: int) -> Callable[..., None]:
+        """A function that writes the links of k, (rows, columns lanes), in the units."""
+        unit, _ = self.units
+        diffusion, weights = self.diffusion, self.weights
+        if isinstance(diffusion, NodalDiffusion):
             serial, parallel = finest2d.links_of_nodes, finest2d.links_of_nodes_parallel
         else:
-            weights = np.array(
-                [
-                    [
-                        2 * scale / h**2 * (side is not Side.NEUMANN)
-                        for side in (Side.PERIODIC, *pair)
-                    ]
-                    for h, pair in zip(diffusion.spacing, diffusion.boundary, strict=True)
-                ]
-            )
             serial, parallel = finest2d.links_of_cells, finest2d.links_of_cells_parallel
         k = np.ascontiguousarray(k)
 

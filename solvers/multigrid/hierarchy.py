@@ -255,10 +255,13 @@ class Hierarchy:
         back: float,
     ) -> None:
         """z = back · cycle(scale · r), both natural arrays of the finest level."""
-        work = self._spare.pop() if self._spare else Workspace(self)
         if len(self.plans) == 1:
-            z[...] = (back * (self.inverse @ (scale * r.reshape(-1)))).reshape(z.shape)
+            flat = (scale * r.reshape(-1)).astype(self.dtype)
+            found = np.empty_like(flat)
+            tail2d.solve_dense(self.inverse, flat, found, self.lanes)
+            z[...] = (back * found.astype(z.dtype)).reshape(z.shape)
             return
+        work = self._spare.pop() if self._spare else Workspace(self)
         number = r.dtype.type  # that of r: the factors may be out of the cycle's range
         self._smooth(tail2d.DOWN, 0, r, z, work, number(scale), number(back))
         for step in steps:

@@ -17,7 +17,7 @@ from .hierarchy import Cycle, Hierarchy
 if TYPE_CHECKING:
     from .recipe import Multigrid
 
-__all__ = ["MultigridOperator"]
+__all__ = ["MultigridOperator", "choose_cycle", "choose_dtype"]
 
 # Members of a batch that are computed side by side, and the largest grid for which that pays.
 _LANES = 16
@@ -29,6 +29,17 @@ _OFTEN = 0.001
 _SINGLE = 1e16
 # r is scaled before a float32 cycle where its largest entry lies outside these.
 _SMALL, _LARGE = 1e-12, 1e12
+
+
+def choose_dtype(form: Form, asked: np.dtype | None) -> np.dtype:
+    """That of a cycle: `asked`, or float32 unless the links spread too far for it."""
+    single = form.spread <= _SINGLE if asked is None else asked == np.float32
+    return np.dtype(np.float32 if single else np.float64)
+
+
+def choose_cycle(form: Form, asked: Cycle | None) -> Cycle:
+    """`asked`, or what the jumps in k ask for."""
+    return asked or (Cycle.W if form.jumps() > _OFTEN else Cycle.V)
 
 
 class _Block(NamedTuple):
@@ -52,9 +63,8 @@ class MultigridOperator(Operator):
         self, A: Operator, recipe: Multigrid, old: MultigridOperator | None = None
     ) -> None:
         form = read(A)
-        single = form.spread <= _SINGLE if recipe.dtype is None else recipe.dtype == np.float32
-        self.recipe, self.dtype = recipe, np.dtype(np.float32 if single else np.float64)
-        self.cycle = recipe.cycle or (Cycle.W if form.jumps() > _OFTEN else Cycle.V)
+        self.recipe, self.dtype = recipe, choose_dtype(form, recipe.dtype)
+        self.cycle = choose_cycle(form, recipe.cycle)
         traits = (Trait.LINEAR,) if self.cycle is Cycle.F else (Trait.POSITIVE,)
         super().__init__(A.range, A.domain, traits=traits, batch_shape=A.batch_shape)
         unit, scale = form.units
@@ -77,8 +87,9 @@ class MultigridOperator(Operator):
             own = None if mass is None else _side_by_side(mass[members])
             fill = form.fill(_side_by_side(k[members]), A.wraps, B)
             levels = Hierarchy(
-                A.domain.shape, A.wraps, self.dtype, fill, mass=own, lanes=B, old=next(spare, None)
-            )
+                A.domain.shape, A.wraps, self.dtype, fill, mass=own, lanes=B, lines=form.lines(),
+                old=next(spare, None),
+            )  # fmt: skip
             count = min(B, len(k) - start)
             yield _Block(members, count, levels, levels.steps(self.cycle))
 

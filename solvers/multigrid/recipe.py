@@ -24,8 +24,8 @@ class Multigrid(Recipe):
     For `Diffusion` and `NodalDiffusion` with any sides, solid cells and sizes, and for their
     positive multiples plus a mass (`a * A + Diagonal(m)`, `a * A + b * Identity(space)`), which
     implicit time stepping needs. Interpolation follows the coefficient, coarse operators are
-    Galerkin's, smoothing is four-colour Gauss-Seidel, once before and once after: symmetric and
-    positive, so that CG takes it.
+    Galerkin's, smoothing is four-colour Gauss-Seidel, or zebra line relaxation where cells are much
+    longer than wide, once before and once after: symmetric and positive, so that CG takes it.
 
     Args:
         cycle: V, W or F; None chooses W where k jumps often between neighbours, else V. The

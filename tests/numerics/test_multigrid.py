@@ -182,6 +182,21 @@ def test_iterations_on_any_grid(
     assert solve(problem, CG(M=Multigrid()), stop=Stop(rtol=1e-8)).iterations <= 14
 
 
+@pytest.mark.parametrize("spacing", [(10.0, 1.0), (1.0, 10.0), (100.0, 1.0), (1.0, 100.0)], ids=str)
+@pytest.mark.parametrize("sides", [D, N, (P, D)], ids=str)
+def test_stretched_cells(spacing: Any, sides: Any, rng: np.random.Generator) -> None:
+    k, b = np.exp(0.5 * rng.standard_normal((96, 90))), rng.standard_normal((96, 90))
+    op = Diffusion(k, boundary=sides, spacing=spacing)
+    if op.singular:
+        b -= b.mean()
+    assert solve(LinearSystem(op, b), CG(M=Multigrid())).iterations <= 16
+    small = Diffusion(k[:14, :11].copy(), boundary=sides, spacing=spacing)
+    B = dense(DOUBLE(small))
+    assert np.abs(B - B.T).max() <= 1e-13 * np.abs(B).max()
+    found = np.sort(np.linalg.eigvals(B @ small.assemble().toarray()).real)
+    assert found[int(small.singular)] > 0.1 and found[-1] < 1.2
+
+
 def test_alone_it_converges(rng: np.random.Generator) -> None:
     from solvers import Direct
 
@@ -350,3 +365,5 @@ def test_grids_too_small_to_coarsen(rng: np.random.Generator) -> None:
         op = Diffusion(rough(rng, shape))
         result = solve(LinearSystem(op, rng.standard_normal(shape)), CG(M=Multigrid()))
         assert result.iterations <= 2
+        many = LinearSystem(Diffusion(rough(rng, (3, *shape)), ndim=2), np.ones((3, *shape)))
+        assert (solve(many, CG(M=Multigrid())).iterations <= 2).all()

@@ -50,12 +50,12 @@ def _row_weights(h, E, S_up, D, U, D_up, U_up, B, m, ghost, ring):
 @jit
 def _column_weights(v, S, S_up, D, U, D_up, U_up, B, m, ring):
     """v[t]: weight of the northern coarse point for even slot J = t/B − 1 of an odd row."""
-    n, s, se, sw = S_up[0], S[0], D[0], U[0]
-    nw, ne = D_up[1], U_up[1]
-    for t in range(B, m + B):
-        north = n[t] + (nw[t - B] + ne[t])
+    n, s, se, sw = S_up[0, B:], S[0, B:], D[0, B:], U[0, B:]
+    nw, ne, inner = D_up[1], U_up[1, B:], v[B:]
+    for t in range(m):
+        north = n[t] + (nw[t] + ne[t])
         south = s[t] + (sw[t] + se[t])
-        v[t] = _share(np.float64(north), np.float64(south))
+        inner[t] = _share(np.float64(north), np.float64(south))
     if ring:
         v[:B], v[m + B :] = v[m : m + B], v[B : 2 * B]
     else:
@@ -289,9 +289,10 @@ def _coarse_row(coarse, k, E, S_top, S, h, v, x, x_old, out, B, m, half):
     write_row(coarse[0, k + 1], out, B, half)
     west, east = x[2], x[3]
     out[:B] = 0
-    for t in range(B, m + B):
+    s0, s1, v, west, inner = s0[B:], s1[B:], v[B:], west[B:], out[B:]
+    for t in range(m):
         own = np.float64(s0[t]) * (1 - v[t]) ** 2 + np.float64(s1[t]) * v[t] ** 2
-        out[t] = own + (west[t] + east[t - B])
+        inner[t] = own + (west[t] + east[t])
     write_row(coarse[1, k + 1], out, B, half)
     x[4, m + B :] = 0
     write_row(coarse[2, k + 1], x[4], B, half)
@@ -302,8 +303,9 @@ def _coarse_row(coarse, k, E, S_top, S, h, v, x, x_old, out, B, m, half):
 def _coarse_mass(mass, k, y, y_old, out, B, m, half, ring):
     """Row k of the coarse mass."""
     out[:] = 0
-    for t in range(B, m + B):
-        out[t] = (y[0, t] + y[1, t - B]) + (y_old[2, t] + y_old[3, t - B])
+    a, b, c, d, inner = y[0, B:], y[1], y_old[2, B:], y_old[3], out[B:]
+    for t in range(m):
+        inner[t] = (a[t] + b[t]) + (c[t] + d[t])
     write_row(mass[k], out, B, half)
 
 

@@ -11,7 +11,8 @@ rows follow each other in a wavefront. Two things make it cheap:
 
 Layout of a level with n0 rows and n1 columns, `half` = ceil(n1 / 2) slots of `lanes` members each:
 split arrays (..., 2, (half + 2) lanes) hold [parity, slot] with a halo slot at both ends, 0 or a
-copy of the other end where the axis is periodic; natural arrays are (n0, n1 lanes). Links are
+copy of the other end where the axis is periodic; natural arrays are (n0, n1 lanes). The residual
+and the result may also be split, (n0, 2, (half + 2) lanes). Links are
 what −A has off its diagonal, to the east (E), south (S), south-east (D) and south-west (U); row i
 of the level is row i + 1 of the links. Links to what lies outside multiply zeros.
 """
@@ -174,17 +175,33 @@ def _store(f, x, B, scale):
 
 @jit
 def _load_row(x, i, f, B, scale):
-    """Row i of x; a row added to make a ring even gets 0."""
-    if i < x.shape[0]:
-        _load(x[i], f, B, scale)
-    else:
+    """Row i of the natural x times scale, in the split row f, or of the split x as it is; a row
+    added to make a ring even gets 0."""
+    if i >= x.shape[0]:
         f[:] = 0
+    elif x.ndim == 3:
+        f = x[i]
+    else:
+        _load(x[i], f, B, scale)
+    return f
+
+
+@jit
+def _store_row(f, x, i, B, scale):
+    """The split row f times scale into row i of x, natural or split."""
+    if x.ndim == 3:
+        for p in range(2):
+            a, b = f[p], x[i, p]
+            for t in range(a.size):
+                b[t] = a[t] * scale
+    else:
+        _store(f, x[i], B, scale)
 
 
 @jit
 def _relax_even_row(u, i, r, f, inv, links, zero, ring, B, m, scale):
     """Row i (even) from zero: colours (0,0), (0,1)."""
-    _load_row(r, i, f, B, scale)
+    f = _load_row(r, i, f, B, scale)
     even, f0, d0 = u[0, B:], f[0, B:], inv[i, 0, B:]
     for t in range(m):
         even[t] = f0[t] * d0[t]
@@ -198,7 +215,7 @@ def _relax_even_row(u, i, r, f, inv, links, zero, ring, B, m, scale):
 @jit
 def _relax_odd_row(u, i, n, s, r, f, inv, links, ring, B, m, scale):
     """Row i (odd) from zero, between the rows n and s: colours (1,0), (1,1)."""
-    _load_row(r, i, f, B, scale)
+    f = _load_row(r, i, f, B, scale)
     _even(u[0], f[0], inv[i, 0], _UPDOWN, u, n, s, links, i, B, m)
     if ring:
         _wrap_even(u, B, m)
@@ -297,7 +314,7 @@ def _coarse_row(correction, c, e, ring, B, m):
 @jit
 def _finish_odd_row(z, i, u, e, e_next, v, n, s, r, f, inv, links, ring, B, m, scale):
     """Row i (odd) corrected and relaxed: colours (1,1), (1,0)."""
-    _load_row(r, i, f, B, scale)
+    f = _load_row(r, i, f, B, scale)
     z0, u0, north, a, b = z[0, B:], u[0, B:], v[B:], e[B:], e_next[B:]
     for t in range(m):
         z0[t] = u0[t] + (north[t] * a[t] + (1 - north[t]) * b[t])
@@ -367,15 +384,15 @@ def _up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, sca
                 scale,
             )
             if i + 1 < z.shape[0]:
-                _store(odd_next, z[i + 1], B, back)
+                _store_row(odd_next, z, i + 1, B, back)
         else:
             odd_next[:] = 0
-        _load_row(r, i, f, B, scale)
-        _odd(v[1], f[1], inv[i, 1], _ALL, v, odd, odd_next, links, i, B, m)
+        g = _load_row(r, i, f, B, scale)
+        _odd(v[1], g[1], inv[i, 1], _ALL, v, odd, odd_next, links, i, B, m)
         if ring1:
             _wrap_odd(v, B, m)
-        _even(v[0], f[0], inv[i, 0], _ALL, v, odd, odd_next, links, i, B, m)
-        _store(v, z[i], B, back)
+        _even(v[0], g[0], inv[i, 0], _ALL, v, odd, odd_next, links, i, B, m)
+        _store_row(v, z, i, B, back)
         v, v_next = v_next, v
         odd, odd_next = odd_next, odd
         e, e_next = e_next, e
