@@ -102,7 +102,8 @@ class Row:
 
     Attributes:
         rtol: asked for. given: what the method was told so that the true residual meets it.
-        setups, solves: seconds of each run; disturbed: whether others took part of the machine.
+        setups, solves: seconds of each run; cpus: processor seconds of both, over all threads and
+            processes; disturbed: whether others took part of the machine.
         residual: true, of the answer. peak: bytes for each unknown, of a set-up and a solve.
         note: why there are no times, or what is odd about them.
     """
@@ -117,16 +118,18 @@ class Row:
     given: float
     setups: list[float] = field(default_factory=list)
     solves: list[float] = field(default_factory=list)
+    cpus: list[float] = field(default_factory=list)
     disturbed: list[bool] = field(default_factory=list)
     iterations: int | None = None
     residual: float | None = None
     peak: float | None = None
     note: str = ""
 
-    def add(self, setup: float, solve: float, disturbed: bool) -> None:
+    def add(self, setup: float, solve: float, disturbed: bool, cpu: float = np.nan) -> None:
         """Record a run."""
         self.setups.append(setup)
         self.solves.append(solve)
+        self.cpus.append(cpu)
         self.disturbed.append(disturbed)
 
     @property

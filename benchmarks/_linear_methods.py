@@ -36,12 +36,29 @@ class Target(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One set-up and solve: seconds, steps (None: a direct method), this process's part of x."""
+    """One set-up and solve in this process.
+
+    Attributes:
+        setup, solve: seconds. cpu: processor seconds of both, all threads.
+        iterations: None for a direct method. x: this process's part of it.
+    """
 
     setup: float
     solve: float
+    cpu: float
     iterations: int | None
     x: np.ndarray
+
+
+class Clock:
+    """Started when made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """Seconds and processor seconds since the start."""
+        return time.perf_counter() - self._wall, time.process_time() - self._cpu
 
 
 class Entry(NamedTuple):
@@ -115,16 +132,17 @@ class Rival(Method):
     def run(self, targets: Sequence[Target]) -> list[Run]:
         self.drop()
         self.wait()
-        began = time.perf_counter()
+        clock = Clock()
         self.setup()
-        setup = time.perf_counter() - began
+        setup = clock.read()
         found = []
         for name, rtol in targets:
             b = self.rhs[name]
             self.wait()
-            began = time.perf_counter()
+            clock = Clock()
             x, iterations = self.solve(b, rtol)
-            found.append(Run(setup, time.perf_counter() - began, iterations, x))
+            solve = clock.read()
+            found.append(Run(setup[0], solve[0], setup[1] + solve[1], iterations, x))
         return found
 
     def batch(self, arrays: Arrays, rtol: float, ranks: Ranks) -> tuple[float, np.ndarray]:

@@ -99,8 +99,10 @@ class Report:
             "by the same outside function for all. A rival whose own test is looser was handed the "
             "loosest tolerance with which that residual is met; direct methods refine, three times "
             "at most. The × column is the total against that of the fastest rival that met the "
-            "tolerance. B/unknown is what a set-up and a solve add at their peak to a process that "
-            "holds the system.",
+            "tolerance. CPU is the processor time of all threads and processes, in the run that "
+            "took least: with --threads 1 it can be compared on a busy machine too, with more it "
+            "counts waiting threads. B/unknown is what a set-up and a solve add at their peak to "
+            "processes that hold the system.",
         ]
 
 
@@ -138,6 +140,7 @@ def table(rows: Sequence[Row]) -> list[str]:
                 "solve": seconds_text(solve) if timed else _NOTHING,
                 "total": spread if timed else row.note,
                 "× fastest rival": f"{ratio:.2f}" if timed and row.reached else _NOTHING,
+                "CPU": seconds_text(min(row.cpus)) if timed else _NOTHING,
                 "iterations": _NOTHING if row.iterations is None else str(row.iterations),
                 "residual": residual + ("" if row.reached or not timed else ", not met"),
                 "B/unknown": _NOTHING if row.peak is None else f"{row.peak:.0f}",
@@ -224,5 +227,6 @@ def _by_target(rows: Sequence[Row]) -> list[tuple[tuple[str, float], list[Row]]]
 
 def _plain(row: Row) -> dict[str, Any]:
     found = asdict(row)
+    found["cpus"] = [cpu for cpu in row.cpus if math.isfinite(cpu)]  # a batch has none
     seconds = row.seconds if math.isfinite(row.seconds) else None
     return {**found, "median seconds": seconds, "met": row.reached}

@@ -10,6 +10,7 @@ from _linear_case import Batch, Case, Row, Settings
 from _linear_methods import Entry
 from _linear_team import Team, TooLong, Unavailable, Watch
 
+_COMPILING = 10  # times the limit, for a first run
 _SEARCHES = 8  # for the tolerance that brings the true residual down
 
 
@@ -107,7 +108,8 @@ class Stand:
         """Warm up, find the tolerances to hand out, and weigh."""
         limit = self.settings.limit
         team.ask("load", str(case.path), limit=limit)
-        self._solve(team, case, rows)
+        # ours compile, once on a machine, and are given the time
+        self._solve(team, case, rows, limit=limit * (_COMPILING if rows[0].ours else 1))
         for row in rows:
             if row.iterations is not None and not row.reached and not row.ours:
                 self._search(team, case, row)
@@ -116,12 +118,14 @@ class Stand:
         for other in rows:
             other.peak = sum(a["bytes"] for a in answers) / row.unknowns
 
-    def _solve(self, team: Team, case: Case, rows: Sequence[Row]) -> None:
+    def _solve(
+        self, team: Team, case: Case, rows: Sequence[Row], limit: float | None = None
+    ) -> None:
         """Solve for `rows` with what they are given; their residuals and iterations are noted."""
         keep, targets = self.folder / "x", [(row.rhs, row.given) for row in rows]
-        answer = team.ask("run", targets, str(keep), limit=self.settings.limit)[0]
+        answer = team.ask("run", targets, str(keep), limit=limit or self.settings.limit)[0]
         for row, run, x in zip(rows, answer["runs"], team.solutions(keep, len(rows)), strict=True):
-            row.iterations, row.residual = run[2], case.residual(row.rhs, x)
+            row.iterations, row.residual = run[3], case.residual(row.rhs, x)
 
     def _search(self, team: Team, case: Case, row: Row) -> None:
         """Hand out the loosest tolerance with which the true residual meets `row.rtol`."""
@@ -172,7 +176,7 @@ class Stand:
         for i, row in enumerate(rows):
             # every rank waited for the others, and the last one is done when all are
             setup, solve = (max(a["runs"][i][part] for a in answers) for part in (0, 1))
-            row.add(setup, solve, disturbed)
+            row.add(setup, solve, disturbed, sum(a["runs"][i][2] for a in answers))
         return watch.wall
 
     # -- batches ---------------------------------------------------------------------------------
@@ -203,7 +207,7 @@ class Stand:
         keep, quiet = self.folder / "x", self.settings.quiet
         quiet.wait()
         with Watch(team) as watch:
-            limit = 4 * self.settings.limit
+            limit = _COMPILING * self.settings.limit
             answers = team.ask("batch", str(batch.path), row.given, str(keep), limit=limit)
         row.residual = batch.residual(team.solutions(keep, 1)[0])
         if warm:

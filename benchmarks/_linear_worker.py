@@ -58,7 +58,7 @@ class Worker:
         if keep:
             for i, run in enumerate(runs):
                 np.save(f"{keep}-{i}-{self.ranks.rank}.npy", np.asarray(run.x, float).ravel())
-        return {"runs": [(run.setup, run.solve, run.iterations) for run in runs]}
+        return {"runs": [(run.setup, run.solve, run.cpu, run.iterations) for run in runs]}
 
     def do_batch(self, path: str, rtol: float, keep: str) -> dict[str, Any]:
         """This process's share of a batch; x goes to `keep`-0-rank.npy."""

@@ -21,7 +21,6 @@ from .krylov import CG, GMRES, LSMR, MINRES
 from .krylov._base import inconsistency
 from .krylov.spectrum import STEPS, extreme_eigenvalues
 from .multigrid import Multigrid, MultigridCG
-from .multigrid.form import read
 from .poisson import FastPoisson
 from .precond import AMG, IC0, ILU0, Coarsening, Jacobi
 
@@ -153,6 +152,8 @@ def candidates(problem: Problem) -> Iterator[Choice]:
 
 def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
     """Fast Poisson and multigrid, where A is diffusion on a box in host memory."""
+    from .multigrid.form import read
+
     A = problem.A
     if host_view(problem.b) is None:
         return

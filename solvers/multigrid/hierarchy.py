@@ -6,7 +6,6 @@ changes during a cycle is a `Workspace`, of which each thread has its own.
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,20 +16,13 @@ from sciml.kernels._threads import parallel_section, threads
 from sciml.kernels.box import coarsen2d, cycle2d, lines2d, tail2d
 
 from .coarsest import assemble, close_rings, dense_inverse, fill_mass
+from .cycle import Cycle
 from .lines import Factors, Lines
 
-__all__ = ["Cycle", "Hierarchy", "Plan", "Workspace"]
+__all__ = ["Hierarchy", "Plan", "Workspace"]
 
 # Unknowns of the coarsest level, which is solved by its dense inverse.
 _COARSEST = 20
-
-
-class Cycle(enum.Enum):
-    """How often the next coarser level is visited."""
-
-    V = "V"  # once
-    W = "W"  # twice
-    F = "F"  # by an F-cycle, then by a V-cycle: not symmetric, for flexible methods
 
 
 class Plan(NamedTuple):

@@ -11,8 +11,9 @@ from sciml._memory import empty
 from sciml.arrays import Array, host_view, like_host
 from sciml.operator import Operator, Trait
 
+from .cycle import Cycle
 from .form import Form, read
-from .hierarchy import Cycle, Hierarchy
+from .hierarchy import Hierarchy
 
 if TYPE_CHECKING:
     from .recipe import Multigrid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from sciml._checks import need, told
 from sciml.operator import Operator
 
 from ..precond import Recipe
-from .hierarchy import Cycle
-from .operator import MultigridOperator
+from .cycle import Cycle
+
+if TYPE_CHECKING:
+    from .operator import MultigridOperator
 
 __all__ = ["Multigrid"]
 
@@ -46,5 +48,7 @@ class Multigrid(Recipe):
             object.__setattr__(self, "dtype", np.dtype(self.dtype))
 
     def __call__(self, A: Operator) -> MultigridOperator:
+        from .operator import MultigridOperator
+
         need(A, Operator, "an Operator to precondition")
         return MultigridOperator(A, self)

@@ -129,7 +129,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "NaN in the input is looked for",
         DRIVER,
-        "        self._refuse_nonfinite(x0)\n",
+        "        self._refuse_nonfinite(x0, known is not None and "
+        "bool(np.isfinite(known).all()))\n",
         "",
         (NONFINITE + "bad_input_is_named_before_any_work",),
     ),
@@ -243,8 +244,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a correction has a unit",
         PROBLEM,
-        "unit = _power_of_two(self.norm(carry))",
-        "unit = _power_of_two(self.norm(carry)) ** 0",
+        "unit = _power_of_two(norm)",
+        "unit = _power_of_two(norm) ** 0",
         (INVARIANCE + "scale_is_no_matter",),
     ),
     Mutant(
@@ -285,7 +286,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "CG: an indefinite M",
         CG,
-        "            flag = mark(flag, rz_new < 0, Status.INDEFINITE)\n",
+        "                flag = mark(flag, rz_new < 0, Status.INDEFINITE)\n",
         "",
         (BREAKDOWN + "an_indefinite_preconditioner_is_seen",),
     ),

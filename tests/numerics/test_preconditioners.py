@@ -173,7 +173,7 @@ def test_factors_serve_torch_tensors_in_host_memory_and_refuse_others() -> None:
     system = LinearSystem(Sparse(csr, traits={Trait.POSITIVE}), torch.ones(25).double())
     result = solve(system, solvers.CG(M=solvers.IC0()))
     assert isinstance(result.x, torch.Tensor)
-    assert result.iterations + 1 == result.applies.M
+    assert result.iterations == result.applies.M
     import array_api_strict as strict
 
     op = solvers.IC0()(from_scipy(A))
