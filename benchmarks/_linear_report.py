@@ -138,7 +138,7 @@ def table(rows: Sequence[Row]) -> list[str]:
                 "method": f"**{row.method}**" if row.ours else row.method,
                 "set-up": seconds_text(setup) if timed else _NOTHING,
                 "solve": seconds_text(solve) if timed else _NOTHING,
-                "total": spread if timed else row.note,
+                "total": spread if timed else _NOTHING,
                 "× fastest rival": f"{ratio:.2f}" if timed and row.reached else _NOTHING,
                 "CPU": seconds_text(min(row.cpus)) if timed else _NOTHING,
                 "iterations": _NOTHING if row.iterations is None else str(row.iterations),
@@ -147,7 +147,8 @@ def table(rows: Sequence[Row]) -> list[str]:
                 "n": f"{row.calm}/{len(row.disturbed)}",
             }
         )
-    return markdown_table(lines)
+    why = "; ".join(f"{row.method} ({row.note})" for row in rows if row.note)
+    return [*markdown_table(lines), *(["", f"Without an answer: {why}."] if why else [])]
 
 
 def batch_table(rows: Sequence[Row]) -> list[str]:
@@ -199,7 +200,9 @@ def draw(rows: Sequence[Row]) -> Figure:
         for handle in panel.get_lines():
             method = methods[int(handle.get_gid())]
             handles.setdefault(method, handle)
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=2 * columns, frameon=False
+    )
     figure.suptitle(f"{target[0]} right-hand side, to {target[1]:g}; dashed: three dimensions")
     return figure
 

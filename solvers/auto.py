@@ -167,7 +167,7 @@ def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
         if low == high and not A.pins.any():
             why = "A is diffusion with a constant coefficient on a box: transforms invert it"
             yield Choice(Direct(M=FastPoisson()), f"{why}{words}")
-        elif form is not None and A.batch_shape and not form.lines():
+        elif form is not None and A.batch_shape and not form.stretched:
             yield Choice(MultigridCG(), "A is diffusion on a box, another one for each member")
         elif form is not None:
             yield Choice(CG(M=Multigrid()), f"A is diffusion on a box{words}")

@@ -25,7 +25,7 @@ _LANES = 16
 _SIDE_BY_SIDE = 1 << 16
 # From this share of jumps in k on, the coarse grids cannot hold what the fine one does: they are
 # visited twice.
-_OFTEN = 0.001
+_OFTEN = 0.03
 # Largest spread of the links that a float32 cycle is trusted with.
 _SINGLE = 1e16
 # r is scaled before a float32 cycle where its largest entry lies outside these.
