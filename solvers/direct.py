@@ -62,8 +62,8 @@ class Direct(Krylov):
         super().check_preconditioner(M)
         if not getattr(M, "exact", True):
             raise TypeError(
-                f"Direct expected M as A^-1 to rounding, got one for other coefficients, {M!r}: "
-                "use CG with it"
+                f"Direct expected M = A^-1 to rounding, got {M!r}, which is close to it only (k is "
+                "not constant): use CG with it, or Direct(M=SuperLU())"
             )
 
     def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _Begun:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml.kernels._threads import parallel_section, threads
-from sciml.kernels.box import coarsen2d, cycle2d, lines2d, tail2d
+from sciml.kernels.box import coarsen2d, cycle2d, factor2d, lines2d, tail2d
 
 from .coarsest import assemble, close_rings, dense_inverse, fill_mass
 from .cycle import Cycle
@@ -147,7 +147,7 @@ class Hierarchy:
         for level in range(len(self.plans) - 1):
             self._coarsen(level)
             own = (self.view_links(level), self.view_mass(level), self.view_inv(level))
-            lines2d.factor(*own, *self.factors[level], self.rings, self.lanes)
+            factor2d.factor(*own, *self.factors[level], self.rings, self.lanes)
         self.inverse = dense_inverse(self._coarsest(), lanes).astype(self.dtype)
         self.table = np.array(
             [

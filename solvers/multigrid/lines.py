@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.kernels.box import lines2d
+from sciml.kernels.box import factor2d
 
 if TYPE_CHECKING:
     from .hierarchy import Plan
@@ -27,7 +27,7 @@ class Lines(enum.IntFlag):
 
 
 class Factors:
-    """Factors of the lines of every level, in one flat array; see `lines2d.factor`.
+    """Factors of the lines of every level, in one flat array; see `factor2d.factor`.
 
     Args:
         lines: of the levels from the finest on; the last entry is that of all coarser ones. Empty:
@@ -49,8 +49,8 @@ class Factors:
         self.shapes, self.at = [], [0]
         for plan, kind in zip(plans, self.lines, strict=True):
             rows, width = plan.padded[0], plan.width
-            groups = lines2d.blocks(rows, 0, lanes) + lines2d.blocks(rows, 1, lanes)
-            wide = width if lanes > 1 else width * lines2d.GROUP
+            groups = factor2d.blocks(rows, 0, lanes) + factor2d.blocks(rows, 1, lanes)
+            wide = width if lanes > 1 else width * factor2d.GROUP
             x = (2 + rings[-1], groups if kind & Lines.ROWS else 0, 2, wide)
             y = (2 + rings[0], rows if kind & Lines.COLUMNS else 0, 2, width)
             self.shapes += [x, y]

@@ -9,14 +9,10 @@ neighbours is left, of their values where the sweep began from zero and of their
 the rows were relaxed before. So only residuals on even lines are restricted, and only even lines
 are corrected: odd ones are relaxed first afterwards, from their neighbours alone.
 
-Factors. A line is L D L^T with the inverse pivots p = 1 / D and l = −L, stored with k, the last row
-of −L, where the line is a ring. With s the sum of a row of what is left, D = s + c for a link c to
-the next point, and the next s is s c / D plus its own: nothing is subtracted, and pivots are exact
-to rounding however strong the links. A line ends at points that do not exist: p = l = 0.
-
 Along columns the recurrence runs down the rows, side by side over slots. Along rows it runs over
 lanes side by side; a single lane takes GROUP rows of one colour instead, whose values are
-interleaved as if they were lanes. See `cycle2d` for the layout of a level.
+interleaved as if they were lanes: lanes are 1 or a multiple of 8. See `factor2d` for the factors of
+a line, and `cycle2d` for the layout of a level.
 """
 
 from __future__ import annotations
@@ -25,28 +21,12 @@ import numpy as np
 from numba import prange
 
 from .._compile import borrow, jit, jit_parallel
+from .factor2d import GROUP, blocks
 
-__all__ = [
-    "GROUP",
-    "blocks",
-    "down",
-    "down_parallel",
-    "factor",
-    "up",
-    "up_parallel",
-]
+__all__ = ["down", "down_parallel", "up", "up_parallel"]
 
-GROUP = 8
-_WIDE = (0,) * 8  # its length is a constant to the compiler
-_ONE = (0,)
-_SLOTS = 64  # entries of a row that a block of columns holds
-
-
-@jit
-def blocks(rows, colour, lanes):
-    """Groups of rows of one colour."""
-    count = (rows + 1 - colour) // 2
-    return count if lanes > 1 else (count + GROUP - 1) // GROUP
+_1, _2, _3, _4, _5, _6, _7 = (np.uint64(i) for i in range(1, 8))
+_SLOTS = 128  # entries of a row that a block of columns holds
 
 
 # -- sums over neighbours -------------------------------------------------------------------------
@@ -147,73 +127,106 @@ def _wrap(u, B, m):
 
 
 @jit
-def _solve_row(g, x, L, q, width):
-    """g <- (line)^-1 g for the lanes q, q + 1, ... of L."""
-    n, m = len(width), g.shape[1] - 2 * L
-    e, o, lo, le = g[0, q:], g[1, q:], x[1, 1, q:], x[1, 0, q:]
-    pe, po = x[0, 0, q:], x[0, 1, q:]
-    for a in range(L, m + L, L):
-        for t in range(a, a + n):
-            e[t] += lo[t - L] * o[t - L]
-        for t in range(a, a + n):
-            o[t] += le[t] * e[t]
-    for a in range(m, 0, -L):
-        for t in range(a, a + n):
-            o[t] = po[t] * o[t] + lo[t] * e[t + L]
-        for t in range(a, a + n):
-            e[t] = pe[t] * e[t] + le[t] * o[t]
+def _get(v, t):
+    """Eight numbers of v from t on, which stay side by side in a register."""
+    t = np.uint64(t)  # which numba does not check for being negative
+    return v[t], v[t + _1], v[t + _2], v[t + _3], v[t + _4], v[t + _5], v[t + _6], v[t + _7]
 
 
 @jit
-def _solve_ring(g, x, L):
-    """`_solve_row` where the last point, an odd one, meets the first: all lanes at a time."""
+def _put(v, t, a):
+    t = np.uint64(t)
+    v[t], v[t + _1], v[t + _2], v[t + _3], v[t + _4], v[t + _5], v[t + _6], v[t + _7] = a
+
+
+@jit
+def _times(a, b):
+    a0, a1, a2, a3, a4, a5, a6, a7 = a
+    b0, b1, b2, b3, b4, b5, b6, b7 = b
+    return a0 * b0, a1 * b1, a2 * b2, a3 * b3, a4 * b4, a5 * b5, a6 * b6, a7 * b7
+
+
+@jit
+def _plus(a, b):
+    a0, a1, a2, a3, a4, a5, a6, a7 = a
+    b0, b1, b2, b3, b4, b5, b6, b7 = b
+    return a0 + b0, a1 + b1, a2 + b2, a3 + b3, a4 + b4, a5 + b5, a6 + b6, a7 + b7
+
+
+@jit
+def _solve_row(g, x, L, q):
+    """g <- (line)^-1 g for the lanes q, ..., q + 7 of L."""
     m = g.shape[1] - 2 * L
-    e, o, last = g[0], g[1], g[1, m:]
-    pe, po, le, lo, ke, ko = x[0, 0], x[0, 1], x[1, 0], x[1, 1], x[2, 0], x[2, 1]
-    for a in range(L, m + L, L):
-        for t in range(a, a + L):
-            e[t] += lo[t - L] * o[t - L]
-        for t in range(a, a + L):
-            o[t] += le[t] * e[t]
-        for t in range(L):
-            last[t] += ke[a + t] * e[a + t] + ko[a + t] * o[a + t]
-    p = po[m:]
-    for t in range(L):
-        last[t] *= p[t]
-    for a in range(m, 0, -L):
-        if a < m:
-            for t in range(L):
-                o[a + t] = po[a + t] * o[a + t] + (lo[a + t] * e[a + L + t] + ko[a + t] * last[t])
-        for t in range(L):
-            e[a + t] = pe[a + t] * e[a + t] + (le[a + t] * o[a + t] + ke[a + t] * last[t])
+    e, o, pe, po, le, lo = g[0], g[1], x[0, 0], x[0, 1], x[1, 0], x[1, 1]
+    c = _get(lo, q)  # 0
+    for a in range(L + q, m + L, L):
+        c = _plus(_get(e, a), _times(_get(lo, a - L), c))
+        _put(e, a, c)
+        c = _plus(_get(o, a), _times(_get(le, a), c))
+        _put(o, a, c)
+    c = _get(lo, q)
+    for a in range(m + q, q, -L):
+        c = _plus(_times(_get(po, a), _get(o, a)), _times(_get(lo, a), c))
+        _put(o, a, c)
+        c = _plus(_times(_get(pe, a), _get(e, a)), _times(_get(le, a), c))
+        _put(e, a, c)
+
+
+@jit
+def _solve_ring(g, x, L, q):
+    """`_solve_row` where the last point, an odd one, meets the first."""
+    m = g.shape[1] - 2 * L
+    e, o, pe, po, le, lo, ke, ko = g[0], g[1], x[0, 0], x[0, 1], x[1, 0], x[1, 1], x[2, 0], x[2, 1]
+    c = end = _get(lo, q)  # 0
+    for a in range(L + q, m + L, L):
+        c = _plus(_get(e, a), _times(_get(lo, a - L), c))
+        _put(e, a, c)
+        end = _plus(end, _times(_get(ke, a), c))
+        c = _plus(_get(o, a), _times(_get(le, a), c))
+        _put(o, a, c)
+        end = _plus(end, _times(_get(ko, a), c))
+    _put(o, m + q, _plus(c, end))
+    end = _times(_get(po, m + q), _get(o, m + q))
+    c = _get(lo, q)
+    for a in range(m + q, q, -L):
+        c = _plus(_times(_get(po, a), _get(o, a)), _times(_get(lo, a), c))
+        c = _plus(c, _times(_get(ko, a), end))
+        _put(o, a, c)
+        c = _plus(_times(_get(pe, a), _get(e, a)), _times(_get(le, a), c))
+        c = _plus(c, _times(_get(ke, a), end))
+        _put(e, a, c)
 
 
 @jit
 def _interleave(g, u, first, m):
     """Rows first, first + 2, ... of u, of one lane, as lanes of g; 0 beyond the last row."""
-    for k in range(GROUP):
-        i = first + 2 * k
-        for p in range(2):
-            y = g[p, GROUP + k :]
-            if i < u.shape[0]:
-                x = u[i, p, 1:]
+    count = min(GROUP, (u.shape[0] + 1 - first) // 2)
+    for p in range(2):
+        y = g[p, GROUP:]
+        if count < GROUP:
+            y[:] = 0
+            for k in range(count):
+                x, z = u[first + 2 * k, p, 1:], y[k:]
                 for t in range(m):
-                    y[t * GROUP] = x[t]
-            else:
-                for t in range(m):
-                    y[t * GROUP] = 0
+                    z[t * GROUP] = x[t]
+            continue
+        a, b, c, d = u[first, p, 1:], u[first + 2, p, 1:], u[first + 4, p, 1:], u[first + 6, p, 1:]
+        rest = u[first + 8 :]
+        e, f, h, i = rest[0, p, 1:], rest[2, p, 1:], rest[4, p, 1:], rest[6, p, 1:]
+        for t in range(m):  # eight stores side by side, which the compiler turns into shuffles
+            k = 8 * t
+            y[k], y[k + 1], y[k + 2], y[k + 3] = a[t], b[t], c[t], d[t]
+            y[k + 4], y[k + 5], y[k + 6], y[k + 7] = e[t], f[t], h[t], i[t]
 
 
 @jit
 def _separate(g, u, first, m):
     """`_interleave` undone."""
-    for k in range(GROUP):
-        i = first + 2 * k
-        if i < u.shape[0]:
-            for p in range(2):
-                x, y = u[i, p, 1:], g[p, GROUP + k :]
-                for t in range(m):
-                    x[t] = y[t * GROUP]
+    for k in range(min(GROUP, (u.shape[0] + 1 - first) // 2)):
+        for p in range(2):
+            x, y = u[first + 2 * k, p, 1:], g[p, GROUP + k :]
+            for t in range(m):
+                x[t] = y[t * GROUP]
 
 
 @jit
@@ -237,14 +250,11 @@ def _rows(first, last, colour, fresh, r, u, links, x, rings, B, scale):
         g = u[start] if group == 1 else buffer
         if group > 1:
             _interleave(g, u, start, m)
-        if rings[1]:
-            _solve_ring(g, line, L)
-        elif L % 8 == 0:
-            for q in range(0, L, 8):
-                _solve_row(g, line, L, q, _WIDE)
-        else:
-            for q in range(L):
-                _solve_row(g, line, L, q, _ONE)
+        for q in range(0, L, 8):
+            if rings[1]:
+                _solve_ring(g, line, L, q)
+            else:
+                _solve_row(g, line, L, q)
         if group > 1:
             _separate(g, u, start, m)
         if rings[1]:
@@ -256,15 +266,23 @@ def _rows(first, last, colour, fresh, r, u, links, x, rings, B, scale):
 
 
 @jit
-def _down_column(o, low, before, m):
+def _multiply_add(out, a, x, m):
     for t in range(m):
-        o[t] += low[t] * before[t]
+        out[t] += a[t] * x[t]
 
 
 @jit
-def _up_column(o, p, v, low, after, m):
+def _back(o, p, v, low, after, m):
     for t in range(m):
         o[t] = p[t] * v[t] + low[t] * after[t]
+
+
+@jit
+def _back_with_change(o, p, v, low, after, m):
+    for t in range(m):
+        x = p[t] * v[t] + low[t] * after[t]
+        v[t] = x - o[t]
+        o[t] = x
 
 
 @jit
@@ -273,9 +291,8 @@ def _columns(first, last, p, fresh, keep, r, u, links, y, w, rings, B, scale):
     gets the changes. In w, (rows, 2, W), lie the values on their way.
     """
     r, u, links, y, w = borrow(r), borrow(u), borrow(links), borrow(y), borrow(w)
-    rows, W = u.shape[0], u.shape[2]
+    rows, W, ring = u.shape[0], u.shape[2], rings[0]
     zero = np.zeros((2, W), u.dtype)
-    closing = np.zeros((2, _SLOTS), u.dtype)
     for b in range(first, last):
         a = b * _SLOTS
         m, c = min(_SLOTS, W - 2 * B - a), a + B
@@ -283,25 +300,25 @@ def _columns(first, last, p, fresh, keep, r, u, links, y, w, rings, B, scale):
             o = w[i, p, c:]
             _load(o, r, i, p, a, m, B, scale)
             if not fresh:
-                before, after = _around(i, rows, rings[0])
+                before, after = _around(i, rows, ring)
                 n, s = u[before] if before >= 0 else zero, u[after] if after >= 0 else zero
                 _add_beside(o, p, u[i], n, s, links, i, a, m, B)
             if i > 0:
-                _down_column(o, y[1, i - 1, p, c:], w[i - 1, p, c:], m)
-        if rings[0]:
+                _multiply_add(o, y[1, i - 1, p, c:], w[i - 1, p, c:], m)
+        if ring:
             _close_columns(w, y, p, c, m)
         for i in range(rows - 1, -1, -1):
-            o, v = u[i, p, c:], w[i, p, c:]
+            o, v, pivot, low = u[i, p, c:], w[i, p, c:], y[0, i, p, c:], y[1, i, p, c:]
             after = u[i + 1, p, c:] if i + 1 < rows else zero[0, c:]
             if keep:
-                old = closing[0]
-                old[:m] = o[:m]
-            _up_column(o, y[0, i, p, c:], v, y[1, i, p, c:], after, m)
-            if rings[0] and i + 1 < rows:
-                _down_column(o, y[2, i, p, c:], u[rows - 1, p, c:], m)
-            if keep:
-                for t in range(m):
-                    v[t] = o[t] - old[t]
+                _back_with_change(o, pivot, v, low, after, m)
+            else:
+                _back(o, pivot, v, low, after, m)
+            if ring and i + 1 < rows:
+                far, end = y[2, i, p, c:], u[rows - 1, p, c:]
+                _multiply_add(o, far, end, m)
+                if keep:
+                    _multiply_add(v, far, end, m)
 
 
 @jit
@@ -309,7 +326,7 @@ def _close_columns(w, y, p, c, m):
     """Between the sweeps: the last row of a ring gets what the others leave it."""
     end = w.shape[0] - 1
     for i in range(end):
-        _down_column(w[end, p, c:], y[2, i, p, c:], w[i, p, c:], m)
+        _multiply_add(w[end, p, c:], y[2, i, p, c:], w[i, p, c:], m)
 
 
 @jit
@@ -431,7 +448,7 @@ def down(r, u, links, x, y, weights, coarse, w, rings, lanes, scale):
     """Pre-smoothing of r scale from zero into u, and its restricted residual.
 
     Args:
-        x, y: factors of the rows and of the columns from `factor`; at least one is not empty.
+        x, y: factors of the rows and of the columns from `factor2d`; at least one is not empty.
         w: as u, overwritten. The others: as in `cycle2d.down`.
     """
     B, m = lanes, u.shape[2] - 2 * lanes
@@ -475,148 +492,6 @@ def _give(first, last, u, z, B, back):
     u, z = borrow(u), borrow(z)
     for i in range(first, last):
         _store(u[i], z[i], B, back)
-
-
-# -- set-up ---------------------------------------------------------------------------------------
-
-
-@jit
-def _own(out, i, p, along, links, mass, B, m):
-    """Row i, parity p of A summed over what is not on its line, with its mass."""
-    o, w, e, c = 1 - p, p * B, p * B + B, B
-    E, S, N = links[0, i + 1], links[1, i + 1], links[1, i]
-    a, b = (E[o, w:], E[p, c:]) if along else (N[p, c:], S[p, c:])
-    for t in range(m):
-        out[t] = np.float64(a[t]) + np.float64(b[t])
-    if links.shape[0] == 4:
-        D, U, Dn, Un = (
-            links[2, i + 1, p, c:],
-            links[3, i + 1, p, c:],
-            links[2, i, o, w:],
-            links[3, i, o, e:],
-        )
-        for t in range(m):
-            out[t] += (np.float64(D[t]) + U[t]) + (np.float64(Dn[t]) + Un[t])
-    if mass.size > 0:
-        k = mass[i, p, c:]
-        for t in range(m):
-            out[t] += k[t]
-
-
-@jit
-def _pivot(p, low, s, own, c, inv, m):
-    """One point of lines side by side: own sums, links c onwards; s: left by those before."""
-    for t in range(m):
-        left, link = s[t] + own[t], np.float64(c[t])
-        d = left + link
-        q = 1 / d if d > 0 and inv[t] != 0 else 0.0
-        p[t], low[t] = q, link * q
-        s[t] = left * (link * q) if inv[t] != 0 else link
-
-
-@jit
-def _pivot_ring(p, low, k, s, far, end, own, c, inv, last, m):
-    """`_pivot` on a ring; far: links to its end; end: what the points before left to that."""
-    for t in range(m):
-        left, link, beyond = s[t] + own[t], np.float64(c[t]), far[t]
-        if last:
-            link, beyond = 0.0, beyond + link
-        d = left + (link + beyond)
-        here = inv[t] != 0
-        q = 1 / d if d > 0 and here else 0.0
-        p[t], low[t], k[t] = q, link * q, beyond * q
-        s[t] = left * (link * q) if here else link
-        end[t] += left * (beyond * q) if here else beyond
-        far[t] = beyond * (link * q)
-
-
-@jit
-def _factor_columns(p, links, mass, inv, y, rings, B):
-    """Columns of parity p."""
-    rows, W = inv.shape[0], inv.shape[2]
-    m = W - 2 * B
-    scratch = np.zeros((5, W))
-    own, s, far, end = scratch[0, B:], scratch[1, B:], scratch[2, B:], scratch[3, B:]
-    for t in range(m):
-        if rings[0]:
-            far[t] = links[1, rows, p, B + t]
-        else:
-            s[t] = links[1, 0, p, B + t]
-    for i in range(rows):
-        _own(own, i, p, True, links, mass, B, m)
-        c, v = links[1, i + 1, p, B:], inv[i, p, B:]
-        if not rings[0]:
-            _pivot(y[0, i, p, B:], y[1, i, p, B:], s, own, c, v, m)
-        elif i + 1 < rows:
-            k = y[2, i, p, B:]
-            _pivot_ring(y[0, i, p, B:], y[1, i, p, B:], k, s, far, end, own, c, v, i + 2 == rows, m)
-        else:
-            _pivot(y[0, i, p, B:], y[1, i, p, B:], end, own, scratch[4], v, m)
-
-
-@jit
-def _factor_rows(colour, links, mass, inv, x, rings, B):
-    """Rows of one colour, group by group."""
-    rows, W = inv.shape[0], inv.shape[2]
-    m, group = W - 2 * B, 1 if B > 1 else GROUP
-    L, skip = group * B, blocks(rows, 0, B) if colour else 0
-    own = np.zeros(W)
-    scratch, ends = np.zeros((3, 2, W * group)), np.zeros((4, L))
-    none = ends[3]
-    for b in range(blocks(rows, colour, B)):
-        line = x[:, skip + b]
-        scratch[:] = 0
-        for k in range(group):
-            i = colour + 2 * (group * b + k)
-            if i >= rows:
-                break
-            for p in range(2):
-                _own(own[B:], i, p, False, links, mass, B, m)
-                for t in range(W):
-                    at = t * group + k
-                    scratch[0, p, at] = own[t]
-                    scratch[1, p, at] = links[0, i + 1, p, t]
-                    scratch[2, p, at] = inv[i, p, t]
-        sums, c, v = scratch[0], scratch[1], scratch[2]
-        ends[:] = 0
-        s, far, end = ends[0], ends[1], ends[2]
-        if rings[1]:
-            far[:] = c[1, m * group : m * group + L]
-        else:
-            s[:] = c[1, :L]
-        for a in range(L, m * group + L, L):
-            for p in range(2):
-                P, low, own_, link, here = (
-                    line[0, p, a:],
-                    line[1, p, a:],
-                    sums[p, a:],
-                    c[p, a:],
-                    v[p, a:],
-                )
-                if not rings[1]:
-                    _pivot(P, low, s, own_, link, here, L)
-                elif a < m * group or p == 0:
-                    last = a == m * group
-                    _pivot_ring(P, low, line[2, p, a:], s, far, end, own_, link, here, last, L)
-                else:
-                    _pivot(P, low, end, own_, none, here, L)
-
-
-@jit
-def factor(links, mass, inv, x, y, rings, lanes):
-    """Factors of the lines along rows into x and of those along columns into y, where not empty.
-
-    Args:
-        links, mass, inv: of the level, as in `coarsen2d.coarsen`.
-        x: (2 or 3, groups of even rows and of odd ones, 2, (half + 2) lanes or (half + 2) GROUP),
-            p, l and, for a ring, k; y: (2 or 3, rows, 2, W). In both the halos are 0.
-    """
-    links, mass, inv, x, y = borrow(links), borrow(mass), borrow(inv), borrow(x), borrow(y)
-    for p in range(2):
-        if x.size > 0:
-            _factor_rows(p, links, mass, inv, x, rings, lanes)
-        if y.size > 0:
-            _factor_columns(p, links, mass, inv, y, rings, lanes)
 
 
 @jit_parallel
