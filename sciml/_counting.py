@@ -39,14 +39,16 @@ class _Counted(Operator):
             inner.domain, inner.range, traits=inner.traits, batch_shape=inner.batch_shape
         )
 
-    def __call__(self, x: Array) -> Array:
-        name = self.names[0]
+    def _count(self, which: int) -> None:
+        name = self.names[which]
         setattr(self.tally, name, getattr(self.tally, name) + 1)
+
+    def __call__(self, x: Array) -> Array:
+        self._count(0)
         return self.inner(x)
 
     def adjoint(self, y: Array) -> Array:
-        name = self.names[1]
-        setattr(self.tally, name, getattr(self.tally, name) + 1)
+        self._count(1)
         return self.inner.adjoint(y)
 
     def _apply(self, x: Array) -> Array:
@@ -58,13 +60,13 @@ class _Counted(Operator):
     def squared_misfit(self, x: Array, b: Array) -> np.ndarray | None:
         found = self.inner.squared_misfit(x, b)
         if found is not None:
-            setattr(self.tally, self.names[0], getattr(self.tally, self.names[0]) + 1)
+            self._count(0)
         return found
 
     def search(self, z: Array, beta: Any, p: Array) -> tuple[Array, Array, Any] | None:
         found = self.inner.search(z, beta, p)
         if found is not None:
-            setattr(self.tally, self.names[0], getattr(self.tally, self.names[0]) + 1)
+            self._count(0)
         return found
 
     def diagonal(self) -> Array:

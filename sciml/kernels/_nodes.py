@@ -9,6 +9,7 @@ import numpy as np
 from numba import prange
 
 from ._compile import borrow, jit, jit_parallel
+from ._sums import distance
 
 __all__ = ["nodes_2d", "nodes_2d_parallel", "nodes_3d", "nodes_3d_parallel"]
 
@@ -28,25 +29,6 @@ def _node_row_2d(kl, kh, x, xn, y, f, w0, w1):
     v = (w0 * kh[last] + w0 * kh[last + 1]) * (x[last] - xn[last])
     y[last] = (g - before) + (v - f[last])
     f[last] = v
-
-
-@jit
-def _distance(b, y, zero):
-    """Σ (b − y)² over one row; eight sums side by side, in an order that is fixed."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
-    whole = y.size - y.size % 8
-    for j in range(0, whole, 8):
-        s0 += (b[j] - y[j]) * (b[j] - y[j])
-        s1 += (b[j + 1] - y[j + 1]) * (b[j + 1] - y[j + 1])
-        s2 += (b[j + 2] - y[j + 2]) * (b[j + 2] - y[j + 2])
-        s3 += (b[j + 3] - y[j + 3]) * (b[j + 3] - y[j + 3])
-        s4 += (b[j + 4] - y[j + 4]) * (b[j + 4] - y[j + 4])
-        s5 += (b[j + 5] - y[j + 5]) * (b[j + 5] - y[j + 5])
-        s6 += (b[j + 6] - y[j + 6]) * (b[j + 6] - y[j + 6])
-        s7 += (b[j + 7] - y[j + 7]) * (b[j + 7] - y[j + 7])
-    for j in range(whole, y.size):
-        s0 += (b[j] - y[j]) * (b[j] - y[j])
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
 @jit
@@ -72,7 +54,7 @@ def _rows_of_nodes(start, stop, member, k, x, y, lines, w, b, sums):
         out = y[0, 0] if sums.size else y[m, i]
         _node_row_2d(km[i], km[i + 1], xm[i], xn, out, f, w[0], w[1])
         if sums.size:
-            sums[r] = _distance(b[m, i], out, sums.dtype.type(0))
+            sums[r] = distance(b[m, i], out, sums.dtype.type(0))
 
 
 @jit
@@ -140,7 +122,7 @@ def _planes_of_nodes(start, stop, member, k, x, y, planes, lines, w, b, sums):
         if sums.size:
             total = zero = sums.dtype.type(0)
             for j in range(x.shape[2]):
-                total += _distance(b[m, i, j], out[j], zero)
+                total += distance(b[m, i, j], out[j], zero)
             sums[r] = total
 
 

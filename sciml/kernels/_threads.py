@@ -19,7 +19,7 @@ from typing import Any
 import numba
 from numba.np.ufunc.parallel import threading_layer
 
-__all__ = ["in_threads", "parallel_section", "threads"]
+__all__ = ["in_threads", "launch", "parallel_section", "threads"]
 
 # Launching costs some 10 µs, what one thread needs for about this many entries.
 _WORTH_IT = 1 << 15
@@ -71,6 +71,26 @@ def threads(work: int) -> int:
     if work < _WORTH_IT or _SECTION.owner not in (None, os.getpid()):
         return 1
     return numba.get_num_threads()
+
+
+def launch(
+    serial: Callable[..., None],
+    parallel: Callable[..., None],
+    work: int,
+    args: tuple[Any, ...],
+    *,
+    rows: int | None = None,
+) -> None:
+    """serial(0, rows, *args) on one thread, parallel(pieces, *args) on as many as `work` is worth.
+
+    rows: most pieces; None for kernels that take the number of a piece, and of all, for rows.
+    """
+    pieces = threads(work) if rows is None else min(threads(work), rows)
+    if pieces == 1:
+        serial(0, 1 if rows is None else rows, *args)
+    else:
+        with parallel_section():
+            parallel(pieces, *args)
 
 
 def in_threads(kernel: Callable[..., None], count: int, work: int, args: tuple[Any, ...]) -> None:

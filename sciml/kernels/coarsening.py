@@ -12,7 +12,7 @@ import numpy as np
 from numba import prange
 
 from ._compile import jit, jit_parallel
-from ._threads import parallel_section, threads
+from ._threads import launch
 
 __all__ = ["interpolation", "splitting", "strong_couplings"]
 
@@ -31,11 +31,11 @@ def strong_couplings(
     n = indptr.size - 1
     cut, ends = np.empty(n, data.dtype), np.zeros(n + 1, np.int32)
     args = (indptr, data, data.dtype.type(theta), cut, ends)
-    _launch(_find_strong, _find_strong_parallel, indices.size, args)
+    launch(_find_strong, _find_strong_parallel, indices.size, args)
     np.cumsum(ends, out=ends)
     strong = np.empty(ends[-1], np.int32)
     args = (indptr, indices, data, cut, ends, strong)
-    _launch(_list_strong, _list_strong_parallel, indices.size, args)
+    launch(_list_strong, _list_strong_parallel, indices.size, args)
     return ends, strong
 
 
@@ -69,17 +69,8 @@ def interpolation(
     np.cumsum(ends, out=ends)
     columns, weights = np.empty(ends[-1], np.int32), np.empty(ends[-1], matrix[2].dtype)
     args = (*matrix, *strong, kind, number, ends, columns, weights)
-    _launch(_weights, _weights_parallel, matrix[1].size, args)
+    launch(_weights, _weights_parallel, matrix[1].size, args)
     return ends, columns, weights
-
-
-def _launch(serial: Any, parallel: Any, work: int, args: tuple[Any, ...]) -> None:
-    pieces = threads(work)
-    if pieces == 1:
-        serial(0, 1, *args)
-    else:
-        with parallel_section():
-            parallel(pieces, *args)
 
 
 # -- strong couplings --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from numba import prange
 
 from ..arrays import real_dtype
 from ._compile import jit, jit_parallel
-from ._threads import parallel_section, threads
+from ._threads import launch
 from .sparse import unsigned
 
 __all__ = [
@@ -40,7 +40,7 @@ def product(A: _Csr, B: _Csr, columns: int) -> _Csr:
     """
     counts = np.zeros(A[0].size, np.int64)
     args = [unsigned(part) for M in (A, B) for part in M[:2]]
-    _launch(_count, _count_parallel, (*args, columns, counts))
+    launch(_count, _count_parallel, args[1].size, (*args, columns, counts))
     total = np.cumsum(counts)
     if total[-1] >= 1 << 31:
         raise ValueError(
@@ -49,7 +49,8 @@ def product(A: _Csr, B: _Csr, columns: int) -> _Csr:
     indptr = total.astype(np.int32)
     indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], A[2].dtype)
     args = [part for M in (A, B) for part in (unsigned(M[0]), unsigned(M[1]), M[2])]
-    _launch(_multiply, _multiply_parallel, (*args, columns, unsigned(indptr), indices, data))
+    rest = (columns, unsigned(indptr), indices, data)
+    launch(_multiply, _multiply_parallel, args[1].size, (*args, *rest))
     return indptr, indices, data
 
 
@@ -65,7 +66,7 @@ def galerkin_values(
     data = np.zeros(pattern[1].size, A[2].dtype)
     matrices = (R, product(A, P, R[0].size - 1))
     args = [part for M in matrices for part in (unsigned(M[0]), unsigned(M[1]), M[2])]
-    _launch(_refill, _refill_parallel, (*args, *map(unsigned, pattern), data))
+    launch(_refill, _refill_parallel, args[1].size, (*args, *map(unsigned, pattern), data))
     return data
 
 
@@ -101,15 +102,6 @@ def scaled(
 ) -> None:
     """out = the data of diag(rows) A diag(columns), or of I minus it, in the dtype of `out`."""
     _scaled(unsigned(A[0]), unsigned(A[1]), A[2], rows, columns, out, from_identity)
-
-
-def _launch(serial: Any, parallel: Any, args: tuple[Any, ...]) -> None:
-    pieces = threads(args[1].size)
-    if pieces == 1:
-        serial(0, 1, *args)
-    else:
-        with parallel_section():
-            parallel(pieces, *args)
 
 
 @jit

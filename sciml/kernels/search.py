@@ -13,6 +13,7 @@ from numba import prange
 from .._memory import empty
 from ._compile import jit, jit_parallel
 from ._nodes import nodes_2d
+from ._sums import inner
 from ._threads import parallel_section, threads
 from .stencil import _cells_2d as cells_2d
 from .stencil import _cells_3d as cells_3d
@@ -27,25 +28,6 @@ _BLOCK = 1 << 15
 def _combine(z, beta, p, x):
     for j in range(x.size):
         x[j] = z[j] + beta * p[j]
-
-
-@jit
-def _inner(x, y, zero):
-    """<x, y>; eight sums side by side, in an order that is fixed."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
-    whole = y.size - y.size % 8
-    for j in range(0, whole, 8):
-        s0 += x[j] * y[j]
-        s1 += x[j + 1] * y[j + 1]
-        s2 += x[j + 2] * y[j + 2]
-        s3 += x[j + 3] * y[j + 3]
-        s4 += x[j + 4] * y[j + 4]
-        s5 += x[j + 5] * y[j + 5]
-        s6 += x[j + 6] * y[j + 6]
-        s7 += x[j + 7] * y[j + 7]
-    for j in range(whole, y.size):
-        s0 += x[j] * y[j]
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
 @jit
@@ -68,7 +50,7 @@ def _inside(first, last, begin, end, z, beta, p, x):
 @jit
 def _inners(begin, end, x, y, sums, zero):
     for r in range(begin, end):
-        sums[r] = _inner(x[r], y[r], zero)
+        sums[r] = inner(x[r], y[r], zero)
 
 
 @jit

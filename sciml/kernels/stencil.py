@@ -20,6 +20,7 @@ from numba import prange
 from .._memory import empty
 from ._compile import borrow, jit, jit_parallel
 from ._nodes import nodes_2d, nodes_2d_parallel, nodes_3d, nodes_3d_parallel
+from ._sums import distance
 from ._threads import in_threads, parallel_section, threads
 
 __all__ = ["cells", "in_range", "nodes"]
@@ -125,25 +126,6 @@ def _first_fluxes(k, x, low, f):
 
 
 @jit
-def _distance(b, y, zero):
-    """Σ (b − y)² over one row; eight sums side by side, in an order that is fixed."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
-    whole = y.size - y.size % 8
-    for j in range(0, whole, 8):
-        s0 += (b[j] - y[j]) * (b[j] - y[j])
-        s1 += (b[j + 1] - y[j + 1]) * (b[j + 1] - y[j + 1])
-        s2 += (b[j + 2] - y[j + 2]) * (b[j + 2] - y[j + 2])
-        s3 += (b[j + 3] - y[j + 3]) * (b[j + 3] - y[j + 3])
-        s4 += (b[j + 4] - y[j + 4]) * (b[j + 4] - y[j + 4])
-        s5 += (b[j + 5] - y[j + 5]) * (b[j + 5] - y[j + 5])
-        s6 += (b[j + 6] - y[j + 6]) * (b[j + 6] - y[j + 6])
-        s7 += (b[j + 7] - y[j + 7]) * (b[j + 7] - y[j + 7])
-    for j in range(whole, y.size):
-        s0 += (b[j] - y[j]) * (b[j] - y[j])
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-
-
-@jit
 def _cells_2d(start, stop, member, k, x, y, c, w, pins, wraps, b, sums):
     """Rows start..stop, counted through the whole batch.
 
@@ -179,7 +161,7 @@ def _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps, b, su
         if pin > zero:
             _pin(km[i], xm[i], out, pin, zero)
         if sums.size:
-            sums[r] = _distance(b[m, i], out, zero)
+            sums[r] = distance(b[m, i], out, zero)
 
 
 @jit
@@ -241,7 +223,7 @@ def _planes_of_cells(start, stop, member, k, x, y, planes, lines, c, w, pins, wr
         if sums.size:
             total = zero
             for j in range(n1):
-                total += _distance(b[m, i, j], out[j], zero)
+                total += distance(b[m, i, j], out[j], zero)
             sums[r] = total
 
 

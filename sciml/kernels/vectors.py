@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from .._memory import empty
 from ._compile import jit, jit_parallel
+from ._sums import inner
 from ._threads import parallel_section, threads
 
 __all__ = ["add_scaled", "descend", "load"]
@@ -58,26 +59,6 @@ def _launch(serial: Any, parallel: Any, work: int, args: tuple[Any, ...]) -> Non
 
 
 @jit
-def _squares(r: Any, b: int, first: int, last: int, zero: Any) -> Any:
-    # Eight sums side by side: an order that is fixed and still runs in vector registers. Left to
-    # the compiler (reassoc), it would depend on where the arrays happen to lie.
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
-    whole = last - (last - first) % 8
-    for j in range(first, whole, 8):
-        s0 += r[b, j] * r[b, j]
-        s1 += r[b, j + 1] * r[b, j + 1]
-        s2 += r[b, j + 2] * r[b, j + 2]
-        s3 += r[b, j + 3] * r[b, j + 3]
-        s4 += r[b, j + 4] * r[b, j + 4]
-        s5 += r[b, j + 5] * r[b, j + 5]
-        s6 += r[b, j + 6] * r[b, j + 6]
-        s7 += r[b, j + 7] * r[b, j + 7]
-    for j in range(whole, last):
-        s0 += r[b, j] * r[b, j]
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-
-
-@jit
 def _descend_chunk(
     x: Any, r: Any, p: Any, q: Any, alpha: Any, x_new: Any, r_new: Any, sums: Any, i: int
 ) -> None:
@@ -90,17 +71,18 @@ def _descend_chunk(
         for j in range(start, stop):
             x_new[b, j] = x[b, j] + a * p[b, j]
             r_new[b, j] = r[b, j] - a * q[b, j]
-        total += _squares(r_new, b, start, stop, zero)
+        row = r_new[b, start:stop]
+        total += inner(row, row, zero)
     sums[b, c] = total
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _descend(x: Any, r: Any, p: Any, q: Any, alpha: Any, x_new: Any, r_new: Any, sums: Any) -> None:
     for i in range(sums.size):
         _descend_chunk(x, r, p, q, alpha, x_new, r_new, sums, i)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@jit_parallel
 def _descend_parallel(
     x: Any, r: Any, p: Any, q: Any, alpha: Any, x_new: Any, r_new: Any, sums: Any
 ) -> None:

@@ -9,15 +9,15 @@ import numpy as np
 
 from sciml.kernels._threads import in_threads
 from sciml.kernels.box import batched2d, blocks2d
-from sciml.operator import Operator
 from sciml.problem import LinearSystem
 
 from .coarsest import dense_inverse
 from .cycle import Cycle
-from .form import Form, read
+from .form import Form
 from .hierarchy import Hierarchy, plans, schedule
+from .operator import side_by_side
 
-__all__ = ["Held", "alike", "constant", "form_of", "load", "pieces_of", "set_up", "systems_of"]
+__all__ = ["Held", "alike", "constant", "load", "pieces_of", "set_up", "systems_of"]
 
 
 class Held(NamedTuple):
@@ -32,21 +32,6 @@ class Held(NamedTuple):
     def nbytes(self) -> int:
         own = sum(a.nbytes for a in self.levels)
         return own + self.systems.mass.nbytes
-
-
-def form_of(A: Operator) -> Form:
-    """What is to be known of A.
-
-    Raises:
-        TypeError: A is no two-dimensional diffusion operator, or not in host memory.
-    """
-    form = read(A)
-    if form.ndim != 2:
-        raise TypeError(
-            f"MultigridCG expected a grid of two dimensions, got {A!r}: use CG with a "
-            "preconditioner"
-        )
-    return form
 
 
 def alike(a: Form, b: Form) -> bool:
@@ -84,7 +69,7 @@ def set_up(
     diffusion = form.diffusion
     rings = diffusion.wraps
     made, ends = plans(diffusion.domain.shape, rings, lanes)
-    table = np.array([(p.padded[0], p.shape[1], p.shape[0], p.width, *p[3:]) for p in made])
+    table = np.array([p.row for p in made])
     steps = np.array(schedule(len(made), cycle)[1:-1], np.int64).reshape(-1, 2)
     grid = blocks2d.Grid(table, steps, rings, lanes, diffusion.domain.shape[1])
     count = len(systems.k)
@@ -128,18 +113,13 @@ def _set_up_rings(
     """Block by block: closing a ring is not compiled."""
     lanes, diffusion = grid.lanes, form.diffusion
     for b, members in enumerate(levels.members):
-        fill = form.fill(_side_by_side(systems.k[members]), grid.rings, lanes)
-        mass = _side_by_side(systems.mass[members]) if systems.mass.size else None
+        fill = form.fill(side_by_side(systems.k[members]), lanes)
+        mass = side_by_side(systems.mass[members]) if systems.mass.size else None
         made = Hierarchy(
             diffusion.domain.shape, grid.rings, levels.inv.dtype, fill, mass=mass, lanes=lanes
         )
         for name in ("links", "inv", "weights", "mass", "inverse"):
             getattr(levels, name)[b] = getattr(made, name)
-
-
-def _side_by_side(members: np.ndarray) -> np.ndarray:
-    """(B, rows, columns) as (rows, columns B)."""
-    return np.moveaxis(members, 0, -1).reshape(*members.shape[1:-1], -1)
 
 
 def pieces_of(

@@ -99,11 +99,12 @@ class MultigridCG(Solver):
 
     def check(self, problem: Problem) -> None:
         from . import batch
+        from .form import read
 
         need(problem, LinearSystem, "a LinearSystem")
         if any(is_torch(a) and a.requires_grad for a in problem.inputs().values()):
             return  # the driver solves, and checks, again without gradients
-        form = batch.form_of(problem.A)  # type: ignore[attr-defined]
+        form = read(problem.A)  # type: ignore[attr-defined]
         if host_view(problem.b) is None:  # type: ignore[attr-defined]
             raise TypeError("MultigridCG expected b in host memory: use CG(M=Jacobi())")
         if self.held is not None and not batch.alike(self.held.form, form):
@@ -116,9 +117,10 @@ class MultigridCG(Solver):
         from sciml.kernels._threads import threads
 
         from . import batch
+        from .form import read
         from .operator import choose_cycle, choose_dtype
 
-        form = batch.form_of(problem.A)  # type: ignore[attr-defined]
+        form = read(problem.A)  # type: ignore[attr-defined]
         systems = batch.systems_of(form)
         if self.held is not None:  # the hierarchies serve; A is what the problem says
             return replace(self, held=self.held._replace(form=form, systems=systems))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sciml.kernels.box import blocks2d
+
 if TYPE_CHECKING:
     from .hierarchy import Plan
 
-__all__ = ["assemble", "close_rings", "dense_inverse", "fill_mass"]
+__all__ = ["assemble", "close_rings", "dense_inverse"]
 
 # Eigenvalues of the scaled matrix below this count as zero.
 _NULL = 1e-11
@@ -78,15 +79,6 @@ def _shift(row: np.ndarray, by: int, B: int, ring: bool) -> np.ndarray:
     return moved
 
 
-def fill_mass(split: np.ndarray, mass: np.ndarray, lanes: int) -> None:
-    """mass (rows, columns lanes), natural, into (rows, 2, W), by parity."""
-    rows, columns = mass.shape[0], mass.shape[1] // lanes
-    grid = mass.reshape(rows, columns, lanes)
-    for parity in (0, 1):
-        part = grid[:, parity::2].reshape(rows, -1)
-        split[:rows, parity, lanes : lanes + part.shape[1]] = part
-
-
 def assemble(
     links: np.ndarray,
     mass: np.ndarray | None,
@@ -96,33 +88,9 @@ def assemble(
 ) -> np.ndarray:
     """(lanes, N, N) float64 matrices of a small level; links to what lies outside are in them."""
     N = math.prod(shape)
-    A = np.zeros((lanes, N, N))
-    offsets = ((0, 1), (1, 0), (1, 1), (1, -1))[: len(links)]
-
-    def number(point: tuple[int, ...]) -> int | None:
-        inside = []
-        for i, n, ring in zip(point, shape, rings, strict=True):
-            if not ring and not 0 <= i < n:
-                return None
-            inside.append(i % n)
-        return int(np.ravel_multi_index(inside, shape))
-
-    starts = itertools.product(
-        *(range(0 if r else -1, n + (not r)) for n, r in zip(shape, rings, strict=True))
-    )
-    for i, j in starts:
-        at = (j // 2 + 1) * lanes
-        for k, (down, right) in enumerate(offsets):
-            c = links[k, i + 1, j % 2, at : at + lanes]
-            a, b = number((i, j)), number((i + down, j + right))
-            for p, q in ((a, b), (b, a)):
-                if p is not None and p != q:
-                    A[:, p, p] += c
-                    if q is not None:
-                        A[:, p, q] -= c
-        a = number((i, j))
-        if mass is not None and a is not None:
-            A[:, a, a] += mass[i, j % 2, at : at + lanes]
+    A = np.empty((lanes, N, N))
+    held = np.empty((0, 2, 0), links.dtype) if mass is None else mass
+    blocks2d.assemble(A, links, held, *shape, rings, lanes)
     return A
 
 

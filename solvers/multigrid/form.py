@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from sciml.algebra import Identity, Scaled, Sum
 from sciml.arrays import host_view
-from sciml.kernels._threads import parallel_section, threads
+from sciml.kernels._threads import launch
 from sciml.kernels.box import finest2d
 from sciml.operator import Operator
 from sciml.operators.dense import Diagonal
@@ -30,7 +32,8 @@ _STRETCHED = 2.5
 _SOME, _DEEP = 0.001, 3
 
 
-class Form(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Form:
     """A = factor · diffusion + diag(mass), with k and mass in host memory."""
 
     diffusion: Diffusion | NodalDiffusion
@@ -63,12 +66,10 @@ class Form(NamedTuple):
         Where k jumps, lines both ways on the deeper levels: there each cell is a piece of its own,
         and points leave pairs of strongly coupled ones unsmoothed.
         """
-        rows, columns = self.diffusion.spacing
-        if rows >= _STRETCHED * columns:
-            return (Lines.ROWS,)
-        if columns >= _STRETCHED * rows:
-            return (Lines.COLUMNS,)
-        return (*[Lines.POINTS] * _DEEP, Lines.BOTH) if self.jumps() > _SOME else ()
+        if self.stretched:
+            rows, columns = self.diffusion.spacing
+            return (Lines.ROWS if rows > columns else Lines.COLUMNS,)
+        return (*[Lines.POINTS] * _DEEP, Lines.BOTH) if self.jumps > _SOME else ()
 
     @property
     def stretched(self) -> bool:
@@ -76,6 +77,7 @@ class Form(NamedTuple):
         rows, columns = self.diffusion.spacing
         return max(rows, columns) >= _STRETCHED * min(rows, columns)
 
+    @cached_property
     def jumps(self) -> float:
         """The share of neighbours, in a sample of rows, between which k jumps."""
         rows = self.k.reshape(-1, self.k.shape[-1])
@@ -99,7 +101,7 @@ class Form(NamedTuple):
             ]
         )
 
-    def fill(self, k: np.ndarray, rings: tuple[bool, ...], lanes: int) -> Callable[..., None]:
+    def fill(self, k: np.ndarray, lanes: int) -> Callable[..., None]:
         """A function that writes the links of k, (rows, columns lanes), in the units."""
         unit, _ = self.units
         diffusion, weights = self.diffusion, self.weights
@@ -111,13 +113,8 @@ class Form(NamedTuple):
 
         def write(links: np.ndarray) -> None:
             rows = k.shape[0] - isinstance(diffusion, NodalDiffusion)
-            chunks = min(threads(k.size), rows)
-            rest = (k, links, weights.astype(links.dtype), unit, rings, lanes)
-            if chunks == 1:
-                serial(0, rows, *rest)
-            else:
-                with parallel_section():
-                    parallel(chunks, *rest)
+            args = (k, links, weights.astype(links.dtype), unit, diffusion.wraps, lanes)
+            launch(serial, parallel, k.size, args, rows=rows)
 
         return write
 

@@ -12,10 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sciml.kernels._threads import parallel_section, threads
-from sciml.kernels.box import coarsen2d, cycle2d, factor2d, lines2d, tail2d
+from sciml.kernels._threads import launch, parallel_section, threads
+from sciml.kernels.box import (
+    blocks2d,
+    coarsen2d,
+    cycle2d,
+    factor2d,
+    lines2d,
+    revisit2d,
+    steps2d,
+    tail2d,
+)
 
-from .coarsest import assemble, close_rings, dense_inverse, fill_mass
+from .coarsest import assemble, close_rings, dense_inverse
 from .cycle import Cycle
 from .lines import Factors, Lines
 
@@ -36,6 +45,11 @@ class Plan(NamedTuple):
     at_split: int  # inv, mass, u
     at_weights: int
     at_natural: int  # f, z, kept
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """As the kernels' tables have it."""
+        return (self.padded[0], self.shape[1], self.shape[0], *self[2:])
 
     @property
     def split(self) -> tuple[int, ...]:
@@ -81,15 +95,15 @@ def schedule(levels: int, cycle: Cycle) -> list[tuple[int, int]]:
 
     def visit(level: int, kind: Cycle) -> None:
         if level == levels - 1:
-            steps.append((tail2d.SOLVE, level))
+            steps.append((steps2d.SOLVE, level))
             return
-        steps.append((tail2d.DOWN, level))
+        steps.append((steps2d.DOWN, level))
         visit(level + 1, kind)
         if kind is not Cycle.V and level + 2 < levels:
-            steps.append((tail2d.RESIDUAL, level + 1))
+            steps.append((steps2d.RESIDUAL, level + 1))
             visit(level + 1, Cycle.V if kind is Cycle.F else kind)
-            steps.append((tail2d.ADD, level + 1))
-        steps.append((tail2d.UP, level))
+            steps.append((steps2d.ADD, level + 1))
+        steps.append((steps2d.UP, level))
 
     visit(0, cycle)
     return steps
@@ -142,31 +156,23 @@ class Hierarchy:
         fill(finest)
         close_rings(finest, self.plans[0], rings, lanes)
         if mass is not None:
-            fill_mass(self.view_mass(0), mass, lanes)
+            blocks2d.split(self.view_mass(0), mass, lanes)
         self.factors = Factors(self.plans, lines, rings, lanes, dtype)
         for level in range(len(self.plans) - 1):
             self._coarsen(level)
             own = (self.view_links(level), self.view_mass(level), self.view_inv(level))
             factor2d.factor(*own, *self.factors[level], self.rings, self.lanes)
         self.inverse = dense_inverse(self._coarsest(), lanes).astype(self.dtype)
-        self.table = np.array(
-            [
-                (p.padded[0], p.shape[1], p.shape[0], p.width, *p[3:], *at)
-                for p, at in zip(self.plans, self.factors.table, strict=True)
-            ]
-        )
+        rows = zip(self.plans, self.factors.table, strict=True)
+        self.table = np.array([(*plan.row, *factors) for plan, factors in rows])
         self._spare: list[Workspace] = []
 
     def _allocate(self, old: Hierarchy | None) -> None:
         if old is not None and (old.plans, old.dtype, old.massive) == (
             self.plans, self.dtype, self.massive,
         ):  # fmt: skip
-            self.links, self.inv, self.weights, self.mass = (
-                old.links,
-                old.inv,
-                old.weights,
-                old.mass,
-            )
+            self.links, self.inv, self.weights = old.links, old.inv, old.weights
+            self.mass = old.mass
             return
         self.links = np.zeros(self.ends.at_links, self.dtype)
         self.inv = np.zeros(self.ends.at_split, self.dtype)
@@ -185,11 +191,9 @@ class Hierarchy:
 
     def view_mass(self, level: int) -> np.ndarray:
         p = self.plans[level]
-        return _view(
-            self.mass,
-            p.at_split if self.massive else 0,
-            p.split if self.massive else (0, *p.split[1:]),
-        )
+        if not self.massive:
+            return self.mass.reshape(0, *p.split[1:])
+        return _view(self.mass, p.at_split, p.split)
 
     def view_weights(self, level: int) -> np.ndarray:
         p = self.plans[level]
@@ -204,12 +208,8 @@ class Hierarchy:
             self.view_links(level), self.view_mass(level), self.view_inv(level), weights, links,
             self.view_mass(level + 1), self.rings, plan.padded[-1], self.lanes,
         )  # fmt: skip
-        chunks = min(threads(math.prod(plan.split)), coarse.shape[0])
-        if chunks == 1:
-            coarsen2d.coarsen(0, coarse.shape[0], *arguments)
-        else:
-            with parallel_section():
-                coarsen2d.coarsen_parallel(chunks, *arguments)
+        work, rows = math.prod(plan.split), coarse.shape[0]
+        launch(coarsen2d.coarsen, coarsen2d.coarsen_parallel, work, arguments, rows=rows)
         if self.rings[0]:
             weights[1, 0] = weights[1, -1]
         close_rings(links, coarse, self.rings, self.lanes)
@@ -250,12 +250,12 @@ class Hierarchy:
         if len(self.plans) == 1:
             flat = (scale * r.reshape(-1)).astype(self.dtype)
             found = np.empty_like(flat)
-            tail2d.solve_dense(self.inverse, flat, found, self.lanes)
+            steps2d.solve_dense(self.inverse, flat, found, self.lanes)
             z[...] = (back * found.astype(z.dtype)).reshape(z.shape)
             return
         work = self._spare.pop() if self._spare else Workspace(self)
         number = r.dtype.type  # that of r: the factors may be out of the cycle's range
-        self._smooth(tail2d.DOWN, 0, r, z, work, number(scale), number(back))
+        self._smooth(steps2d.DOWN, 0, r, z, work, number(scale), number(back))
         for step in steps:
             if isinstance(step, np.ndarray):
                 tail2d.run(
@@ -265,20 +265,20 @@ class Hierarchy:
                 )  # fmt: skip
             else:
                 self._step(*step, work)
-        self._smooth(tail2d.UP, 0, r, z, work, number(scale), number(back))
+        self._smooth(steps2d.UP, 0, r, z, work, number(scale), number(back))
         self._spare.append(work)
 
     def _step(self, step: int, level: int, work: Workspace) -> None:
         f, z = self._natural(work.f, level), self._natural(work.z, level)
-        if step in (tail2d.DOWN, tail2d.UP):
+        if step in (steps2d.DOWN, steps2d.UP):
             one = self.dtype.type(1)
             self._smooth(step, level, f, z, work, one, one)
-        elif step == tail2d.RESIDUAL:
+        elif step == steps2d.RESIDUAL:
             kept = self._natural(work.kept, level)
             links, mass = self.view_links(level), self.view_mass(level)
-            cycle2d.residual(f, z, kept, links, mass, self.rings, self.lanes)
+            revisit2d.residual(f, z, kept, links, mass, self.rings, self.lanes)
         else:
-            cycle2d.add(z, self._natural(work.kept, level))
+            revisit2d.add(z, self._natural(work.kept, level))
 
     def _smooth(
         self,
@@ -290,31 +290,28 @@ class Hierarchy:
         scale: Any,
         back: Any,
     ) -> None:
-        plan, lanes = self.plans[level], self.lanes
+        plan, lanes, lines = self.plans[level], self.lanes, bool(self.factors.lines[level])
         u = _view(work.u, plan.at_split, plan.split)
-        rows = plan.coarse[0]
-        chunks = min(threads(math.prod(plan.split)), rows)
         links, weights = self.view_links(level), self.view_weights(level)
-        if step == tail2d.DOWN:
+        size, rows = math.prod(plan.split), plan.coarse[0]
+        kernels = lines2d if lines else cycle2d
+        if step == steps2d.DOWN:
+            serial, parallel = kernels.down, kernels.down_parallel
             ends, last = (self._natural(work.f, level + 1),), (self.rings, lanes, scale)
         else:
+            serial, parallel = kernels.up, kernels.up_parallel
             ends = (self._natural(work.z, level + 1), z)
             last = (self.rings, lanes, scale, back)
-        if self.factors.lines[level]:
-            spare = _view(work.lines, 0, plan.split)
-            rest = (r, u, links, *self.factors[level], weights, *ends, spare, *last)
-            if chunks == 1:
-                (lines2d.down if step == tail2d.DOWN else lines2d.up)(*rest)
-            else:
-                parallel = lines2d.down_parallel if step == tail2d.DOWN else lines2d.up_parallel
-                with parallel_section():
-                    parallel(chunks, *rest)
+        if not lines:
+            rest = (r, u, links, self.view_inv(level), weights, *ends, *last)
+            launch(serial, parallel, size, rest, rows=rows)
             return
-        rest = (r, u, links, self.view_inv(level), weights, *ends, *last)
+        spare = _view(work.lines, 0, plan.split)
+        rest = (r, u, links, *self.factors[level], weights, *ends, spare, *last)
+        chunks = min(threads(size), rows)
         if chunks == 1:
-            (cycle2d.down if step == tail2d.DOWN else cycle2d.up)(0, rows, *rest)
+            serial(*rest)
         else:
-            parallel = cycle2d.down_parallel if step == tail2d.DOWN else cycle2d.up_parallel
             with parallel_section():
                 parallel(chunks, *rest)
 

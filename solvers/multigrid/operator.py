@@ -18,7 +18,7 @@ from .hierarchy import Hierarchy
 if TYPE_CHECKING:
     from .recipe import Multigrid
 
-__all__ = ["MultigridOperator", "choose_cycle", "choose_dtype"]
+__all__ = ["MultigridOperator", "choose_cycle", "choose_dtype", "side_by_side"]
 
 # Members of a batch that are computed side by side, and the largest grid for which that pays.
 _LANES = 16
@@ -40,7 +40,7 @@ def choose_dtype(form: Form, asked: np.dtype | None) -> np.dtype:
 
 def choose_cycle(form: Form, asked: Cycle | None) -> Cycle:
     """`asked`, or what the jumps in k ask for."""
-    return asked or (Cycle.W if form.jumps() > _OFTEN else Cycle.V)
+    return asked or (Cycle.W if form.jumps > _OFTEN else Cycle.V)
 
 
 class _Block(NamedTuple):
@@ -85,8 +85,8 @@ class MultigridOperator(Operator):
             mass = (unit * scale) * mass.reshape(-1, *A.domain.shape)
         for start in range(0, len(k), B):
             members = np.minimum(np.arange(start, start + B), len(k) - 1)
-            own = None if mass is None else _side_by_side(mass[members])
-            fill = form.fill(_side_by_side(k[members]), A.wraps, B)
+            own = None if mass is None else side_by_side(mass[members])
+            fill = form.fill(side_by_side(k[members]), B)
             levels = Hierarchy(
                 A.domain.shape, A.wraps, self.dtype, fill, mass=own, lanes=B, lines=form.lines(),
                 old=next(spare, None),
@@ -142,7 +142,7 @@ class MultigridOperator(Operator):
                     self._cycle(block, r[places[0]], z[places[0]])
                     continue
                 wide = np.empty((*self.domain.shape, self.lanes), view.dtype)
-                self._cycle(block, _side_by_side(r[places]), wide.reshape(len(wide), -1))
+                self._cycle(block, side_by_side(r[places]), wide.reshape(len(wide), -1))
                 z[places[: block.count]] = np.moveaxis(wide, -1, 0)[: block.count]
         return like_host(out, x)
 
@@ -157,7 +157,7 @@ class MultigridOperator(Operator):
         block.levels.apply(block.steps, r, z, scale, self.back / scale)
 
 
-def _side_by_side(members: np.ndarray) -> np.ndarray:
+def side_by_side(members: np.ndarray) -> np.ndarray:
     """(B, rows, columns) as (rows, columns B)."""
     moved = np.ascontiguousarray(np.moveaxis(members, 0, -1))
     return moved.reshape(*moved.shape[:-2], -1)

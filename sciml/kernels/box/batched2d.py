@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from .._compile import borrow, jit
-from .blocks2d import finest_links, gather, gather_natural, scatter, split, view2, view3, view4
-from .cycle2d import add, down, residual, up
-from .tail2d import ADD, DOWN, RESIDUAL, SOLVE
+from .blocks2d import finest_links, gather, gather_natural, scatter, split
+from .cycle2d import down, up
+from .steps2d import solve_dense, step, view2, view3, view4
 
 __all__ = ["BROKEN", "CURVED", "advance"]
 
@@ -28,27 +28,14 @@ BROKEN, CURVED = -1, 1
 
 
 @jit
-def _solve_dense(inverse, f, z, B):
-    """z = inverse f for each lane; f and z (N lanes)."""
-    for i in range(inverse.shape[0]):
-        row, out = inverse[i], z[i * B :]
-        for q in range(B):
-            out[q] = 0
-        for j in range(inverse.shape[0]):
-            a, x = row[j * B :], f[j * B :]
-            for q in range(B):
-                out[q] += a[q] * x[q]
-
-
-@jit
 def _solve_split(inverse, r, z, columns, work, B):
-    """`_solve_dense` on split vectors, where the finest level is the coarsest."""
+    """`solve_dense` on split vectors, where the finest level is the coarsest."""
     f, e = work[0], work[1]
     for i in range(r.shape[0]):
         for j in range(columns):
             at = (j // 2 + 1) * B
             f[(i * columns + j) * B : (i * columns + j + 1) * B] = r[i, j % 2, at : at + B]
-    _solve_dense(inverse, f, e, B)
+    solve_dense(inverse, f, e, B)
     for i in range(r.shape[0]):
         for j in range(columns):
             at = (j // 2 + 1) * B
@@ -71,38 +58,12 @@ def _cycle(r, z, grid, links, inv, weights, mass, inverse, u, work):
     v = view3(u, 0, t[0], 2, t[3])
     down(0, c[2], r, v, finest, first, w, view2(f, c[8], c[2], c[1] * B), rings, B, one)
     for k in range(steps.shape[0]):
-        _step(steps[k, 0], steps[k, 1], grid, links, inv, weights, mass, inverse, u, f, e, kept)
+        step(
+            steps[k, 0], steps[k, 1], table, links, inv, mass, weights, u, f, e, kept, inverse,
+            rings, B,
+        )  # fmt: skip
     ec = view2(e, c[8], c[2], c[1] * B)
     up(0, c[2], r, v, finest, first, w, ec, z, rings, B, one, one)
-
-
-@jit
-def _step(step, level, grid, links, inv, weights, mass, inverse, u, f, e, kept):
-    """One step of a cycle on a level below the finest."""
-    rings, B, one = grid.rings, grid.lanes, inv.dtype.type(1)
-    t = grid.table[level]
-    rows, columns, natural, W = t[0], t[1], t[2], t[3]
-    n = natural * columns * B
-    if step == SOLVE:
-        _solve_dense(inverse, f[t[8] : t[8] + n], e[t[8] : t[8] + n], B)
-        return
-    fl, el = view2(f, t[8], natural, columns * B), view2(e, t[8], natural, columns * B)
-    kl = view2(kept, t[8], natural, columns * B)
-    if step == ADD:
-        add(el, kl)
-        return
-    own = view4(links, t[5], t[4], rows + 2, 2, W)
-    if step == RESIDUAL:
-        size = rows if mass.size > 0 else 0
-        residual(fl, el, kl, own, view3(mass, t[6], size, 2, W), rings, B)
-        return
-    c = grid.table[level + 1]
-    v, i = view3(u, t[6], rows, 2, W), view3(inv, t[6], rows, 2, W)
-    w = view3(weights, t[7], 2, c[2] + 1, W)
-    if step == DOWN:
-        down(0, c[2], fl, v, own, i, w, view2(f, c[8], c[2], c[1] * B), rings, B, one)
-    else:
-        up(0, c[2], fl, v, own, i, w, view2(e, c[8], c[2], c[1] * B), el, rings, B, one, one)
 
 
 # -- conjugate gradients --------------------------------------------------------------------------

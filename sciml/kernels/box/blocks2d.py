@@ -9,20 +9,19 @@ import numpy as np
 from .._compile import borrow, jit
 from .coarsen2d import coarsen
 from .finest2d import links_of_cells, links_of_nodes
+from .steps2d import view3, view4
 
 __all__ = [
     "Grid",
     "Levels",
     "Systems",
+    "assemble",
     "build",
     "finest_links",
     "gather",
     "gather_natural",
     "scatter",
     "split",
-    "view2",
-    "view3",
-    "view4",
 ]
 
 # A pivot of the scaled coarsest matrix below this may be rounding: the matrix counts as singular.
@@ -76,21 +75,6 @@ class Levels(NamedTuple):
     weights: Any
     mass: Any
     inverse: Any
-
-
-@jit
-def view2(flat, at, a, b):
-    return flat[at : at + a * b].reshape(a, b)
-
-
-@jit
-def view3(flat, at, a, b, c):
-    return flat[at : at + a * b * c].reshape(a, b, c)
-
-
-@jit
-def view4(flat, at, a, b, c, d):
-    return flat[at : at + a * b * c * d].reshape(a, b, c, d)
 
 
 # -- members side by side -------------------------------------------------------------------------
@@ -164,15 +148,18 @@ def finest_links(links, wide, systems, rings, B):
 
 
 @jit
-def _assemble(A, links, mass, rows, columns, B):
-    """The matrices (B, N, N) of a small level without rings."""
+def assemble(A, links, mass, rows, columns, rings, B):
+    """The matrices (B, N, N) of a small level; links to what lies outside are in them."""
     A[:] = 0
-    for i in range(-1, rows):
-        for j in range(-1, columns + 1):
+    for i in range(0 if rings[0] else -1, rows if rings[0] else rows + 1):
+        for j in range(0 if rings[1] else -1, columns if rings[1] else columns + 1):
             at = (j // 2 + 1) * B
+            a = _number(i, j, rows, columns, rings)
             for k in range(links.shape[0]):
-                down_, right = (0 if k == 0 else 1), (1, 0, 1, -1)[k]
-                a, b = _number(i, j, rows, columns), _number(i + down_, j + right, rows, columns)
+                down, right = (0 if k == 0 else 1), (1, 0, 1, -1)[k]
+                b = _number(i + down, j + right, rows, columns, rings)
+                if a == b:  # a ring of one point
+                    continue
                 for q in range(B):
                     c = np.float64(links[k, i + 1, j % 2, at + q])
                     if a >= 0:
@@ -182,14 +169,18 @@ def _assemble(A, links, mass, rows, columns, B):
                     if a >= 0 and b >= 0:
                         A[q, a, b] -= c
                         A[q, b, a] -= c
-            a = _number(i, j, rows, columns)
             if mass.size > 0 and a >= 0:
                 for q in range(B):
                     A[q, a, a] += mass[i, j % 2, at + q]
 
 
 @jit
-def _number(i, j, rows, columns):
+def _number(i, j, rows, columns, rings):
+    """The number of point (i, j); −1 outside."""
+    if rings[0]:
+        i = i % rows
+    if rings[1]:
+        j = j % columns
     return i * columns + j if 0 <= i < rows and 0 <= j < columns else -1
 
 
@@ -264,9 +255,8 @@ def build(first, last, grid, systems, levels, matrices, singular):
             )  # fmt: skip
         t = table[-1]
         own = view4(links, t[5], t[4], t[0] + 2, 2, t[3])
-        _assemble(
-            matrices[b], own, view3(mass, t[6], t[0] if massive else 0, 2, t[3]), t[0], t[1], B
-        )
+        held = view3(mass, t[6], t[0] if massive else 0, 2, t[3])
+        assemble(matrices[b], own, held, t[0], t[1], rings, B)
         for q in range(B):
             singular[b, q] = _invert(matrices[b, q], levels.inverse[b], q, B)
 

@@ -24,7 +24,16 @@ from numba import prange
 
 from .._compile import borrow, jit, jit_parallel
 
-__all__ = ["add", "down", "down_parallel", "residual", "up", "up_parallel"]
+__all__ = [
+    "down",
+    "down_parallel",
+    "load",
+    "store",
+    "up",
+    "up_parallel",
+    "wrap_even",
+    "wrap_odd",
+]
 
 _ACROSS, _UPDOWN, _ALL = 1, 2, 3
 ROWS = 8  # of scratch
@@ -119,17 +128,17 @@ def _odd(out, f, inv, which, x, n, s, links, i, B, m):
 
 
 @jit
-def _wrap_even(x, B, m):
+def wrap_even(x, B, m):
     x[0, m + B : m + 2 * B] = x[0, B : 2 * B]
 
 
 @jit
-def _wrap_odd(x, B, m):
+def wrap_odd(x, B, m):
     x[1, :B] = x[1, m : m + B]
 
 
 @jit
-def _load(x, f, B, scale):
+def load(x, f, B, scale):
     """Natural row x into the split row f, times scale; a slot without a column gets 0."""
     even, odd = f[0, B:], f[1, B:]
     n = x.size // B
@@ -152,7 +161,7 @@ def _load(x, f, B, scale):
 
 
 @jit
-def _store(f, x, B, scale):
+def store(f, x, B, scale):
     """The split row f into the natural row x, times scale."""
     even, odd = f[0, B:], f[1, B:]
     n = x.size // B
@@ -182,7 +191,7 @@ def _load_row(x, i, f, B, scale):
     elif x.ndim == 3:
         f = x[i]
     else:
-        _load(x[i], f, B, scale)
+        load(x[i], f, B, scale)
     return f
 
 
@@ -195,7 +204,7 @@ def _store_row(f, x, i, B, scale):
             for t in range(a.size):
                 b[t] = a[t] * scale
     else:
-        _store(f, x[i], B, scale)
+        store(f, x[i], B, scale)
 
 
 @jit
@@ -206,10 +215,10 @@ def _relax_even_row(u, i, r, f, inv, links, zero, ring, B, m, scale):
     for t in range(m):
         even[t] = f0[t] * d0[t]
     if ring:
-        _wrap_even(u, B, m)
+        wrap_even(u, B, m)
     _odd(u[1], f[1], inv[i, 1], _ACROSS, u, zero, zero, links, i, B, m)
     if ring:
-        _wrap_odd(u, B, m)
+        wrap_odd(u, B, m)
 
 
 @jit
@@ -218,10 +227,10 @@ def _relax_odd_row(u, i, n, s, r, f, inv, links, ring, B, m, scale):
     f = _load_row(r, i, f, B, scale)
     _even(u[0], f[0], inv[i, 0], _UPDOWN, u, n, s, links, i, B, m)
     if ring:
-        _wrap_even(u, B, m)
+        wrap_even(u, B, m)
     _odd(u[1], f[1], inv[i, 1], _ALL, u, n, s, links, i, B, m)
     if ring:
-        _wrap_odd(u, B, m)
+        wrap_odd(u, B, m)
 
 
 @jit
@@ -279,7 +288,7 @@ def _down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale, s
         _even(rest[0], zero[0], one[0], _ALL, x, before, odd, links, i, B, m)
         _odd(rest[1], zero[1], one[1], _UPDOWN, x, before, odd, links, i, B, m)
         if ring1:
-            _wrap_odd(rest, B, m)
+            wrap_odd(rest, B, m)
         h, v, v_above = weights[0, c + 1], weights[1, c + 1], weights[1, c]
         _restrict(coarse[c], rest, q_next, q, h, v, v_above, B, coarse.shape[1])
         x = nxt
@@ -295,8 +304,8 @@ def _correct_even_row(v, u, e, h, ring, B, m):
         v0[t] = u0[t] + here[t]
         v1[t] = u1[t] + (east[t] * here[t] + (1 - east[t]) * beyond[t])
     if ring:
-        _wrap_even(v, B, m)
-        _wrap_odd(v, B, m)
+        wrap_even(v, B, m)
+        wrap_odd(v, B, m)
 
 
 @jit
@@ -319,13 +328,13 @@ def _finish_odd_row(z, i, u, e, e_next, v, n, s, r, f, inv, links, ring, B, m, s
     for t in range(m):
         z0[t] = u0[t] + (north[t] * a[t] + (1 - north[t]) * b[t])
     if ring:
-        _wrap_even(z, B, m)
+        wrap_even(z, B, m)
     _odd(z[1], f[1], inv[i, 1], _ALL, z, n, s, links, i, B, m)
     if ring:
-        _wrap_odd(z, B, m)
+        wrap_odd(z, B, m)
     _even(z[0], f[0], inv[i, 0], _ALL, z, n, s, links, i, B, m)
     if ring:
-        _wrap_even(z, B, m)
+        wrap_even(z, B, m)
 
 
 @jit
@@ -390,114 +399,12 @@ def _up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, sca
         g = _load_row(r, i, f, B, scale)
         _odd(v[1], g[1], inv[i, 1], _ALL, v, odd, odd_next, links, i, B, m)
         if ring1:
-            _wrap_odd(v, B, m)
+            wrap_odd(v, B, m)
         _even(v[0], g[0], inv[i, 0], _ALL, v, odd, odd_next, links, i, B, m)
         _store_row(v, z, i, B, back)
         v, v_next = v_next, v
         odd, odd_next = odd_next, odd
         e, e_next = e_next, e
-
-
-@jit
-def _flux(out, f, x, w, xw, e, xe, n, xn, s, xs, nw, xnw, ne, xne, sw, xsw, se, xse, m):
-    for t in range(m):
-        y = x[t]
-        a = n[t] * (xn[t] - y) + s[t] * (xs[t] - y)
-        b = w[t] * (xw[t] - y) + e[t] * (xe[t] - y)
-        c = nw[t] * (xnw[t] - y) + se[t] * (xse[t] - y)
-        d = sw[t] * (xsw[t] - y) + ne[t] * (xne[t] - y)
-        out[t] = f[t] + ((a + b) + (c + d))
-
-
-@jit
-def _flux_rows(out, f, x, n, s, links, i, B, m):
-    """out = f + Σ links (neighbour − x) in row i. As differences: sums over strongly coupled points
-    then lose nothing to rounding, however strong the coupling, which float32 needs."""
-    E, S, N = links[0, i + 1], links[1, i + 1], links[1, i]
-    D, U, Dn, Un = links[2, i + 1], links[3, i + 1], links[2, i], links[3, i]
-    e, o = x[0], x[1]
-    xn, xs, no, so = n[0, B:], s[0, B:], n[1], s[1]
-    w, r = E[1], E[0, B:]
-    nw, ne, sw, se = Dn[1], Un[1, B:], U[0, B:], D[0, B:]
-    _flux(
-        out[0, B:], f[0, B:], e[B:], w, o, r, o[B:], N[0, B:], xn, S[0, B:], xs,
-        nw, no, ne, no[B:], sw, so, se, so[B:], m,
-    )  # fmt: skip
-    xn, xs, ns, ss = n[1, B:], s[1, B:], n[0, B:], s[0, B:]
-    w, r = E[0, B:], E[1, B:]
-    nw, ne, sw, se = Dn[0, B:], Un[0, 2 * B :], U[1, B:], D[1, B:]
-    _flux(
-        out[1, B:], f[1, B:], o[B:], w, e[B:], r, e[2 * B :], N[1, B:], xn, S[1, B:], xs,
-        nw, ns, ne, ns[B:], sw, ss, se, ss[B:], m,
-    )  # fmt: skip
-
-
-@jit
-def _split_row(x, i, rows, f, rings, B, m):
-    """Row i of the natural array x with halos; zeros outside. Points that were added to close a
-    ring take the mean of their two neighbours, which leaves no residual at them."""
-    one = f.dtype.type(1)
-    if rings[0]:
-        i = (i + rows) % rows
-    if 0 <= i < x.shape[0]:
-        _load(x[i], f, B, one)
-    elif rings[0]:
-        _load(x[i - 1], f, B, one)
-        _mean(x[0], f, B)
-    else:
-        f[:] = 0
-        return
-    if rings[1]:
-        if x.shape[1] // B % 2:
-            even, odd = f[0, B:], f[1, B:]
-            for t in range(B):
-                odd[m - B + t] = (even[m - B + t] + even[t]) / 2
-        _wrap_even(f, B, m)
-        _wrap_odd(f, B, m)
-
-
-@jit
-def _mean(x, f, B):
-    """f <- (f + x) / 2, x a natural row."""
-    half = f.dtype.type(0.5)
-    even, odd = f[0, B:], f[1, B:]
-    for j in range(x.size // B):
-        part, at = (odd if j % 2 else even), j // 2 * B
-        for t in range(B):
-            part[at + t] = half * (part[at + t] + x[j * B + t])
-
-
-@jit
-def residual(f, z, kept, links, mass, rings, lanes):
-    """f <- f − A z and kept <- z, all natural: the start of a second visit to a level."""
-    f, z, kept, links, mass = borrow(f), borrow(z), borrow(kept), borrow(links), borrow(mass)
-    B, m, rows = lanes, links.shape[3] - 2 * lanes, links.shape[1] - 2
-    scratch = np.zeros((5, 2, links.shape[3]), links.dtype)
-    before, here, after, rest, out = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
-    _split_row(z, -1, rows, before, rings, B, m)
-    _split_row(z, 0, rows, here, rings, B, m)
-    for i in range(f.shape[0]):
-        _split_row(z, i + 1, rows, after, rings, B, m)
-        _load(f[i], rest, B, f.dtype.type(1))
-        _flux_rows(out, rest, here, before, after, links, i, B, m)
-        if mass.size:
-            for p in range(2):
-                o, x, s = out[p], here[p], mass[i, p]
-                for t in range(B, m + B):
-                    o[t] -= s[t] * x[t]
-        _store(out, f[i], B, f.dtype.type(1))
-        kept[i] = z[i]
-        before, here, after = here, after, before
-
-
-@jit
-def add(z, kept):
-    """z <- z + kept."""
-    z, kept = borrow(z), borrow(kept)
-    for i in range(z.shape[0]):
-        a, b = z[i], kept[i]
-        for t in range(a.size):
-            a[t] += b[t]
 
 
 @jit_parallel

@@ -21,106 +21,14 @@ import numpy as np
 from numba import prange
 
 from .._compile import borrow, jit, jit_parallel
+from .beside2d import add_above, add_beside, around, load_part
+from .cycle2d import store, wrap_even, wrap_odd
 from .factor2d import GROUP, blocks
 
 __all__ = ["down", "down_parallel", "up", "up_parallel"]
 
 _1, _2, _3, _4, _5, _6, _7 = (np.uint64(i) for i in range(1, 8))
 _SLOTS = 128  # entries of a row that a block of columns holds
-
-
-# -- sums over neighbours -------------------------------------------------------------------------
-
-
-@jit
-def _add2(out, a, xa, b, xb, m):
-    for t in range(m):
-        out[t] += a[t] * xa[t] + b[t] * xb[t]
-
-
-@jit
-def _add6(out, a, xa, b, xb, c, xc, d, xd, e, xe, f, xf, m):
-    for t in range(m):
-        y = (c[t] * xc[t] + d[t] * xd[t]) + (e[t] * xe[t] + f[t] * xf[t])
-        out[t] += (a[t] * xa[t] + b[t] * xb[t]) + y
-
-
-@jit
-def _add_beside(out, p, x, n, s, links, i, a, m, B):
-    """out += links · neighbours in the columns beside; parity p of row i, entries from a."""
-    o, w, e = 1 - p, a + p * B, a + p * B + B
-    E = links[0, i + 1]
-    if links.shape[0] == 2:
-        _add2(out, E[o, w:], x[o, w:], E[p, a + B :], x[o, e:], m)
-        return
-    D, U, Dn, Un = links[2, i + 1], links[3, i + 1], links[2, i], links[3, i]
-    _add6(
-        out, E[o, w:], x[o, w:], E[p, a + B :], x[o, e:], Dn[o, w:], n[o, w:], Un[o, e:], n[o, e:],
-        U[p, a + B :], s[o, w:], D[p, a + B :], s[o, e:], m,
-    )  # fmt: skip
-
-
-@jit
-def _add_above(out, p, n, s, links, i, m, B):
-    """out += links · neighbours in the rows n and s around row i; parity p."""
-    o, w, e = 1 - p, p * B, p * B + B
-    N, S = links[1, i], links[1, i + 1]
-    if links.shape[0] == 2:
-        _add2(out, N[p, B:], n[p, B:], S[p, B:], s[p, B:], m)
-        return
-    D, U, Dn, Un = links[2, i + 1], links[3, i + 1], links[2, i], links[3, i]
-    _add6(
-        out, N[p, B:], n[p, B:], S[p, B:], s[p, B:], Dn[o, w:], n[o, w:], Un[o, e:], n[o, e:],
-        U[p, B:], s[o, w:], D[p, B:], s[o, e:], m,
-    )  # fmt: skip
-
-
-@jit
-def _around(i, rows, ring):
-    """Rows before and after i; −1 where there is none."""
-    before = i - 1 if i > 0 else (rows - 1 if ring else -1)
-    return before, i + 1 if i + 1 < rows else (0 if ring else -1)
-
-
-@jit
-def _load(out, r, i, p, a, m, B, scale):
-    """out = row i of the natural r times scale, parity p, entries from a; 0 where there is none."""
-    row = r[i] if i < r.shape[0] else r[0, :0]
-    count = min(a + m, (row.size // B + 1 - p) // 2 * B) - a
-    if B == 1:
-        row = row[2 * a + p :]
-        for t in range(count):
-            out[t] = row[2 * t] * scale
-    else:
-        for t in range(0, count, B):
-            x, y = row[2 * (a + t) + p * B :], out[t:]
-            for k in range(B):
-                y[k] = x[k] * scale
-    for t in range(max(count, 0), m):
-        out[t] = 0
-
-
-@jit
-def _store(u, z, B, back):
-    """The split row u into the natural row z, times back."""
-    n = z.size // B
-    for p in range(2):
-        x = u[p, B:]
-        if B == 1:
-            for j in range((n + 1 - p) // 2):
-                z[2 * j + p] = x[j] * back
-        else:
-            for j in range((n + 1 - p) // 2):
-                a, b = z[(2 * j + p) * B :], x[j * B :]
-                for t in range(B):
-                    a[t] = b[t] * back
-
-
-@jit
-def _wrap(u, B, m):
-    """Halos of a ring: what is read beyond its ends."""
-    u[0, m + B : m + 2 * B] = u[0, B : 2 * B]
-    u[1, :B] = u[1, m : m + B]
 
 
 # -- lines along rows -----------------------------------------------------------------------------
@@ -240,12 +148,12 @@ def _rows(first, last, colour, fresh, r, u, links, x, rings, B, scale):
     for b in range(first, last):
         start = colour + 2 * group * b
         for i in range(start, min(start + 2 * group, rows), 2):
-            before, after = _around(i, rows, rings[0])
+            before, after = around(i, rows, rings[0])
             n, s = u[before] if before >= 0 else zero, u[after] if after >= 0 else zero
             for p in range(2):
-                _load(u[i, p, B:], r, i, p, 0, m, B, scale)
+                load_part(u[i, p, B:], r, i, p, 0, m, B, scale)
                 if not fresh:
-                    _add_above(u[i, p, B:], p, n, s, links, i, m, B)
+                    add_above(u[i, p, B:], p, n, s, links, i, m, B)
         line = x[:, skip + b]
         g = u[start] if group == 1 else buffer
         if group > 1:
@@ -259,7 +167,8 @@ def _rows(first, last, colour, fresh, r, u, links, x, rings, B, scale):
             _separate(g, u, start, m)
         if rings[1]:
             for i in range(start, min(start + 2 * group, rows), 2):
-                _wrap(u[i], B, m)
+                wrap_even(u[i], B, m)
+                wrap_odd(u[i], B, m)
 
 
 # -- lines along columns --------------------------------------------------------------------------
@@ -298,11 +207,11 @@ def _columns(first, last, p, fresh, keep, r, u, links, y, w, rings, B, scale):
         m, c = min(_SLOTS, W - 2 * B - a), a + B
         for i in range(rows):
             o = w[i, p, c:]
-            _load(o, r, i, p, a, m, B, scale)
+            load_part(o, r, i, p, a, m, B, scale)
             if not fresh:
-                before, after = _around(i, rows, ring)
+                before, after = around(i, rows, ring)
                 n, s = u[before] if before >= 0 else zero, u[after] if after >= 0 else zero
-                _add_beside(o, p, u[i], n, s, links, i, a, m, B)
+                add_beside(o, p, u[i], n, s, links, i, a, m, B)
             if i > 0:
                 _multiply_add(o, y[1, i - 1, p, c:], w[i - 1, p, c:], m)
         if ring:
@@ -347,10 +256,10 @@ def _edges(u, p, ring, B, m):
 @jit
 def _residual_beside(out, i, d, links, zero, rings, m, B):
     """The residual in the even columns of row i: links · d at the odd ones."""
-    before, after = _around(i, d.shape[0], rings[0])
+    before, after = around(i, d.shape[0], rings[0])
     n, s = d[before] if before >= 0 else zero, d[after] if after >= 0 else zero
     out[:] = 0
-    _add_beside(out, 0, d[i], n, s, links, i, 0, m, B)
+    add_beside(out, 0, d[i], n, s, links, i, 0, m, B)
 
 
 @jit
@@ -383,13 +292,14 @@ def _restrict_rows(first, last, d, links, weights, coarse, rings, B):
     m = W - 2 * B
     zero, rest = np.zeros((2, W), d.dtype), np.zeros((2, W), d.dtype)
     for c in range(first, last):
-        before, after = _around(2 * c, rows, rings[0])
+        before, after = around(2 * c, rows, rings[0])
         n, s = d[before] if before >= 0 else zero, d[after] if after >= 0 else zero
         rest[:] = 0
         for p in range(2):
-            _add_above(rest[p, B:], p, n, s, links, 2 * c, m, B)
+            add_above(rest[p, B:], p, n, s, links, 2 * c, m, B)
         if rings[1]:
-            _wrap(rest, B, m)
+            wrap_even(rest, B, m)
+            wrap_odd(rest, B, m)
         out, r0, r1, left = coarse[c], rest[0, B:], rest[1, B:], rest[1]
         west, east = weights[0, c + 1], weights[0, c + 1, B:]
         for t in range(m):
@@ -407,7 +317,7 @@ def _correct_columns(first, last, u, correction, weights, rings, B):
         for t in range(m):
             x[t] += e[t]
         if 2 * c + 1 < u.shape[0]:
-            _, after = _around(c, end, rings[0])
+            _, after = around(c, end, rings[0])
             f, v, x = (
                 correction[after] if after >= 0 else zero,
                 weights[1, c + 1, B:],
@@ -432,7 +342,8 @@ def _correct_rows(first, last, u, correction, weights, rings, B):
             x[t] += row[t]
             y[t] += h[t] * row[t] + (1 - h[t]) * after[t]
         if rings[1]:
-            _wrap(u[2 * c], B, m)
+            wrap_even(u[2 * c], B, m)
+            wrap_odd(u[2 * c], B, m)
 
 
 # -- a visit to a level ---------------------------------------------------------------------------
@@ -491,7 +402,7 @@ def up(r, u, links, x, y, weights, correction, z, w, rings, lanes, scale, back):
 def _give(first, last, u, z, B, back):
     u, z = borrow(u), borrow(z)
     for i in range(first, last):
-        _store(u[i], z[i], B, back)
+        store(u[i], z[i], B, back)
 
 
 @jit_parallel
