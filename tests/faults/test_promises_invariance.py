@@ -80,6 +80,10 @@ def test_trivial_systems(name: str, dtype: str, rng: np.random.Generator) -> Non
         result = solve(LinearSystem(A, b * 0), method.solver, x0=x0, stop=stop)
         assert result.iterations == 0 and result.residual == 0 and not result.x.any()
         assert x0 is None or not np.shares_memory(result.x, x0)
+    beside = solve(
+        LinearSystem(A, np.stack([b * 0, b])), method.solver, x0=np.stack([b, b]), stop=stop
+    )
+    assert beside.iterations[0] == 0 and beside.residual[0] == 0 and not beside.x[0].any()
     exact = np.ones(8, dtype)
     reached = solve(LinearSystem(A, A(exact)), method.solver, x0=exact, stop=stop)
     assert reached.iterations == 0 and reached.x.tobytes() == exact.tobytes()
