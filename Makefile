@@ -1,4 +1,4 @@
-# make demo | test | lint | slow | mutants | bench | clean | distclean
+# make demo | test | lint | slow | mutants | bench | bench-linear | bench-poisson | clean | distclean
 # Another interpreter: make test PYTHON=/path/to/python3.12
 
 PYTHON ?= python3
@@ -7,12 +7,15 @@ BIN := $(VENV)/bin
 # The test runner's worker processes; two fit a small machine.
 WORKERS ?= 2
 BENCH ?= $(sort $(wildcard benchmarks/[a-z]*.py))
+# An interpreter that has the rivals of bench-linear (docs/benchmarks.md), and further options of it.
+RIVALS ?=
+LINEAR ?=
 TEST_EXTRAS := dev,mri,channels,amg,pinn
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INPUTS := pyproject.toml constraints.txt sciml/_version.py
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint slow mutants bench clean distclean
+.PHONY: demo test lint slow mutants bench bench-linear bench-poisson clean distclean
 
 demo: $(VENV)/.ready-demo
 	$(BIN)/sciml demo
@@ -38,6 +41,12 @@ mutants: $(VENV)/.ready-test
 
 bench: $(VENV)/.ready-bench
 	@set -e; for script in $(BENCH); do echo "== $$script"; $(BIN)/python $$script; done
+
+bench-linear: $(VENV)/.ready-bench
+	$(BIN)/python benchmarks/linear.py $(if $(RIVALS),--rivals $(RIVALS)) $(LINEAR)
+
+bench-poisson: $(VENV)/.ready-bench
+	$(BIN)/python benchmarks/poisson.py
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache docs/_build

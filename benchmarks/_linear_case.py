@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from _linear_methods import Target
-from _linear_problems import RHS, draw
 from _linear_team import Quiet
 
 from sciml.datasets import ConDiffConfig, draw_condiff
 from sciml.operators import Diffusion, NodalDiffusion
+from solvers.bench.fields import RHS, draw, grid_text
 
 # Of the tolerance: what a recurrence may be off by and still have met it.
 _SLACK = 1.001
@@ -65,9 +65,7 @@ class Case:
     @property
     def grid(self) -> str:
         """As 512² or 64³."""
-        if len(set(self.shape)) == 1:
-            return f"{self.shape[0]}{'²' if len(self.shape) == 2 else '³'}"
-        return "×".join(map(str, self.shape))
+        return grid_text(self.shape)
 
     def residual(self, rhs: str, x: np.ndarray) -> float:
         """‖b − A x‖ / ‖b‖."""

@@ -69,6 +69,7 @@ class Entry(NamedTuple):
         ranks: processes it runs on, with one thread each if there is more than one.
         mpi: they are MPI ranks.
         most: unknowns up to which it is run, in two and in three dimensions.
+        families: kinds of coefficient that it is for; None is all.
         packages: distributions whose versions matter.
     """
 
@@ -77,10 +78,12 @@ class Entry(NamedTuple):
     mpi: bool = False
     most: tuple[int, int] = (2**24, 2**24)
     packages: tuple[str, ...] = ()
+    families: tuple[str, ...] | None = None
 
-    def takes(self, shape: Sequence[int]) -> bool:
-        """Whether it is run on a grid of that shape."""
-        return int(np.prod(shape)) <= self.most[len(shape) - 2]
+    def takes(self, family: str, shape: Sequence[int]) -> bool:
+        """Whether it is run on that kind of coefficient on a grid of that shape."""
+        fits = self.families is None or family in self.families
+        return fits and int(np.prod(shape)) <= self.most[len(shape) - 2]
 
 
 class Method(ABC):

@@ -14,7 +14,19 @@ from _linear_methods import Arrays, Clock, Entry, Method, Ranks, Run, Target
 
 from sciml import LinearSystem, Result, Solver, Stop, solve
 from sciml.operators import Diffusion, NodalDiffusion
-from solvers import AMG, CG, IC0, Auto, Direct, FastPoisson, Jacobi, Multigrid, MultigridCG
+from solvers import (
+    AMG,
+    CG,
+    IC0,
+    Auto,
+    Coarsening,
+    Direct,
+    FastPoisson,
+    Jacobi,
+    Multigrid,
+    MultigridCG,
+)
+from solvers.bench.fields import FAMILIES
 
 Call = Callable[[LinearSystem, Stop], Result]
 
@@ -70,15 +82,32 @@ class Ours(Method):
         return self.call(LinearSystem(NodalDiffusion(k, ndim=2), b), stop).x
 
 
-def _entry(call: Call, most: tuple[int, int] = (2**24, 2**24), *, looped: bool = False) -> Entry:
-    return Entry(lambda: Ours(call, looped=looped), most=most, packages=("sciml-solvers",))
+def _entry(
+    call: Call,
+    most: tuple[int, int] = (2**24, 2**24),
+    families: tuple[str, ...] | None = None,
+    *,
+    looped: bool = False,
+) -> Entry:
+    return Entry(
+        lambda: Ours(call, looped=looped),
+        most=most,
+        packages=("sciml-solvers",),
+        families=families,
+    )
 
+
+_VARIES = tuple(
+    name for name, kind in FAMILIES.items() if not kind.jumps and kind.group != "constant"
+)
 
 SOLVERS: dict[str, Entry] = {
     "CG + Multigrid": _entry(by(CG(M=Multigrid()))),
-    "Direct + FastPoisson": _entry(by(Direct(M=FastPoisson()))),
+    "Direct + FastPoisson": _entry(by(Direct(M=FastPoisson())), families=("constant",)),
+    "CG + FastPoisson": _entry(by(CG(M=FastPoisson())), (2**18, 2**18), _VARIES),
     "CG + AMG": _entry(by(CG(M=AMG()))),
-    "Direct": _entry(by(Direct()), (2**20, 2**16)),
+    "CG + AMG SA": _entry(by(CG(M=AMG(Coarsening.SMOOTHED_AGGREGATION)))),
+    "Direct": _entry(by(Direct()), most=(2**18, 2**15)),
     "Auto": _entry(by(Auto())),
 }
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
 _NOTHING = "–"
+_AUTO, _NEAR = "Auto", 1.3
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Report:
     rivals: dict[str, str]
 
     def write(self, folder: Path, name: str) -> list[Path]:
-        """folder/name.json, .md and .png."""
+        """folder/name.json and .md, and a picture for each target: name.png, name-RHS-RTOL.png."""
         folder.mkdir(exist_ok=True)
-        paths = [folder / f"{name}.{kind}" for kind in ("json", "md", "png")]
+        paths = [folder / f"{name}.{kind}" for kind in ("json", "md")]
         at, found, date = machine(), {**versions(), **self.rivals}, today()
         record = {"date": date, "machine": at, "versions": found, "threads": self.threads}
         record |= {"assembly seconds": self.assembly, "absent": self.absent}
@@ -62,9 +63,11 @@ class Report:
         text = self._markdown(environment_text(at, found, date))
         with atomic_file(paths[1], text=True) as handle:
             handle.write(text)
-        if self.rows:
-            draw(self.rows).savefig(paths[2], dpi=110)
-        return [path for path in paths if path.exists()]
+        for i, (target, rows) in enumerate(_by_target(self.rows)):
+            suffix = f"-{target[0]}-{target[1]:.0e}" if i else ""
+            paths.append(folder / f"{name}{suffix}.png")
+            draw(rows).savefig(paths[-1], dpi=110)
+        return paths
 
     def _markdown(self, environment: str) -> str:
         lines = ["# Linear systems: −∇·(k∇u) = f", "", environment, "", *self._method(), ""]
@@ -73,6 +76,7 @@ class Report:
             lines += ["**Absent**: " + "; ".join(absent) + ".", ""]
         if self.rows:
             lines += ["## Against the fastest rival", "", *markdown_table(summary(self.rows)), ""]
+            lines += _auto(self.rows)
         for (family, grid), found in groupby(self.rows, key=lambda row: (row.family, row.grid)):
             rows = list(found)
             seconds = seconds_text(self.assembly[f"{family} {grid}"])
@@ -91,8 +95,9 @@ class Report:
             "batch one each. Every method runs in processes of its own; in each round each has one "
             "run, in rotating order. Times are medians over undisturbed runs, with quartiles in "
             "brackets; a run is disturbed when other processes took part of the cores (n is "
-            "undisturbed/all; without any undisturbed one all count). Compiling and first runs "
-            "are not in the times.",
+            "undisturbed/all; without any undisturbed one all count). Each timed run follows one "
+            "that nobody looks at, and so finds its memory there: fresh memory may cost more than "
+            "the solve on a virtual machine.",
             "",
             "Rivals are handed the assembled matrix; its assembly is on nobody's clock but ours, "
             "which start from k. The residual is ‖b − Ax‖/‖b‖ of the answer, computed in float64 "
@@ -113,14 +118,43 @@ def summary(rows: Sequence[Row]) -> list[dict[str, str]]:
         for (rhs, rtol), same in _by_target(list(found)):
             rival, ours = _fastest(same, ours=False), _fastest(same, ours=True)
             line = {"k": family, "grid": grid, "b": rhs, "rtol": f"{rtol:g}"}
-            line |= {"fastest rival": rival.method if rival else "none met it"}
+            least = min((row.residual for row in same if row.residual is not None), default=1.0)
+            none = f"none met it (least {least:.0e})"
+            line |= {"fastest rival": rival.method if rival else none}
             line |= {"its total": seconds_text(rival.seconds) if rival else _NOTHING}
-            line |= {"ours": ours.method if ours else "none met it"}
+            line |= {"ours": ours.method if ours else none}
             line |= {"our total": seconds_text(ours.seconds) if ours else _NOTHING}
             ratio = f"{rival.seconds / ours.seconds:.2f}" if rival and ours else _NOTHING
             line |= {"rival / ours": ratio}
             lines.append(line)
     return lines
+
+
+def choices(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Auto against the fastest of our methods for each system and target."""
+    lines = []
+    for (family, grid), found in groupby(rows, key=lambda row: (row.family, row.grid)):
+        for (rhs, rtol), same in _by_target(list(found)):
+            auto = next((row for row in same if row.method == _AUTO), None)
+            best = _fastest((row for row in same if row.method != _AUTO), ours=True)
+            if auto is None or best is None:
+                continue
+            line = {"k": family, "grid": grid, "b": rhs, "rtol": f"{rtol:g}"}
+            line |= {"best": best.method, "its total": seconds_text(best.seconds)}
+            met = auto.reached and math.isfinite(auto.seconds)
+            line |= {"Auto's total": seconds_text(auto.seconds) if met else "not met"}
+            line |= {"Auto / best": f"{auto.seconds / best.seconds:.2f}" if met else "inf"}
+            lines.append(line)
+    return lines
+
+
+def _auto(rows: Sequence[Row]) -> list[str]:
+    lines = choices(rows)
+    if not lines:
+        return []
+    near = sum(float(line["Auto / best"]) <= _NEAR for line in lines)
+    told = f"Within {_NEAR} times of it on {near} of {len(lines)} ({near / len(lines):.0%})."
+    return ["## Auto against the best fixed choice", "", told, "", *markdown_table(lines), ""]
 
 
 def table(rows: Sequence[Row]) -> list[str]:
@@ -170,13 +204,11 @@ def batch_table(rows: Sequence[Row]) -> list[str]:
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """Time against size for the first target, a panel for each family."""
+    """Time against size for one target, a panel for each family."""
     from matplotlib.figure import Figure
 
-    target = rows[0].rhs, rows[0].rtol
-    shown = [row for row in rows if (row.rhs, row.rtol) == target]
-    families = list(dict.fromkeys(row.family for row in shown))
-    methods = list(dict.fromkeys(row.method for row in shown))
+    families = list(dict.fromkeys(row.family for row in rows))
+    methods = list(dict.fromkeys(row.method for row in rows))
     columns = min(3, len(families))
     lines = -(-len(families) // columns)
     figure = Figure(figsize=(5 * columns, 3.8 * lines + 1.2), layout="constrained")
@@ -185,14 +217,19 @@ def draw(rows: Sequence[Row]) -> Figure:
         panel.set_axis_off()
     for panel, family in zip(panels.flat, families, strict=False):
         for i, method in enumerate(methods):
-            own = [row for row in shown if (row.family, row.method) == (family, method)]
+            own = [row for row in rows if (row.family, row.method) == (family, method)]
             for solid in (False, True):
                 part = [r for r in own if r.grid.endswith("³") == solid and r.reached]
                 points = sorted((r.unknowns, r.seconds) for r in part if math.isfinite(r.seconds))
                 if points:
                     panel.loglog(*zip(*points, strict=True), **_style(i, own[0].ours, solid))
+        grids: dict[int, str] = {}
+        for n, grid in dict.fromkeys((r.unknowns, r.grid) for r in rows if r.family == family):
+            flat = "" if grid.endswith("³") else grid
+            grids[n] = grids.get(n, "") + (flat or f"\n{grid}")
+        panel.set_xticks(list(grids), list(grids.values()))
+        panel.set_xticks([], minor=True)
         panel.set_title(family)
-        panel.set_xlabel("unknowns")
         panel.set_ylabel("set-up and solve, s")
         panel.grid(True, color="0.92")
     handles = {}
@@ -201,9 +238,13 @@ def draw(rows: Sequence[Row]) -> Figure:
             method = methods[int(handle.get_gid())]
             handles.setdefault(method, handle)
     figure.legend(
-        handles.values(), handles, loc="outside lower center", ncols=2 * columns, frameon=False
+        handles.values(),
+        handles,
+        loc="outside lower center",
+        ncols=max(2, 2 * columns - 1),
+        frameon=False,
     )
-    figure.suptitle(f"{target[0]} right-hand side, to {target[1]:g}; dashed: three dimensions")
+    figure.suptitle(f"{rows[0].rhs} right-hand side, to {rows[0].rtol:g}; dashed: three dimensions")
     return figure
 
 

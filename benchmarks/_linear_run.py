@@ -86,7 +86,7 @@ class Stand:
         """All methods on one system."""
         found: dict[str, list[Row]] = {}
         for name, (_, entry) in self.entries.items():
-            if entry.takes(case.shape) and (team := self.team(name)) is not None:
+            if entry.takes(case.family, case.shape) and (team := self.team(name)) is not None:
                 found[name] = self._rows(case, name)
                 try:
                     self._first(team, case, found[name])
@@ -171,13 +171,13 @@ class Stand:
         quiet.wait()
         targets = [(row.rhs, row.given) for row in rows]
         with Watch(team) as watch:
-            answers = team.ask("run", targets, "", limit=2 * self.settings.limit)
+            answers = team.ask("run", targets, "", limit=4 * self.settings.limit)
         disturbed = quiet.disturbed(watch.others, watch.wall)
         for i, row in enumerate(rows):
             # every rank waited for the others, and the last one is done when all are
             setup, solve = (max(a["runs"][i][part] for a in answers) for part in (0, 1))
             row.add(setup, solve, disturbed, sum(a["runs"][i][2] for a in answers))
-        return watch.wall
+        return watch.wall / 2
 
     # -- batches ---------------------------------------------------------------------------------
 

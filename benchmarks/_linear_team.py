@@ -60,6 +60,8 @@ class Team:
         each = str(threads if entry.ranks == 1 else 1)
         names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
         self._env = {**os.environ, **{f"{n}_NUM_THREADS": each for n in names}}
+        # malloc keeps what is freed until it is told to give it back: see the worker's do_run
+        self._env.update(MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_=str(2**40))
         # Open MPI refuses root otherwise; containers know no other user
         allow = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
         self._env.update(dict.fromkeys(allow, "1"))

@@ -32,12 +32,21 @@ class Timing:
 
 
 def time_in_turns(
-    cases: Mapping[str, Callable[[], object]], *, repeats: int = 15, warm_up: int = 2
+    cases: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int = 15,
+    warm_up: int = 2,
+    settle: float = 0.0,
 ) -> dict[str, Timing]:
-    """Time each case `repeats` times, one of each in every round, after `warm_up` rounds."""
+    """Time each case `repeats` times, one of each in every round, after `warm_up` rounds.
+
+    settle: seconds to wait before each: OpenMP's idle threads spin for some milliseconds, on the
+        cores that another library's threads then want.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(warm_up + repeats):
         for name, run in cases.items():
+            time.sleep(settle)
             began = time.perf_counter()
             run()
             if turn >= warm_up:

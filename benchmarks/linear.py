@@ -24,29 +24,23 @@ import _linear_ours
 import _linear_rivals
 from _linear_case import Batch, Case, Row, Settings
 from _linear_methods import Target
-from _linear_problems import FAMILIES, RHS
 from _linear_report import Report
 from _linear_run import Stand
 from _linear_team import Quiet
 from _report import RESULTS
+
+from solvers.bench.fields import FAMILIES, RHS, parse_grid
 
 _FAMILIES = ("constant", "exponential2", "gaussian2", "inclusions1e6", "blocks1e6")
 _BATCHES = ("exponential1.0_grid64", "exponential1.0_grid128")
 
 
 def grid(text: str) -> tuple[int, ...]:
-    """512^2, 64^3 or 512x256 as a shape; a number alone is the side of a square."""
-    base, _, power = text.partition("^")
+    """`parse_grid` for argparse."""
     try:
-        sides = [int(side) for side in base.split("x")]
-        shape = (
-            tuple(sides * int(power)) if power else tuple(sides * 2 if len(sides) == 1 else sides)
-        )
-    except ValueError:
-        shape = ()
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        raise argparse.ArgumentTypeError(f"expected a grid such as 512^2 or 64^3, got {text}")
-    return shape
+        return parse_grid(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parsed() -> argparse.Namespace:

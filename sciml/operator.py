@@ -250,6 +250,14 @@ class Operator(ABC, metaclass=_Frozen):
         return None
 
     @property
+    def null_vector(self) -> Array | None:
+        """What spans the null space of A and of A^H, where A knows that, else None.
+
+        Of shape (*batch_shape, *domain.shape). A x = b has a solution only for b orthogonal to it.
+        """
+        return None
+
+    @property
     def work(self) -> int:
         """Roughly the multiplications of one application, by which kernels choose threads."""
         return self.domain.size

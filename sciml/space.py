@@ -12,6 +12,7 @@ from ._checks import is_integer, told
 from .arrays import (
     Array,
     astype,
+    broadcast_batch,
     check_float,
     dot,
     dtype_of,
@@ -20,6 +21,7 @@ from .arrays import (
     namespace,
     native_dtype,
     real_dtype,
+    safe_norm,
     with_precision,
 )
 
@@ -128,6 +130,18 @@ class Space:
         """||x||_2 per member, in the working precision, shaped as `inner`."""
         square = self.inner_real(x, x)
         return np.sqrt(square) if isinstance(square, np.generic) else namespace(square).sqrt(square)
+
+    def project(self, b: Array, e: Array) -> tuple[Array, np.ndarray]:
+        """(the part of b along e, its share of ||b|| per member: host float64).
+
+        Args:
+            b, e: (*batch, *shape) each, of batches that broadcast.
+        """
+        xp, shape = namespace(b, e), broadcast_batch(b.shape, e.shape)
+        b, e = xp.broadcast_to(b, shape), xp.broadcast_to(e, shape)
+        part = self.inner(e, b) / self.inner(e, e) * e
+        size, share = safe_norm(b, self.ndim), safe_norm(part, self.ndim)
+        return part, share / np.where(size > 0, size, 1.0)
 
     def zeros(self, like: Array, batch: tuple[int, ...] = ()) -> Array:
         """Zeros of shape (*batch, *shape) in `like`'s library and on its device."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -22,7 +21,7 @@ from .krylov._base import inconsistency
 from .krylov.spectrum import STEPS, extreme_eigenvalues
 from .multigrid import Multigrid, MultigridCG
 from .poisson import FastPoisson
-from .precond import AMG, IC0, ILU0, Coarsening, Jacobi
+from .precond import AMG, IC0, ILU0, Jacobi
 
 __all__ = ["Auto", "Choice"]
 
@@ -167,15 +166,14 @@ def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
         if low == high and not A.pins.any():
             why = "A is diffusion with a constant coefficient on a box: transforms invert it"
             yield Choice(Direct(M=FastPoisson()), f"{why}{words}")
-        elif form is not None and A.batch_shape and not form.stretched:
+        elif form is not None and A.batch_shape and form.ndim == 2 and not form.stretched:
             yield Choice(MultigridCG(), "A is diffusion on a box, another one for each member")
+        elif form is not None and form.ndim == 3 and form.stretched and not A.singular:
+            if not A.batch_shape:  # points smooth too little there
+                yield Choice(CG(M=AMG()), "A is diffusion in 3-D on cells much longer than wide")
+            yield Choice(CG(M=Multigrid()), "A is diffusion in 3-D on cells much longer than wide")
         elif form is not None:
             yield Choice(CG(M=Multigrid()), f"A is diffusion on a box{words}")
-        elif A.singular:
-            yield Choice(CG(M=Jacobi()), f"A is diffusion in 3-D, singular{words}")
-        elif find_spec("pyamg") and not A.batch_shape:
-            solver = CG(M=AMG(Coarsening.SMOOTHED_AGGREGATION))
-            yield Choice(solver, "A is diffusion in 3-D, and larger aggregates coarsen it faster")
     elif form is not None:
         yield Choice(CG(M=Multigrid()), "A is diffusion on a box with a mass")
 

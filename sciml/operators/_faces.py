@@ -114,6 +114,15 @@ class FaceOperator(Operator):
         k = astype(self.k, wide)
         return tuple(astype(c, self.domain.dtype) for c in self._coefficients(k))
 
+    @property
+    def null_vector(self) -> Array | None:
+        """1 in the fluid and 0 in solid cells, where A is singular; else None."""
+        if not self.singular:
+            return None
+        xp = namespace(self.k)
+        one = astype(xp.ones_like(self.k), self.domain.dtype)
+        return xp.where(self.k == 0, xp.zeros_like(one), one)
+
     def consistent(self, b: Array, *, strict: bool = False) -> Array:
         """b without its part along the constants, where nothing holds u; else b itself.
 
@@ -129,16 +138,11 @@ class FaceOperator(Operator):
             UserWarning: says what share of b was taken away.
         """
         self.domain.check(b, "b")
-        if not self.singular:
+        constants = self.null_vector
+        if constants is None:
             return b
-        xp, axes = namespace(b), tuple(range(b.ndim - self.domain.ndim, b.ndim))
-        solid = self.pins.reshape(*self.batch_shape, *(1,) * self.domain.ndim) > 0
-        held = from_host(solid, self.k, bool) & (self.k == 0)
-        fluid = xp.where(held, xp.zeros_like(b), xp.ones_like(b))
-        count = xp.sum(fluid, axis=axes, keepdims=True)
-        mean = fluid * xp.sum(fluid * b, axis=axes, keepdims=True) / count
-        size, gone = (to_numpy(xp.sum(a * a, axis=axes)) for a in (b, mean))
-        share = float(np.sqrt(np.max(gone / np.maximum(size, np.finfo(float).tiny))))
+        part, shares = self.domain.project(b, constants)
+        share = float(np.max(shares, initial=0))
         if share <= 1e3 * float(np.finfo(self.domain.dtype).eps):
             return b
         told = (
@@ -147,7 +151,7 @@ class FaceOperator(Operator):
         if strict:
             raise ValueError(f"expected b of mean 0 over the fluid, got one of which {told}")
         warnings.warn(f"{told}, and that part is taken away", stacklevel=2)
-        return b - mean
+        return b - part
 
     def diagonal(self) -> Array:
         ndim = self.domain.ndim

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from .results import BenchReport, Row
 
-__all__ = ["draw"]
+__all__ = ["COLOURS", "draw", "in_milliseconds", "method_order", "system_ends"]
 
 # Okabe and Ito's palette, which all kinds of colour vision tell apart; yellow is too pale on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)))
 _MARKERS = ("s", "D", "^", "v", "P", "X", "h", "*")
 _SETUP, _SOLVE, _FAILED = "#0072B2", "#E69F00", "#8C8C8C"
@@ -32,13 +32,13 @@ def draw(report: BenchReport) -> Figure:
     """The figure of a report; with more than three configs the last three are drawn."""
     from matplotlib.figure import Figure
 
-    shown = [name for name in report.settings.configs if report.rows(name)[0].runs]
+    shown = [n for n in report.settings.configs if any(row.runs for row in report.rows(n))]
     shown = shown[-_MOST_PANELS:]
-    order = _order(report, shown)
+    order = method_order(report, shown)
     height = max(5.8, 2.6 + 0.29 * len(order))
     figure = Figure(figsize=(16.0, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06, wspace=0.02)  # type: ignore[union-attr]
-    figure.suptitle(_title(report), fontsize=15, fontweight="bold")
+    figure.suptitle(report.title, fontsize=15, fontweight="bold")
     if not shown:
         figure.text(0.5, 0.5, "nothing was measured", ha="center", fontsize=14)
         return figure
@@ -48,15 +48,7 @@ def draw(report: BenchReport) -> Figure:
     return figure
 
 
-def _title(report: BenchReport) -> str:
-    s = report.settings
-    exponent = f"{s.rtol:.0e}".replace("e-0", "e-")
-    count = f"{s.samples} system{'s' if s.samples > 1 else ''} each"
-    ended = ", interrupted" if report.interrupted else ""
-    return f"Diffusion systems of ConDiff, {count}, to a relative residual of {exponent}{ended}"
-
-
-def _order(report: BenchReport, shown: Sequence[str]) -> list[str]:
+def method_order(report: BenchReport, shown: Sequence[str]) -> list[str]:
     """Methods, fastest first: by the geometric mean over configs, unsolved ones last."""
     by_method: dict[str, list[Row]] = {}
     for name in shown:
@@ -79,13 +71,13 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
     axes = panel.subplots()
     rtol = report.settings.rtol
     lines = {trace.method: trace for trace in report.traces if trace.seconds}
-    ends = _ends(report)
+    ends = system_ends(report)
     points = [m for m in order if m not in lines and m in ends]
     bottom = rtol * _BELOW
     for i, method in enumerate(m for m in order if m in lines):
         trace = lines[method]
-        colour = _COLOURS[i % len(_COLOURS)]
-        style = _STYLES[i // len(_COLOURS) % len(_STYLES)]
+        colour = COLOURS[i % len(COLOURS)]
+        style = _STYLES[i // len(COLOURS) % len(_STYLES)]
         name = _short(method)
         axes.plot(trace.seconds, trace.residual, color=colour, ls=style, lw=1.9, label=name)
         if trace.true_residual is not None:
@@ -97,7 +89,7 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
             seconds,
             max(residual, 2 * bottom),
             _MARKERS[i % len(_MARKERS)],
-            color=_COLOURS[i % len(_COLOURS)],
+            color=COLOURS[i % len(COLOURS)],
             ms=9,
             mec="black",
             mew=0.8,
@@ -115,9 +107,7 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
         levels = sorted({f"{min(deep):.0e}", f"{max(deep):.0e}"}, key=float)
         text = f"at the lower edge: {' to '.join(levels)}"
         axes.text(left * 1.08, bottom * 4.5, text, color="0.3", fontsize=10, va="bottom")
-    axes.xaxis.set_major_formatter(lambda x, _: f"{1e3 * x:g}")
-    spread = axes.get_xlim()[1] / left
-    axes.xaxis.set_minor_formatter(lambda x, _: _between_decades(x) if spread < 100 else "")
+    in_milliseconds(axes.xaxis)
     axes.set_xlabel("milliseconds, set-up included", fontsize=12)
     axes.set_ylabel("relative residual ‖b − Ax‖ / ‖b‖", fontsize=12)
     axes.set_title(
@@ -128,10 +118,13 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
     axes.grid(True, which="major", color="0.9", lw=0.8)
     axes.tick_params(which="both", labelsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    panel.legend(loc="outside lower center", ncols=3, fontsize=10, frameon=False, handlelength=2.6)
+    if lines or points:
+        panel.legend(
+            loc="outside lower center", ncols=3, fontsize=10, frameon=False, handlelength=2.6
+        )
 
 
-def _ends(report: BenchReport) -> dict[str, tuple[float, float]]:
+def system_ends(report: BenchReport) -> dict[str, tuple[float, float]]:
     """Where methods without a course ended on the traced system: seconds, true residual."""
     found: dict[str, tuple[float, float]] = {}
     for run in report.runs:
@@ -153,7 +146,7 @@ def _bars(panel: Any, report: BenchReport, shown: Sequence[str], order: Sequence
     linear = not totals or max(totals) <= _LINEAR_UP_TO * min(totals)
     room = 0.72 if all(r.complete for by in rows.values() for r in by.values()) else 0.55
     for axes, name in zip(all_axes, shown, strict=True):
-        mine = [rows[name][m] for m in order]
+        mine = [rows[name].get(m) for m in order]
         _bar_panel(axes, mine, linear=linear, totals=totals, room=room)
         axes.set_title(name.replace("_grid", ", grid "), fontsize=13)
     all_axes[0].set_yticks(range(len(order)), map(_short, order), fontsize=11)
@@ -174,9 +167,12 @@ def _bars(panel: Any, report: BenchReport, shown: Sequence[str], order: Sequence
 
 
 def _bar_panel(
-    axes: Any, rows: Sequence[Row], *, linear: bool, totals: Sequence[float], room: float
+    axes: Any, rows: Sequence[Row | None], *, linear: bool, totals: Sequence[float], room: float
 ) -> None:
-    """Bars of one config; `room` is the share of the width that the longest of all takes."""
+    """Bars of one config; `room` is the share of the width that the longest of all takes.
+
+    A row of None is a method that is not for this config.
+    """
     slowest = max(totals, default=1.0)
     start = 0.0
     if linear:
@@ -187,6 +183,8 @@ def _bar_panel(
         end = start * (slowest / start) ** (1 / room)
     axes.set_xlim(start, end)
     for y, row in enumerate(rows):
+        if row is None:
+            continue
         if row.total is None or row.setup is None:
             axes.text(start, y, f"  {_verdict(row)}", va="center", fontsize=10, color="#A00000")
             continue
@@ -224,6 +222,13 @@ def _verdict(row: Row) -> str:
 def _short(method: str) -> str:
     """A name that fits beside others."""
     return method if len(method) <= _LONGEST_NAME else method[: _LONGEST_NAME - 1] + "…"
+
+
+def in_milliseconds(axis: Any) -> None:
+    """Label a logarithmic axis of seconds: 2 and 5 times a power of ten too where it is short."""
+    low, high = axis.get_view_interval()
+    axis.set_major_formatter(lambda x, _: f"{1e3 * x:g}")
+    axis.set_minor_formatter(lambda x, _: _between_decades(x) if high < 100 * low else "")
 
 
 def _between_decades(seconds: float) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sciml.io import atomic_file, write_json
 
@@ -135,9 +135,12 @@ class BenchReport:
         traced, traces: name of the system whose convergence is drawn, and each method's course.
         floors: per config, the mean relative error of the best constant times the solution for
             k = 1, which knows nothing of k.
-        skipped: method to reason.
+        skipped: method, and where, to reason.
         interrupted: whether it was stopped before the end.
     """
+
+    kind: ClassVar[str] = "condiff"
+    heading: ClassVar[str] = "Solvers on ConDiff systems"
 
     settings: Settings
     date: str
@@ -150,6 +153,18 @@ class BenchReport:
     floors: Mapping[str, float]
     skipped: Mapping[str, str]
     interrupted: bool = False
+
+    @property
+    def title(self) -> str:
+        """Of the picture."""
+        count = f"{self.settings.samples} system{'s' if self.settings.samples > 1 else ''} each"
+        return f"Diffusion systems of ConDiff, {count}, to a relative residual of {self.told}"
+
+    @property
+    def told(self) -> str:
+        """rtol as 1e-6, and whether the benchmark was interrupted."""
+        exponent = f"{self.settings.rtol:.0e}".replace("e-0", "e-")
+        return f"{exponent}{', interrupted' if self.interrupted else ''}"
 
     # -- what is compared ----------------------------------------------------------------------
 
@@ -176,21 +191,21 @@ class BenchReport:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, in what JSON can hold."""
-        record = {"format": _FORMAT, "benchmark": "condiff", **asdict(self)}
+        record = {"format": _FORMAT, "benchmark": self.kind, **asdict(self)}
         for run in record["runs"]:
             run["outcome"] = run["outcome"].value
         return json.loads(json.dumps(record, allow_nan=False))
 
-    @staticmethod
-    def from_json(record: Mapping[str, Any]) -> BenchReport:
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
         """The report that `to_json` wrote.
 
         Raises:
             ValueError: the record is of another format, or lacks a part.
         """
-        if record.get("format") != _FORMAT or record.get("benchmark") != "condiff":
+        if record.get("format") != _FORMAT or record.get("benchmark") != cls.kind:
             raise ValueError(
-                f"expected a condiff benchmark of format {_FORMAT}, got "
+                f"expected a {cls.kind} benchmark of format {_FORMAT}, got "
                 f"{record.get('benchmark')!r} of format {record.get('format')!r}: run it again"
             )
         parts = {name: part for name, part in record.items() if name not in ("format", "benchmark")}
@@ -206,9 +221,11 @@ class BenchReport:
                 Trace(**{**t, "seconds": tuple(t["seconds"]), "residual": tuple(t["residual"])})
                 for t in parts["traces"]
             )
-            return BenchReport(**parts)
+            return cls(**parts)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"expected a whole condiff benchmark, got one with {error}") from None
+            raise ValueError(
+                f"expected a whole {cls.kind} benchmark, got one with {error}"
+            ) from None
 
     def summary(self) -> list[str]:
         """Sentences on what was measured and how."""
@@ -253,7 +270,7 @@ class BenchReport:
 
     def to_markdown(self) -> str:
         """One table for each config, a row for each method."""
-        lines = ["# Solvers on ConDiff systems", ""]
+        lines = [f"# {self.heading}", ""]
         lines += [environment_text(self.machine, self.versions, self.date), ""]
         lines += [f"{sentence}\n" for sentence in self.summary()]
         for name in self.settings.configs:
@@ -289,11 +306,14 @@ class BenchReport:
             figure.savefig(handle, format="png", dpi=130, metadata={"Software": "sciml"})
         return Path(path)
 
-    def write(self, out_dir: str | os.PathLike[str], stem: str = "condiff") -> list[Path]:
-        """Write <stem>.json, .md and .png into `out_dir`, which is made if missing."""
+    def write(self, out_dir: str | os.PathLike[str], stem: str | None = None) -> list[Path]:
+        """Write <stem>.json, .md and .png into `out_dir`, which is made if missing.
+
+        stem: the benchmark's name if None.
+        """
         folder = Path(out_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{stem}.{kind}" for kind in ("json", "md", "png")]
+        paths = [folder / f"{stem or self.kind}.{ext}" for ext in ("json", "md", "png")]
         write_json(paths[0], self.to_json())
         with atomic_file(paths[1], text=True) as handle:
             handle.write(self.to_markdown())
@@ -376,7 +396,9 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
 def _short_cells(row: Row) -> tuple[str, ...]:
     total = "–"
     if row.total is not None:
-        total = f"{_ms(row.total.median)} [{_ms(row.total.low)}–{_ms(row.total.high)}]"
+        total = _ms(row.total.median)
+        if row.total.count > 1:
+            total += f" [{_ms(row.total.low)}–{_ms(row.total.high)}]"
     return (
         row.method,
         f"{row.solved}/{row.runs}",

@@ -6,12 +6,15 @@ matrix, whose assembly is not on its clock. The benchmark then measures the resi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Answer", "PyAMG", "Rival", "ScipyCG", "ScipySpsolve", "System"]
+from sciml.operator import Operator
+
+__all__ = ["Answer", "CellSystem", "PyAMG", "Rival", "ScipyCG", "ScipySpsolve", "System"]
 
 # A residual is not told from rtol more finely than rounding in its own evaluation allows.
 _ROUNDING = 8 * np.finfo(np.float64).eps
@@ -23,19 +26,25 @@ class System:
 
     Attributes:
         name: "cubic0.1_grid64 #0".
-        k: (n+1, n+1), the coefficient. rhs, x: (n, n), the right-hand side and the solution.
+        k: (n+1, n+1), the coefficient. rhs: (n, n). x: (n, n), the solution where it is known.
         matrix: scipy.sparse.csr_matrix (n², n²) on vectors in C order, `rhs.ravel()`.
     """
 
     name: str
     k: np.ndarray
     rhs: np.ndarray
-    x: np.ndarray = field(repr=False)
+    x: np.ndarray | None = field(repr=False)
     matrix: Any = field(repr=False)
+
+    def operator(self) -> Operator:
+        """A, as our own methods get it: from k."""
+        from sciml.operators import NodalDiffusion
+
+        return NodalDiffusion(self.k)
 
     def copy(self) -> System:
         """The same system in arrays of its own."""
-        k, rhs, x = self.k.copy(), self.rhs.copy(), self.x.copy()
+        k, rhs, x = self.k.copy(), self.rhs.copy(), None if self.x is None else self.x.copy()
         return replace(self, k=k, rhs=rhs, x=x, matrix=self.matrix.copy())
 
     def blind(self) -> System:
@@ -46,7 +55,8 @@ class System:
     def residual(self, x: np.ndarray) -> float:
         """‖b - A x‖ / ‖b‖ in the 2-norm, by SciPy's product with the matrix."""
         b = self.rhs.ravel()
-        return float(np.linalg.norm(b - self.matrix @ x.ravel()) / np.linalg.norm(b))
+        with np.errstate(all="ignore"):
+            return float(np.linalg.norm(b - self.matrix @ x.ravel()) / np.linalg.norm(b))
 
     def rounding(self, x: np.ndarray) -> float:
         """What rounding may have added to `residual(x)`: 8 ε ‖|A||x| + |b|‖ / ‖b‖."""
@@ -54,10 +64,22 @@ class System:
         size = abs(self.matrix) @ abs(x.ravel()) + abs(b)
         return float(_ROUNDING * np.linalg.norm(size) / np.linalg.norm(b))
 
-    def error(self, x: np.ndarray) -> float:
-        """‖x - solution‖ / ‖solution‖ in the 2-norm."""
+    def error(self, x: np.ndarray) -> float | None:
+        """‖x - solution‖ / ‖solution‖ in the 2-norm; None where the solution is not known."""
+        if self.x is None:
+            return None
         wanted = self.x.ravel()
-        return float(np.linalg.norm(x.ravel() - wanted) / np.linalg.norm(wanted))
+        with np.errstate(all="ignore"):
+            return float(np.linalg.norm(x.ravel() - wanted) / np.linalg.norm(wanted))
+
+
+class CellSystem(System):
+    """The same for k on the cells of a grid of two or three axes, as `Diffusion` takes it."""
+
+    def operator(self) -> Operator:
+        from sciml.operators import Diffusion
+
+        return Diffusion(self.k, ndim=self.k.ndim)
 
 
 class Answer(NamedTuple):
@@ -67,11 +89,13 @@ class Answer(NamedTuple):
         x: (n²,), the solution.
         iterations: their number; None for a direct method.
         converged: False where the method itself says that it did not reach rtol.
+        residuals: relative, as it estimated them after each step, where it tells.
     """
 
     x: np.ndarray
     iterations: int | None
     converged: bool = True
+    residuals: Sequence[float] = ()
 
 
 @runtime_checkable
@@ -92,10 +116,11 @@ class ScipyCG:
 
     Args:
         jacobi: precondition by the inverse diagonal.
+        most: steps; SciPy's limit, ten times the unknowns, if None.
     """
 
-    def __init__(self, *, jacobi: bool = False) -> None:
-        self.jacobi = jacobi
+    def __init__(self, *, jacobi: bool = False, most: int | None = None) -> None:
+        self.jacobi, self.most = jacobi, most
 
     def setup(self, system: System) -> None:
         from scipy.sparse import diags_array
@@ -112,7 +137,7 @@ class ScipyCG:
             nonlocal steps
             steps += 1
 
-        x, info = cg(self.matrix, b, rtol=rtol, M=self.M, callback=count)
+        x, info = cg(self.matrix, b, rtol=rtol, maxiter=self.most, M=self.M, callback=count)
         return Answer(x, steps, info == 0)
 
 
@@ -128,17 +153,25 @@ class ScipySpsolve:
         return Answer(np.asarray(spsolve(self.matrix, b, permc_spec="MMD_AT_PLUS_A")), None)
 
 
+@dataclass
 class PyAMG:
-    """pyamg.ruge_stuben_solver with CG acceleration."""
+    """PyAMG's solvers with CG acceleration.
+
+    Args:
+        builder: the function of pyamg that builds the hierarchy.
+    """
+
+    builder: str = "ruge_stuben_solver"
 
     def setup(self, system: System) -> None:
         import pyamg
 
-        self.levels = pyamg.ruge_stuben_solver(system.matrix)
+        self.levels = getattr(pyamg, self.builder)(system.matrix)
 
     def solve(self, b: np.ndarray, rtol: float) -> Answer:
         residuals: list[float] = []
         x, info = self.levels.solve(
             b, tol=rtol, accel="cg", maxiter=200, residuals=residuals, return_info=True
         )
-        return Answer(x, len(residuals) - 1, info == 0)
+        steps = np.array(residuals[1:]) / np.linalg.norm(b)
+        return Answer(x, len(steps), info == 0, tuple(map(float, steps)))

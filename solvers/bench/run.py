@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sciml.problem import LinearSystem
-from sciml.result import Status, Stop
-from sciml.solve import Look, solve
+from sciml.result import Stop
 from sciml.solver import Solver
 
+from .attempt import attempt, course, judged, rotated
 from .methods import METHODS, Method
 from .report import machine, today, versions
-from .results import BenchReport, Outcome, Run, Settings, Trace
-from .rivals import Answer, Rival, System
+from .results import BenchReport, Run, Settings, Trace
+from .rivals import System
 
 if TYPE_CHECKING:
     from sciml.datasets import ConDiffConfig, ConDiffData
@@ -27,7 +26,6 @@ __all__ = ["run_condiff"]
 Progress = Callable[[int, int], None]
 # Enough steps to compile every kernel; a warm-up need not solve anything.
 _WARMUP_STEPS = 3
-_MOST_POINTS = 400
 
 
 def run_condiff(
@@ -135,7 +133,7 @@ class _Bench:
                 if warmup and config.grid not in warm_grids:
                     warm_grids.add(config.grid)
                     self._warm_up(system)
-                for method in _rotated(self.methods, turn):
+                for method in rotated(self.methods, turn):
                     self._time(method, config.name, sample, system)
                     self.progress(len(self.runs), total)
                 turn += 1
@@ -147,147 +145,20 @@ class _Bench:
         brief = replace(self.stop, max_iters=_WARMUP_STEPS)
         for method in self.methods:
             began = time.perf_counter()
-            _attempt(method, system.copy(), brief)
+            attempt(method, system.copy(), brief)
             spent = time.perf_counter() - began
             self.warmed[method.name] = self.warmed.get(method.name, 0.0) + spent
 
     def _time(self, method: Method, config: str, sample: int, system: System) -> None:
-        tried = _attempt(method, system.copy(), self.stop)
-        self.runs.append(_judged(tried, method, config, sample, system, self.stop.rtol))
+        tried = attempt(method, system.copy(), self.stop)
+        self.runs.append(judged(tried, method, config, sample, system, self.stop.rtol))
 
     def _trace(self, system: System) -> None:
-        """The course of each iterative method, in a run of its own: looking costs time."""
+        """The course of each iterative method of our kind, in a run of its own."""
         self.traced = system.name
-        for method in self.methods:
-            if not isinstance(method.solver, Solver):
-                continue
-            looks: list[Look] = []
-            tried = _attempt(method, system.copy(), self.stop, looks.append)
-            if len(looks) > 2:
-                measured = _measured(tried.x, system)
-                level = None if measured is None else measured[0]
-                self.traces.append(_trace_of(method.name, tried.setup, looks, level))
-
-
-@dataclass
-class _Attempt:
-    """What a method did, before anybody has measured it."""
-
-    x: np.ndarray | None = None
-    iterations: int | None = None
-    claimed: bool = False
-    failed: bool = False
-    setup: float = 0.0
-    solve: float = 0.0
-    detail: str = ""
-
-
-def _attempt(
-    method: Method,
-    system: System,
-    stop: Stop,
-    observe: Callable[[Look], None] | None = None,
-) -> _Attempt:
-    tried = _Attempt()
-    began = time.perf_counter()
-    try:
-        if isinstance(method.solver, Solver):
-            _run_solver(method.solver, system, stop, observe, tried)
-        else:
-            _run_rival(method.solver, system, stop.rtol, tried)
-    except Exception as error:  # a competitor's failure is a result, not ours to raise
-        tried.failed = True
-        first = (str(error).splitlines() or [""])[0]
-        tried.detail = f"{type(error).__name__}: {first[:160]}".rstrip(": ")
-        spent = time.perf_counter() - began
-        if tried.setup:
-            tried.solve = spent - tried.setup
-        else:
-            tried.setup = spent
-    return tried
-
-
-def _run_solver(
-    solver: Solver,
-    system: System,
-    stop: Stop,
-    observe: Callable[[Look], None] | None,
-    tried: _Attempt,
-) -> None:
-    from sciml.operators.diffusion import NodalDiffusion
-
-    began = time.perf_counter()
-    problem = LinearSystem(NodalDiffusion(system.k), system.rhs)
-    solver.check(problem)
-    ready = solver.prepare(LinearSystem(problem.A, np.ones_like(system.rhs)))  # not the real one
-    tried.setup = time.perf_counter() - began
-    began = time.perf_counter()
-    result = solve(problem, ready, stop=stop, observe=observe, throw=False)
-    tried.solve = time.perf_counter() - began
-    if result.status is Status.INTERRUPTED:
-        raise KeyboardInterrupt
-    tried.x, tried.iterations, tried.claimed = result.x, int(result.iterations), result.ok
-    tried.detail = " ".join(ready.notes) if result.ok else result.status.name
-
-
-def _run_rival(rival: Rival, system: System, rtol: float, tried: _Attempt) -> None:
-    blind = system.blind()
-    began = time.perf_counter()
-    rival.setup(blind)
-    tried.setup = time.perf_counter() - began
-    b = system.rhs.ravel()
-    began = time.perf_counter()
-    given = rival.solve(b, rtol)
-    tried.solve = time.perf_counter() - began
-    answer = given if isinstance(given, Answer) else Answer(*given)
-    x = np.asarray(answer.x, dtype=np.float64)
-    if x.size != b.size:
-        raise ValueError(f"expected an answer of {b.size} entries, got shape {x.shape}")
-    tried.x, tried.claimed = x, bool(answer.converged)
-    tried.iterations = None if answer.iterations is None else int(answer.iterations)
-    tried.detail = "" if tried.claimed else "it said so"
-
-
-def _measured(x: np.ndarray | None, system: System) -> tuple[float, float] | None:
-    """(true residual, error) of an answer; None if there is none, or if they are not finite."""
-    if x is None:
-        return None
-    with np.errstate(all="ignore"):
-        residual, error = system.residual(x), system.error(x)
-    return (residual, error) if np.isfinite(residual) and np.isfinite(error) else None
-
-
-def _judged(
-    tried: _Attempt, method: Method, config: str, sample: int, system: System, rtol: float
-) -> Run:
-    measured = _measured(tried.x, system)
-    residual, error = (None, None) if measured is None else measured
-    within = (
-        tried.x is not None and residual is not None and residual <= rtol + system.rounding(tried.x)
-    )
-    detail = tried.detail
-    if tried.failed:
-        outcome = Outcome.EXCEPTION
-    elif within:  # whatever the method says of itself
-        outcome = Outcome.SOLVED
-    elif not tried.claimed:
-        outcome = Outcome.NOT_CONVERGED
-    else:
-        outcome = Outcome.FALSE_SUCCESS
-        level = "not finite" if residual is None else f"{residual:.1e}"
-        detail = f"claimed success; the true residual is {level}"
-    return Run(
-        config,
-        sample,
-        method.name,
-        outcome,
-        tried.iterations,
-        tried.setup,
-        tried.solve,
-        residual,
-        error,
-        detail,
-    )
+        own = [method for method in self.methods if isinstance(method.solver, Solver)]
+        found = (course(method, system, self.stop) for method in own)
+        self.traces += [trace for trace in found if trace is not None]
 
 
 def _systems(name: str, data: ConDiffData) -> Iterator[System]:
@@ -299,17 +170,3 @@ def _systems(name: str, data: ConDiffData) -> Iterator[System]:
         k = np.ascontiguousarray(data.k[s])
         matrix = csr_matrix(condiff_matrix(k, Order.C))
         yield System(f"{name} #{s}", k, data.rhs[s], data.x[s], matrix)
-
-
-def _rotated(methods: tuple[Method, ...], turn: int) -> tuple[Method, ...]:
-    first = turn % len(methods)
-    return methods[first:] + methods[:first]
-
-
-def _trace_of(name: str, setup: float, looks: list[Look], level: float | None) -> Trace:
-    """At most 400 points, evenly spaced in the logarithm of the step, ends included."""
-    wanted = np.geomspace(1, len(looks), min(len(looks), _MOST_POINTS))
-    picked = np.unique(np.round(wanted).astype(int)) - 1
-    kept = [looks[i] for i in picked if np.isfinite(looks[i].estimate)]
-    seconds = tuple(setup + look.seconds for look in kept)
-    return Trace(name, seconds, tuple(float(look.estimate) for look in kept), level)

@@ -11,7 +11,7 @@ import numpy as np
 
 from sciml._checks import need, told
 from sciml.algebra import Identity
-from sciml.arrays import Array, host_view, like_host, namespace, to_numpy
+from sciml.arrays import Array, host_view, like_host, namespace
 from sciml.operator import Operator, Trait
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.result import Status
@@ -135,12 +135,13 @@ def _fits(problem: Problem, M: Operator) -> None:
 def inconsistency(problem: LinearSystem) -> str:
     """Words for a right-hand side that no x reaches, where A^H has the constants as null space.
 
-    That is one which is not orthogonal to the constants; for others the words are none.
+    That is one which is not orthogonal to them, or to what A says of its null space; for others
+    the words are none.
     """
-    space, b = problem.codomain, problem.b
-    ones = space.zeros(b, tuple(b.shape[: b.ndim - space.ndim])) + 1
-    mean = space.inner(ones, b) / space.size**0.5
-    share = float(np.max(to_numpy(abs(mean)) / np.maximum(to_numpy(space.norm(b)), 1e-300)))
+    space, b, constants = problem.codomain, problem.b, problem.A.null_vector
+    if constants is None:
+        constants = space.zeros(b) + 1
+    share = float(np.max(space.project(b, constants)[1], initial=0))
     if not share > 1e3 * np.finfo(space.real_dtype).eps:
         return ""
     return (
@@ -151,8 +152,7 @@ def inconsistency(problem: LinearSystem) -> str:
 
 def _null_space(problem: Problem) -> str:
     """A sentence on a system that is known to be singular and has no solution."""
-    A = getattr(problem, "A", None)
-    if not (isinstance(problem, LinearSystem) and getattr(A, "singular", False)):
+    if not isinstance(problem, LinearSystem) or problem.A.null_vector is None:
         return ""
     words = inconsistency(problem)
     return f"A is singular (constants are in its null space); {words}." if words else ""

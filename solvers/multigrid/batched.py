@@ -105,6 +105,10 @@ class MultigridCG(Solver):
         if any(is_torch(a) and a.requires_grad for a in problem.inputs().values()):
             return  # the driver solves, and checks, again without gradients
         form = read(problem.A)  # type: ignore[attr-defined]
+        if form.ndim != 2:
+            raise TypeError(
+                f"MultigridCG expected diffusion in 2-D, got {problem.A!r}: use CG(M=Multigrid())"  # type: ignore[attr-defined]
+            )
         if host_view(problem.b) is None:  # type: ignore[attr-defined]
             raise TypeError("MultigridCG expected b in host memory: use CG(M=Jacobi())")
         if self.held is not None and not batch.alike(self.held.form, form):

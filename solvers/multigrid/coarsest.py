@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sciml.kernels.box import blocks2d
+from sciml.kernels.box import assemble3d, blocks2d
+from sciml.kernels.box.relax3d import directions_of
 
 if TYPE_CHECKING:
     from .hierarchy import Plan
@@ -27,6 +28,9 @@ def close_rings(links: np.ndarray, plan: Plan, rings: tuple[bool, ...], lanes: i
     between, which changes the preconditioner but not what is solved.
     """
     B = lanes
+    if len(rings) == 3:
+        _close_box(links, plan, rings, lanes)
+        return
     if rings[1] and plan.padded[1] != plan.shape[1]:
         _split_columns(links, plan, B)
     if rings[0] and plan.padded[0] != plan.shape[0]:
@@ -35,6 +39,64 @@ def close_rings(links: np.ndarray, plan: Plan, rings: tuple[bool, ...], lanes: i
         links[..., :B], links[..., -B:] = links[..., -2 * B : -B], links[..., B : 2 * B].copy()
     if rings[0]:
         links[:, 0], links[:, -1] = links[:, -2], links[:, 1]
+
+
+def _close_box(links: np.ndarray, plan: Plan, rings: tuple[bool, ...], B: int) -> None:
+    """The same in three dimensions."""
+    odd = [a for a in range(3) if rings[a] and plan.padded[a] != plan.shape[a]]
+    if odd:
+        full = np.zeros((*links.shape[:3], plan.width // B * 2 - 2, B), links.dtype)
+        split = links.reshape(*links.shape[:4], -1, B)
+        full[..., 1::2, :], full[..., 0::2, :] = split[..., 0, 1:, :], split[..., 1, :-1, :]
+        for axis in odd:
+            _split_seam(full, plan.shape[axis], axis, rings)
+        split[..., 0, 1:, :], split[..., 1, :-1, :] = full[..., 1::2, :], full[..., 0::2, :]
+    if rings[2]:
+        links[..., :B], links[..., -B:] = links[..., -2 * B : -B], links[..., B : 2 * B].copy()
+    if rings[1]:
+        links[:, :, 0], links[:, :, -1] = links[:, :, -2], links[:, :, 1]
+    if rings[0]:
+        links[:, 0], links[:, -1] = links[:, -2], links[:, 1]
+
+
+def _split_seam(full: np.ndarray, last: int, axis: int, rings: tuple[bool, ...]) -> None:
+    """Natural links (links, planes + 2, rows + 2, columns + 2, lanes), with one more point."""
+    layers, others = np.moveaxis(full, axis + 1, 1), [a for a in range(3) if a != axis]
+    directions = [tuple(d) for d in directions_of(full).tolist()]
+    direct = np.zeros_like(layers[0, 0])
+    for number, direction in enumerate(directions):
+        if not direction[axis]:
+            continue
+        at = last if direction[axis] > 0 else 1
+        half = layers[number, at] / 2
+        beyond = half
+        for place, other in enumerate(others):
+            beyond = _moved(beyond, direction[other], place, rings[other])
+        direct += half + beyond
+        layers[number, at] = 0
+        across = tuple(0 if a == axis else x for a, x in enumerate(direction))
+        back = tuple(-x for x in across)
+        for layer in (last, 1) if any(across) else ():
+            if across in directions:
+                layers[directions.index(across), layer] += half
+            else:  # kept by the point it leads to
+                layers[directions.index(back), layer] += beyond
+    layers[:, last + 1] = 0
+    along = directions.index(tuple(int(a == axis) for a in range(3)))
+    layers[along, last : last + 2, 1:-1, 1:-1] = 2 * np.maximum(direct[1:-1, 1:-1], 0)
+
+
+def _moved(a: np.ndarray, step: int, axis: int, ring: bool) -> np.ndarray:
+    """What was at x, at x + step; an axis has one more entry at both ends."""
+    if not step:
+        return a
+    moved = np.moveaxis(a.copy(), axis, 0)
+    if ring:
+        moved[1:-1] = np.roll(moved[1:-1], step, axis=0)
+    else:
+        moved[:] = np.roll(moved, step, axis=0)
+        moved[0 if step > 0 else -1] = 0
+    return np.moveaxis(moved, 0, axis)
 
 
 def _split_columns(links: np.ndarray, plan: Plan, B: int) -> None:
@@ -89,8 +151,11 @@ def assemble(
     """(lanes, N, N) float64 matrices of a small level; links to what lies outside are in them."""
     N = math.prod(shape)
     A = np.empty((lanes, N, N))
-    held = np.empty((0, 2, 0), links.dtype) if mass is None else mass
-    blocks2d.assemble(A, links, held, *shape, rings, lanes)
+    held = np.empty((*[0] * (len(shape) - 1), 2, 0), links.dtype) if mass is None else mass
+    if len(shape) == 3:
+        assemble3d.assemble(A, links, held, shape, rings, lanes)
+    else:
+        blocks2d.assemble(A, links, held, *shape, rings, lanes)
     return A
 
 

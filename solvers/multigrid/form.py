@@ -13,11 +13,11 @@ import numpy as np
 from sciml.algebra import Identity, Scaled, Sum
 from sciml.arrays import host_view
 from sciml.kernels._threads import launch
-from sciml.kernels.box import finest2d
 from sciml.operator import Operator
 from sciml.operators.dense import Diagonal
 from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 
+from .boxes import BOXES
 from .lines import Lines
 
 __all__ = ["Form", "read"]
@@ -66,6 +66,8 @@ class Form:
         Where k jumps, lines both ways on the deeper levels: there each cell is a piece of its own,
         and points leave pairs of strongly coupled ones unsmoothed.
         """
+        if self.ndim == 3:
+            return ()
         if self.stretched:
             rows, columns = self.diffusion.spacing
             return (Lines.ROWS if rows > columns else Lines.COLUMNS,)
@@ -74,8 +76,8 @@ class Form:
     @property
     def stretched(self) -> bool:
         """Whether cells are much longer than wide."""
-        rows, columns = self.diffusion.spacing
-        return max(rows, columns) >= _STRETCHED * min(rows, columns)
+        spacing = self.diffusion.spacing
+        return max(spacing) >= _STRETCHED * min(spacing)
 
     @cached_property
     def jumps(self) -> float:
@@ -89,7 +91,7 @@ class Form:
 
     @property
     def weights(self) -> np.ndarray:
-        """What the kernels of `finest2d` take, in the units: (ndim,) nodal, else (ndim, 3)."""
+        """What the finest level's kernels take, in the units: (ndim,) nodal, else (ndim, 3)."""
         _, scale = self.units
         diffusion = self.diffusion
         if isinstance(diffusion, NodalDiffusion):
@@ -102,17 +104,16 @@ class Form:
         )
 
     def fill(self, k: np.ndarray, lanes: int) -> Callable[..., None]:
-        """A function that writes the links of k, (rows, columns lanes), in the units."""
+        """A function that writes the links of k, (..., columns lanes), in the units."""
         unit, _ = self.units
         diffusion, weights = self.diffusion, self.weights
-        if isinstance(diffusion, NodalDiffusion):
-            serial, parallel = finest2d.links_of_nodes, finest2d.links_of_nodes_parallel
-        else:
-            serial, parallel = finest2d.links_of_cells, finest2d.links_of_cells_parallel
+        box = BOXES[self.ndim]
+        nodal = isinstance(diffusion, NodalDiffusion)
+        serial, parallel = box.links_of_nodes if nodal else box.links_of_cells
         k = np.ascontiguousarray(k)
 
         def write(links: np.ndarray) -> None:
-            rows = k.shape[0] - isinstance(diffusion, NodalDiffusion)
+            rows = k.shape[0] - nodal
             args = (k, links, weights.astype(links.dtype), unit, diffusion.wraps, lanes)
             launch(serial, parallel, k.size, args, rows=rows)
 
@@ -143,10 +144,6 @@ def read(A: Operator) -> Form:
     diffusion, factor, mass = _read(A)
     if diffusion is None or factor <= 0:
         raise _refusal(A)
-    if diffusion.domain.ndim != 2:
-        raise TypeError(
-            f"Multigrid expected diffusion in 2-D, got {A!r}: use AMG, or FastPoisson for smooth k"
-        )
     k = host_view(diffusion.k)
     if k is None or (mass is not None and (mass < 0).any()):
         raise _refusal(A)

@@ -13,17 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml.kernels._threads import launch, parallel_section, threads
-from sciml.kernels.box import (
-    blocks2d,
-    coarsen2d,
-    cycle2d,
-    factor2d,
-    lines2d,
-    revisit2d,
-    steps2d,
-    tail2d,
-)
+from sciml.kernels.box import blocks2d, factor2d, lines2d, steps2d
 
+from .boxes import BOXES
 from .coarsest import assemble, close_rings, dense_inverse
 from .cycle import Cycle
 from .lines import Factors, Lines
@@ -49,7 +41,9 @@ class Plan(NamedTuple):
     @property
     def row(self) -> tuple[int, ...]:
         """As the kernels' tables have it."""
-        return (self.padded[0], self.shape[1], self.shape[0], *self[2:])
+        if len(self.shape) == 2:
+            return (self.padded[0], self.shape[1], self.shape[0], *self[2:])
+        return (*self.padded[:2], *self.shape, *self[2:])
 
     @property
     def split(self) -> tuple[int, ...]:
@@ -65,7 +59,8 @@ class Plan(NamedTuple):
 
     @property
     def weights(self) -> tuple[int, ...]:
-        return (2, self.coarse[0] + 1, self.width)
+        count = BOXES[len(self.shape)].weights
+        return (count, *(n + 1 for n in self.coarse[:-1]), self.width)
 
 
 def plans(shape: tuple[int, ...], rings: tuple[bool, ...], lanes: int) -> tuple[list[Plan], Plan]:
@@ -86,7 +81,7 @@ def plans(shape: tuple[int, ...], rings: tuple[bool, ...], lanes: int) -> tuple[
             at[i] += math.prod(n)
         if last:
             return made, Plan(shape, even, 0, 0, *at)
-        shape, links = plan.coarse, 4
+        shape, links = plan.coarse, BOXES[len(shape)].links
 
 
 def schedule(levels: int, cycle: Cycle) -> list[tuple[int, int]]:
@@ -150,18 +145,22 @@ class Hierarchy:
     ) -> None:
         self.rings, self.dtype, self.lanes = rings, np.dtype(dtype), lanes
         self.plans, self.ends = plans(shape, rings, lanes)
+        self.box = BOXES[len(shape)]
         self.massive = mass is not None
         self._allocate(old)
         finest = self.view_links(0)
         fill(finest)
         close_rings(finest, self.plans[0], rings, lanes)
         if mass is not None:
-            blocks2d.split(self.view_mass(0), mass, lanes)
+            planes = self.view_mass(0).reshape(-1, *self.plans[0].split[-3:])
+            for plane, part in zip(planes, mass.reshape(-1, *mass.shape[-2:]), strict=False):
+                blocks2d.split(plane, part, lanes)  # a plane that closes a ring has no mass
         self.factors = Factors(self.plans, lines, rings, lanes, dtype)
         for level in range(len(self.plans) - 1):
             self._coarsen(level)
-            own = (self.view_links(level), self.view_mass(level), self.view_inv(level))
-            factor2d.factor(*own, *self.factors[level], self.rings, self.lanes)
+            if self.factors.lines[level]:
+                own = (self.view_links(level), self.view_mass(level), self.view_inv(level))
+                factor2d.factor(*own, *self.factors[level], self.rings, self.lanes)
         self.inverse = dense_inverse(self._coarsest(), lanes).astype(self.dtype)
         rows = zip(self.plans, self.factors.table, strict=True)
         self.table = np.array([(*plan.row, *factors) for plan, factors in rows])
@@ -209,9 +208,9 @@ class Hierarchy:
             self.view_mass(level + 1), self.rings, plan.padded[-1], self.lanes,
         )  # fmt: skip
         work, rows = math.prod(plan.split), coarse.shape[0]
-        launch(coarsen2d.coarsen, coarsen2d.coarsen_parallel, work, arguments, rows=rows)
+        launch(self.box.coarsen, self.box.coarsen_parallel, work, arguments, rows=rows)
         if self.rings[0]:
-            weights[1, 0] = weights[1, -1]
+            weights[1:, 0] = weights[1:, -1]
         close_rings(links, coarse, self.rings, self.lanes)
 
     def _coarsest(self) -> np.ndarray:
@@ -258,7 +257,7 @@ class Hierarchy:
         self._smooth(steps2d.DOWN, 0, r, z, work, number(scale), number(back))
         for step in steps:
             if isinstance(step, np.ndarray):
-                tail2d.run(
+                self.box.run(
                     step, self.table, self.links, self.inv, self.mass, self.weights,
                     work.u, work.f, work.z, work.kept, self.factors.flat, work.lines, self.inverse,
                     self.rings, self.lanes,
@@ -276,9 +275,9 @@ class Hierarchy:
         elif step == steps2d.RESIDUAL:
             kept = self._natural(work.kept, level)
             links, mass = self.view_links(level), self.view_mass(level)
-            revisit2d.residual(f, z, kept, links, mass, self.rings, self.lanes)
+            self.box.residual(f, z, kept, links, mass, self.rings, self.lanes)
         else:
-            revisit2d.add(z, self._natural(work.kept, level))
+            self.box.add(z, self._natural(work.kept, level))
 
     def _smooth(
         self,
@@ -294,7 +293,7 @@ class Hierarchy:
         u = _view(work.u, plan.at_split, plan.split)
         links, weights = self.view_links(level), self.view_weights(level)
         size, rows = math.prod(plan.split), plan.coarse[0]
-        kernels = lines2d if lines else cycle2d
+        kernels = lines2d if lines else self.box
         if step == steps2d.DOWN:
             serial, parallel = kernels.down, kernels.down_parallel
             ends, last = (self._natural(work.f, level + 1),), (self.rings, lanes, scale)

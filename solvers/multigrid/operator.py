@@ -39,8 +39,8 @@ def choose_dtype(form: Form, asked: np.dtype | None) -> np.dtype:
 
 
 def choose_cycle(form: Form, asked: Cycle | None) -> Cycle:
-    """`asked`, or what the jumps in k ask for."""
-    return asked or (Cycle.W if form.jumps > _OFTEN else Cycle.V)
+    """`asked`, or what the jumps in k ask for; in three dimensions they ask for no second visit."""
+    return asked or (Cycle.W if form.ndim == 2 and form.jumps > _OFTEN else Cycle.V)
 
 
 class _Block(NamedTuple):
@@ -142,7 +142,7 @@ class MultigridOperator(Operator):
                     self._cycle(block, r[places[0]], z[places[0]])
                     continue
                 wide = np.empty((*self.domain.shape, self.lanes), view.dtype)
-                self._cycle(block, side_by_side(r[places]), wide.reshape(len(wide), -1))
+                self._cycle(block, side_by_side(r[places]), wide.reshape(*wide.shape[:-2], -1))
                 z[places[: block.count]] = np.moveaxis(wide, -1, 0)[: block.count]
         return like_host(out, x)
 
@@ -158,7 +158,7 @@ class MultigridOperator(Operator):
 
 
 def side_by_side(members: np.ndarray) -> np.ndarray:
-    """(B, rows, columns) as (rows, columns B)."""
+    """(B, ..., columns) as (..., columns B)."""
     moved = np.ascontiguousarray(np.moveaxis(members, 0, -1))
     return moved.reshape(*moved.shape[:-2], -1)
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sciml import LinearSystem
 from sciml.operator import Trait
 from sciml.operators.diffusion import Diffusion, NodalDiffusion, Order
+from solvers.krylov._base import inconsistency
 from tests.numerics._diffusion import (
     BOUNDARIES,
     DTYPES,
@@ -347,3 +349,25 @@ def test_k_may_be_anything_in_solid_cells(rng):
     for value in (0.0, -1.0, np.nan):
         k[1, 2] = value
         np.testing.assert_array_equal(Diffusion(k, solid=solid).dense(), want)
+
+
+@pytest.mark.parametrize("solid", [False, True])
+def test_what_is_inconsistent_is_told_alike_everywhere(
+    solid: bool, rng: np.random.Generator
+) -> None:
+    """A's own null space, solid cells left out, decides for `consistent` and for the report."""
+    mask = rng.random((24, 20)) < 0.3 if solid else None
+    A = Diffusion(np.exp(rng.standard_normal((24, 20))), boundary=N, solid=mask)
+    e = A.null_vector
+    assert e is not None and not A(e).any()
+    assert e.sum() == (480 if mask is None else (~mask).sum())
+    b = A(rng.standard_normal((24, 20)))
+    if mask is not None:
+        b[mask] = 1.0  # a solid cell holds what it is told: no reason to complain
+    assert (A.consistent(b) is b) and not inconsistency(LinearSystem(A, b))
+    bad = b + 0.5 * e
+    share = 0.5 * np.linalg.norm(e) / np.linalg.norm(bad)
+    assert f"{share:.1e}" in inconsistency(LinearSystem(A, bad))
+    with pytest.warns(UserWarning, match=f"{share:.1e}"):
+        np.testing.assert_allclose(A.consistent(bad), b, atol=1e-9)
+    assert Diffusion(A.k + 1.0).null_vector is None

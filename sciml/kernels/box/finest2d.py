@@ -11,11 +11,19 @@ from numba import prange
 from .._compile import borrow, jit, jit_parallel
 from .coarsen2d import write_row
 
-__all__ = ["links_of_cells", "links_of_cells_parallel", "links_of_nodes", "links_of_nodes_parallel"]
+__all__ = [
+    "along_row",
+    "harmonic",
+    "links_of_cells",
+    "links_of_cells_parallel",
+    "links_of_nodes",
+    "links_of_nodes_parallel",
+    "scaled",
+]
 
 
 @jit
-def _harmonic(out, a, b, w, m):
+def harmonic(out, a, b, w, m):
     """w a b / (a + b); 0 where either is 0."""
     for t in range(m):
         s = a[t] + b[t]
@@ -23,9 +31,24 @@ def _harmonic(out, a, b, w, m):
 
 
 @jit
-def _scaled(out, a, w):
+def scaled(out, a, w):
     for t in range(a.size):
         out[t] = w * a[t]
+
+
+@jit
+def along_row(out, a, w, ring, B, width):
+    """out: the links along a row of k (a, scaled) from column −1 on; w: as in `links_of_cells`."""
+    harmonic(out[B:], a, a[B:], w[0], width - B)
+    for t in range(B):
+        low, high = a[t], a[width - B + t]
+        if ring:
+            s = low + high
+            seam = w[0] * (low * (high / (s if s > 0 else out.dtype.type(1))))
+            out[t], out[width + t] = seam, seam
+        else:
+            out[t], out[width + t] = w[1] * low, w[2] * high
+    out[width + B :] = 0
 
 
 @jit
@@ -45,29 +68,20 @@ def links_of_cells(first, last, k, links, weights, unit, rings, lanes):
     out = np.zeros_like(here)
     scale = np.float64(unit)
     w0, w1 = weights[0], weights[1]
-    _scaled(here[B:], k[first], scale)
+    scaled(here[B:], k[first], scale)
     if first == 0 and not rings[0]:
-        _scaled(out[B:], k[0], w0[1] * scale)
+        scaled(out[B:], k[0], w0[1] * scale)
         write_row(links[1, 0], out, B, n)
     for i in range(first, last):
         a = here[B:]
-        _harmonic(out[B:], a, a[B:], w1[0], width - B)
-        for t in range(B):
-            low, high = a[t], a[width - B + t]
-            if rings[1]:
-                s = low + high
-                ring = w1[0] * (low * (high / (s if s > 0 else out.dtype.type(1))))
-                out[t], out[width + t] = ring, ring
-            else:
-                out[t], out[width + t] = w1[1] * low, w1[2] * high
-        out[width + B :] = 0
+        along_row(out, a, w1, rings[1], B, width)
         write_row(links[0, i + 1], out, B, n)
         out[:B] = 0
         if i + 1 < rows or rings[0]:
-            _scaled(there[B:], k[i + 1 if i + 1 < rows else 0], scale)
-            _harmonic(out[B:], a, there[B:], w0[0], width)
+            scaled(there[B:], k[i + 1 if i + 1 < rows else 0], scale)
+            harmonic(out[B:], a, there[B:], w0[0], width)
         else:
-            _scaled(out[B:], a[:width], w0[2])
+            scaled(out[B:], a[:width], w0[2])
         write_row(links[1, i + 1], out, B, n)
         here, there = there, here
 
@@ -103,7 +117,14 @@ def links_of_cells_parallel(chunks, k, links, weights, unit, rings, lanes):
     n = k.shape[0]
     for t in prange(chunks):
         links_of_cells(
-            t * n // chunks, (t + 1) * n // chunks, k, links, weights, unit, rings, lanes
+            t * n // chunks,
+            (t + 1) * n // chunks,
+            k,
+            links,
+            weights,
+            unit,
+            rings,
+            lanes,
         )
 
 
@@ -112,5 +133,12 @@ def links_of_nodes_parallel(chunks, k, links, weights, unit, rings, lanes):
     n = k.shape[0] - 1
     for t in prange(chunks):
         links_of_nodes(
-            t * n // chunks, (t + 1) * n // chunks, k, links, weights, unit, rings, lanes
+            t * n // chunks,
+            (t + 1) * n // chunks,
+            k,
+            links,
+            weights,
+            unit,
+            rings,
+            lanes,
         )

@@ -8,13 +8,16 @@ their number of cells, so that a finer grid shows a finer medium.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from sciml.datasets import Covariance, gaussian_field
+
+__all__ = ["FAMILIES", "RHS", "Family", "draw", "grid_text", "parse_grid"]
 
 Shape = tuple[int, ...]
 _PIXEL = 8  # cells along the side of a pixel
@@ -23,11 +26,13 @@ _PIXEL = 8  # cells along the side of a pixel
 class Family(NamedTuple):
     """A kind of coefficient.
 
-    make: (shape, rng) -> k of that shape. group: the panel of the picture it belongs to.
+    make: (shape, rng) -> k of that shape. group: the panel of the picture it belongs to. jumps:
+    whether k jumps by orders of magnitude from one cell to the next.
     """
 
     make: Callable[[Shape, np.random.Generator], np.ndarray]
     group: str
+    jumps: bool = False
 
 
 def constant(shape: Shape, rng: np.random.Generator) -> np.ndarray:
@@ -86,14 +91,16 @@ def _families() -> dict[str, Family]:
             found[name] = Family(make, f"exp(g), {covariance.value} covariance")
     for power in (4, 6):
         found[f"inclusions1e{power}"] = Family(
-            partial(inclusions, contrast=10.0**power), "two-phase inclusions"
+            partial(inclusions, contrast=10.0**power), "two-phase inclusions", jumps=True
         )
-    found["checkerboard1e6"] = Family(partial(checkerboard, contrast=1e6), "pixels, contrast 1e6")
-    found["blocks1e6"] = Family(partial(blocks, contrast=1e6), "pixels, contrast 1e6")
+    for make in (checkerboard, blocks):
+        found[f"{make.__name__}1e6"] = Family(
+            partial(make, contrast=1e6), "pixels, contrast 1e6", jumps=True
+        )
     return found
 
 
-FAMILIES = _families()
+FAMILIES: Mapping[str, Family] = MappingProxyType(_families())
 
 
 def draw(family: str, shape: Shape) -> np.ndarray:
@@ -117,4 +124,33 @@ def smooth(shape: Shape) -> np.ndarray:
     return found
 
 
-RHS: dict[str, Callable[[Shape], np.ndarray]] = {"white": white, "smooth": smooth}
+RHS: Mapping[str, Callable[[Shape], np.ndarray]] = MappingProxyType(
+    {"white": white, "smooth": smooth}
+)
+
+
+def parse_grid(text: str) -> Shape:
+    """512^2, 64^3 or 512x256 as a shape; a number alone is the side of a square.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    base, hat, power = text.partition("^")
+    try:
+        sides = [int(side) for side in base.split("x")]
+        if len(sides) == 1:
+            sides *= int(power) if hat else 2
+        elif hat:
+            sides = []
+    except ValueError:
+        sides = []
+    if len(sides) not in (2, 3) or min(sides) < 1:
+        raise ValueError(f"expected a grid such as 512, 64^3 or 512x256, got {text!r}")
+    return tuple(sides)
+
+
+def grid_text(shape: Shape) -> str:
+    """As 512², 64³ or 512×256."""
+    if len(set(shape)) == 1:
+        return f"{shape[0]}{'²' if len(shape) == 2 else '³'}"
+    return "×".join(map(str, shape))
