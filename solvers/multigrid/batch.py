@@ -64,14 +64,15 @@ def constant(a: np.ndarray) -> np.ndarray:
 
 
 def set_up(
-    form: Form, systems: blocks2d.Systems, dtype: np.dtype, cycle: Cycle, lanes: int
+    form: Form, systems: blocks2d.Systems, dtype: np.dtype, cycle: tuple[Cycle, int], lanes: int
 ) -> tuple[blocks2d.Grid, blocks2d.Levels]:
     diffusion = form.diffusion
     rings = diffusion.wraps
     made, ends = plans(diffusion.domain.shape, rings, lanes)
     table = np.array([p.row for p in made])
-    steps = np.array(schedule(len(made), cycle)[1:-1], np.int64).reshape(-1, 2)
-    grid = blocks2d.Grid(table, steps, rings, lanes, diffusion.domain.shape[1])
+    steps = np.array(schedule(len(made), *cycle)[1:-1], np.int64).reshape(-1, 2)
+    passes = np.array(form.passes)
+    grid = blocks2d.Grid(table, steps, rings, lanes, diffusion.domain.shape[1], passes)
     count = len(systems.k)
     blocks = -(-count // lanes)
     unknowns = math.prod(made[-1].shape)
@@ -116,8 +117,9 @@ def _set_up_rings(
         fill = form.fill(side_by_side(systems.k[members]), lanes)
         mass = side_by_side(systems.mass[members]) if systems.mass.size else None
         made = Hierarchy(
-            diffusion.domain.shape, grid.rings, levels.inv.dtype, fill, mass=mass, lanes=lanes
-        )
+            diffusion.domain.shape, grid.rings, levels.inv.dtype, fill, form.passes, mass=mass,
+            lanes=lanes,
+        )  # fmt: skip
         for name in ("links", "inv", "weights", "mass", "inverse"):
             getattr(levels, name)[b] = getattr(made, name)
 

@@ -16,6 +16,7 @@ from sciml.kernels.box import (
     revisit3d,
     tail2d,
     tail3d,
+    weights2d,
 )
 
 __all__ = ["BOXES", "Box"]
@@ -30,6 +31,10 @@ class Box(NamedTuple):
     weights: int  # that a cell stores
     links_of_cells: tuple[Kernel, Kernel]  # serial, parallel
     links_of_nodes: tuple[Kernel, Kernel]
+    # Passes over the weights of coarse levels before `coarsen`: where k is smooth, where it jumps;
+    # and their kernels.
+    passes: tuple[tuple[int, ...], tuple[int, ...]]
+    edges: tuple[Kernel, Kernel]
     coarsen: Kernel
     coarsen_parallel: Kernel
     down: Kernel
@@ -47,6 +52,8 @@ BOXES = {
         2,
         (finest2d.links_of_cells, finest2d.links_of_cells_parallel),
         (finest2d.links_of_nodes, finest2d.links_of_nodes_parallel),
+        (weights2d.SMOOTH, weights2d.JUMPS),
+        (weights2d.edges, weights2d.edges_parallel),
         coarsen2d.coarsen,
         coarsen2d.coarsen_parallel,
         cycle2d.down,
@@ -62,6 +69,8 @@ BOXES = {
         12,
         (finest3d.links_of_cells, finest3d.links_of_cells_parallel),
         (finest3d.links_of_nodes, finest3d.links_of_nodes_parallel),
+        ((), ()),
+        (coarsen3d.coarsen, coarsen3d.coarsen_parallel),
         coarsen3d.coarsen,
         coarsen3d.coarsen_parallel,
         cycle3d.down,

@@ -20,16 +20,17 @@ from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 from .boxes import BOXES
 from .lines import Lines
 
-__all__ = ["Form", "read"]
+__all__ = ["MANY", "SOME", "Form", "read"]
 
 # Neighbours whose k differ by more than this factor count as a jump.
 _JUMP = 50.0
 _SAMPLED_ROWS = 64
 # From this ratio of the cells' sides on, points smooth too little along the longer one.
 _STRETCHED = 2.5
-# From this share of jumps on, levels from this one on relax lines: measured on two phases and on
-# random blocks, which then take a third to two thirds of the iterations.
-_SOME, _DEEP = 0.001, 3
+# From the first share of jumps on, levels from `_DEEP` on relax lines, from the second on all but
+# the finest do: measured on two phases, random blocks of two to eight cells, and white noise.
+SOME, MANY = 0.001, 0.15
+_DEEP = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,14 @@ class Form:
         if self.stretched:
             rows, columns = self.diffusion.spacing
             return (Lines.ROWS if rows > columns else Lines.COLUMNS,)
-        return (*[Lines.POINTS] * _DEEP, Lines.BOTH) if self.jumps > _SOME else ()
+        if self.jumps <= SOME:
+            return ()
+        return (*[Lines.POINTS] * (1 if self.jumps > MANY else _DEEP), Lines.BOTH)
+
+    @property
+    def passes(self) -> tuple[int, ...]:
+        """What finds the interpolation weights of coarse levels: numbers for their kernel."""
+        return BOXES[self.ndim].passes[self.jumps > SOME]
 
     @property
     def stretched(self) -> bool:

@@ -84,8 +84,8 @@ def plans(shape: tuple[int, ...], rings: tuple[bool, ...], lanes: int) -> tuple[
         shape, links = plan.coarse, BOXES[len(shape)].links
 
 
-def schedule(levels: int, cycle: Cycle) -> list[tuple[int, int]]:
-    """Steps (step, level) of one cycle."""
+def schedule(levels: int, cycle: Cycle, twice: int = 1) -> list[tuple[int, int]]:
+    """Steps (step, level) of one cycle that visits levels from `twice` on more than once."""
     steps: list[tuple[int, int]] = []
 
     def visit(level: int, kind: Cycle) -> None:
@@ -94,7 +94,7 @@ def schedule(levels: int, cycle: Cycle) -> list[tuple[int, int]]:
             return
         steps.append((steps2d.DOWN, level))
         visit(level + 1, kind)
-        if kind is not Cycle.V and level + 2 < levels:
+        if kind is not Cycle.V and twice <= level + 1 < levels - 1:
             steps.append((steps2d.RESIDUAL, level + 1))
             visit(level + 1, Cycle.V if kind is Cycle.F else kind)
             steps.append((steps2d.ADD, level + 1))
@@ -125,6 +125,7 @@ class Hierarchy:
         shape: of the finest grid. rings: which axes are periodic.
         dtype: of everything stored.
         fill: writes the finest links, an array of `Plan.halo`'s shape, but not the halos of rings.
+        passes: over the interpolation weights of the coarse levels, see `Form.passes`.
         mass: what multiplies u itself, (*shape, lanes), or None.
         lines: what the levels relax, from the finest on; the last entry is that of all coarser
             ones. Empty: points.
@@ -137,6 +138,7 @@ class Hierarchy:
         rings: tuple[bool, ...],
         dtype: Any,
         fill: Callable[[np.ndarray], None],
+        passes: Sequence[int],
         *,
         mass: np.ndarray | None = None,
         lanes: int = 1,
@@ -144,6 +146,7 @@ class Hierarchy:
         old: Hierarchy | None = None,
     ) -> None:
         self.rings, self.dtype, self.lanes = rings, np.dtype(dtype), lanes
+        self.passes = passes
         self.plans, self.ends = plans(shape, rings, lanes)
         self.box = BOXES[len(shape)]
         self.massive = mass is not None
@@ -208,6 +211,9 @@ class Hierarchy:
             self.view_mass(level + 1), self.rings, plan.padded[-1], self.lanes,
         )  # fmt: skip
         work, rows = math.prod(plan.split), coarse.shape[0]
+        for which in self.passes if level else ():
+            edges = (which, arguments[0], weights, self.rings, plan.padded[-1], self.lanes)
+            launch(*self.box.edges, work, edges, rows=rows)
         launch(self.box.coarsen, self.box.coarsen_parallel, work, arguments, rows=rows)
         if self.rings[0]:
             weights[1:, 0] = weights[1:, -1]
@@ -221,11 +227,11 @@ class Hierarchy:
 
     # -- a cycle ---------------------------------------------------------------------------------
 
-    def steps(self, cycle: Cycle) -> list[tuple[int, int] | np.ndarray]:
+    def steps(self, cycle: Cycle, twice: int = 1) -> list[tuple[int, int] | np.ndarray]:
         """The schedule of a cycle below the finest level: steps, and runs of small ones in one."""
         found: list[tuple[int, int] | np.ndarray] = []
         run: list[tuple[int, int]] = []
-        for step, level in schedule(len(self.plans), cycle)[1:-1]:
+        for step, level in schedule(len(self.plans), cycle, twice)[1:-1]:
             if threads(math.prod(self.plans[level].split)) == 1:
                 run.append((step, level))
                 continue

@@ -12,7 +12,7 @@ from sciml.arrays import Array, host_view, like_host
 from sciml.operator import Operator, Trait
 
 from .cycle import Cycle
-from .form import Form, read
+from .form import MANY, SOME, Form, read
 from .hierarchy import Hierarchy
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ __all__ = ["MultigridOperator", "choose_cycle", "choose_dtype", "side_by_side"]
 # Members of a batch that are computed side by side, and the largest grid for which that pays.
 _LANES = 16
 _SIDE_BY_SIDE = 1 << 16
-# From this share of jumps in k on, the coarse grids cannot hold what the fine one does: they are
-# visited twice.
+# Where k jumps, the coarse grids cannot hold what the fine one does. From this share of jumps on
+# all of them are visited twice, below it those from the second on.
 _OFTEN = 0.03
 # Largest spread of the links that a float32 cycle is trusted with.
 _SINGLE = 1e16
@@ -38,9 +38,18 @@ def choose_dtype(form: Form, asked: np.dtype | None) -> np.dtype:
     return np.dtype(np.float32 if single else np.float64)
 
 
-def choose_cycle(form: Form, asked: Cycle | None) -> Cycle:
-    """`asked`, or what the jumps in k ask for; in three dimensions they ask for no second visit."""
-    return asked or (Cycle.W if form.ndim == 2 and form.jumps > _OFTEN else Cycle.V)
+def choose_cycle(form: Form, asked: Cycle | None) -> tuple[Cycle, int]:
+    """The cycle, and the first level that a W- or F-cycle visits twice: `asked` and 1, or what the
+    jumps in k ask for.
+
+    Where they are very many the lines on all coarse levels pay more; in three dimensions they ask
+    for no second visit.
+    """
+    if asked is not None:
+        return asked, 1
+    if form.ndim == 3 or not SOME < form.jumps <= MANY:
+        return Cycle.V, 1
+    return Cycle.W, 1 if form.jumps > _OFTEN else 2
 
 
 class _Block(NamedTuple):
@@ -65,7 +74,7 @@ class MultigridOperator(Operator):
     ) -> None:
         form = read(A)
         self.recipe, self.dtype = recipe, choose_dtype(form, recipe.dtype)
-        self.cycle = choose_cycle(form, recipe.cycle)
+        self.cycle, self.twice = choose_cycle(form, recipe.cycle)
         traits = (Trait.LINEAR,) if self.cycle is Cycle.F else (Trait.POSITIVE,)
         super().__init__(A.range, A.domain, traits=traits, batch_shape=A.batch_shape)
         unit, scale = form.units
@@ -88,11 +97,11 @@ class MultigridOperator(Operator):
             own = None if mass is None else side_by_side(mass[members])
             fill = form.fill(side_by_side(k[members]), B)
             levels = Hierarchy(
-                A.domain.shape, A.wraps, self.dtype, fill, mass=own, lanes=B, lines=form.lines(),
-                old=next(spare, None),
+                A.domain.shape, A.wraps, self.dtype, fill, form.passes, mass=own, lanes=B,
+                lines=form.lines(), old=next(spare, None),
             )  # fmt: skip
             count = min(B, len(k) - start)
-            yield _Block(members, count, levels, levels.steps(self.cycle))
+            yield _Block(members, count, levels, levels.steps(self.cycle, self.twice))
 
     def update(self, A: Operator) -> MultigridOperator:
         """The preconditioner of another A, in the memory of this one, which is used up.

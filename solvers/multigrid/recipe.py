@@ -30,8 +30,9 @@ class Multigrid(Recipe):
     longer than wide, once before and once after: symmetric and positive, so that CG takes it.
 
     Args:
-        cycle: V, W or F; None chooses W where k jumps often between neighbours, else V. The
-            F-cycle is not symmetric: use it with FlexibleCG or FGMRES.
+        cycle: V, W or F; None chooses V, or W where k jumps between neighbours (from the second
+            coarse level on where that is rare). The F-cycle is not symmetric: use it with
+            FlexibleCG or FGMRES.
         dtype: of the cycle, float32 or float64; None is float32 unless k spreads too far for it.
             The answer is certified in float64 whatever the cycle's precision.
     """

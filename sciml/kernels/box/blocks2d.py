@@ -10,6 +10,7 @@ from .._compile import borrow, jit
 from .coarsen2d import coarsen
 from .finest2d import links_of_cells, links_of_nodes
 from .steps2d import view3, view4
+from .weights2d import edges
 
 __all__ = [
     "Grid",
@@ -36,6 +37,7 @@ class Grid(NamedTuple):
             (also u and mass), weights, and natural arrays begin.
         steps: (count, 2) steps and levels of a cycle, but for the finest level's.
         rings: which axes are periodic. lanes: members of a block. columns: of the finest grid.
+        passes: over the weights of coarse levels, see `weights2d`.
     """
 
     table: Any
@@ -43,6 +45,7 @@ class Grid(NamedTuple):
     rings: Any
     lanes: int
     columns: int
+    passes: Any
 
 
 class Systems(NamedTuple):
@@ -248,10 +251,13 @@ def build(first, last, grid, systems, levels, matrices, singular):
             own = view4(links, t[5], t[4], rows + 2, 2, W)
             coarse = view4(links, c[5], c[4], c[0] + 2, 2, c[3])
             size, coarse_size = (rows, c[0]) if massive else (0, 0)
+            weights = view3(levels.weights[b], t[7], 2, c[2] + 1, W)
+            if t[4] == 4:
+                for which in grid.passes:
+                    edges(0, c[2], which, own, weights, rings, t[1], B)
             coarsen(
                 0, c[2], own, view3(mass, t[6], size, 2, W), view3(inv, t[6], rows, 2, W),
-                view3(levels.weights[b], t[7], 2, c[2] + 1, W), coarse,
-                view3(mass, c[6], coarse_size, 2, c[3]), rings, t[1], B,
+                weights, coarse, view3(mass, c[6], coarse_size, 2, c[3]), rings, t[1], B,
             )  # fmt: skip
         t = table[-1]
         own = view4(links, t[5], t[4], t[0] + 2, 2, t[3])

@@ -1,8 +1,9 @@
 """Set-up of one two-dimensional level: interpolation weights and the Galerkin coarse operator.
 
-An edge point (0,1) or (1,0) is interpolated from the two coarse points of its line, with the sums
-of its links to either side as weights; a centre (1,1) from all its neighbours, with its links as
-weights (Dendy, J. Comput. Phys. 48, 1982). Constants are interpolated exactly.
+An edge point (0,1) or (1,0) is interpolated from the two coarse points of its line, on a five-point
+level with its links to them as weights, on a nine-point one as `weights2d` says; a centre (1,1)
+from all its neighbours, with its links as weights (Dendy, J. Comput. Phys. 48, 1982). Constants are
+interpolated exactly.
 
 The coarse links follow from the energy u^T A u = Σ c_ab (u_a − u_b)² + Σ s_a u_a² with u = P v,
 cell by cell. With p the weights of a centre, c_j its links and w their sum, its links contribute
@@ -19,6 +20,7 @@ import numpy as np
 from numba import prange
 
 from .._compile import borrow, jit, jit_parallel
+from .weights2d import row_at
 
 __all__ = ["coarsen", "coarsen_parallel", "write_row"]
 
@@ -31,14 +33,11 @@ def _share(a, b):
 
 
 @jit
-def _row_weights(h, E, S_up, D, U, D_up, U_up, B, m, ghost, ring):
+def _row_weights(h, E, B, m, ghost, ring):
     """h[t]: weight of the western coarse point for odd slot J = t/B − 1 of an even row."""
-    e0, e1, d1 = E[0], E[1], D[1]
-    west_n, east_n, ub = D_up[0], U_up[0, B:], U[1]
+    west, east = E[0], E[1]
     for t in range(m + B):
-        west = e0[t] + (west_n[t] + ub[t])
-        east = e1[t] + (east_n[t] + d1[t])
-        h[t] = _share(np.float64(west), np.float64(east))
+        h[t] = _share(np.float64(west[t]), np.float64(east[t]))
     if ring:
         h[:B] = h[m : m + B]
     else:
@@ -48,18 +47,27 @@ def _row_weights(h, E, S_up, D, U, D_up, U_up, B, m, ghost, ring):
 
 
 @jit
-def _column_weights(v, S, S_up, D, U, D_up, U_up, B, m, ring):
+def _column_weights(v, S, S_up, B, m, ring):
     """v[t]: weight of the northern coarse point for even slot J = t/B − 1 of an odd row."""
-    n, s, se, sw = S_up[0, B:], S[0, B:], D[0, B:], U[0, B:]
-    nw, ne, inner = D_up[1], U_up[1, B:], v[B:]
+    north, south, inner = S_up[0, B:], S[0, B:], v[B:]
     for t in range(m):
-        north = n[t] + (nw[t] + ne[t])
-        south = s[t] + (sw[t] + se[t])
-        inner[t] = _share(np.float64(north), np.float64(south))
+        inner[t] = _share(np.float64(north[t]), np.float64(south[t]))
     if ring:
         v[:B], v[m + B :] = v[m : m + B], v[B : 2 * B]
     else:
         v[:B], v[m + B :] = 0.5, 0.5
+
+
+@jit
+def _found(out, weights, k, ring):
+    """The weights of row k that `weights2d` found; a half in a row outside."""
+    n = weights.shape[0] - 1
+    if ring:
+        out[:] = weights[k % n + 1]
+    elif 0 <= k < n:
+        out[:] = weights[k + 1]
+    else:
+        out[:] = 0.5
 
 
 @jit
@@ -192,7 +200,8 @@ def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, 
 
     Args:
         links: (2 or 4, rows + 2, 2, W). mass: as inv, or of size 0. n1: columns.
-        inv, weights: (rows, 2, W), (2, coarse rows + 1, W), written.
+        inv: (rows, 2, W), written. weights: (2, coarse rows + 1, W), written where there are two
+            links, else read.
         coarse, coarse_mass: of the next level, written without the halos of rings.
     """
     links, mass, inv, weights = borrow(links), borrow(mass), borrow(inv), borrow(weights)
@@ -209,22 +218,23 @@ def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, 
 
     start = first - 1
     for k in range(start, last):
-        # rows 2k - 1 (up), 2k (top), 2k + 1 (mid), 2k + 2 (low) of the links
-        up, top, mid, low = _at(2 * k - 1, rows, ring0), _at(2 * k, rows, ring0), 0, 0
-        mid, low = _at(2 * k + 1, rows, ring0), _at(2 * k + 2, rows, ring0)
+        # rows 2k (top), 2k + 1 (mid), 2k + 2 (low) of the links
+        top = row_at(2 * k, rows, ring0)
+        mid, low = row_at(2 * k + 1, rows, ring0), row_at(2 * k + 2, rows, ring0)
         E, S = links[0], links[1]
-        D_up = links[2, up] if nine else none
-        U_up = links[3, up] if nine else none
         D_top = links[2, top] if nine else none
         U_top = links[3, top] if nine else none
         D = links[2, mid] if nine else none
         U = links[3, mid] if nine else none
-        D_low = links[2, low] if nine else none
-        U_low = links[3, low] if nine else none
-        if k == start:
-            _row_weights(h, E[top], S[up], D_top, U_top, D_up, U_up, B, m, ghost, ring1)
-        _row_weights(g, E[low], S[mid], D_low, U_low, D, U, B, m, ghost, ring1)
-        _column_weights(v, S[mid], S[top], D, U, D_top, U_top, B, m, ring1)
+        if nine:
+            _found(h, weights[0], k, ring0)
+            _found(g, weights[0], k + 1, ring0)
+            _found(v, weights[1], k, ring0)
+        else:
+            if k == start:
+                _row_weights(h, E[top], B, m, ghost, ring1)
+            _row_weights(g, E[low], B, m, ghost, ring1)
+            _column_weights(v, S[mid], S[top], B, m, ring1)
         above, below = k < 0 and not ring0, 2 * k + 1 >= rows
         if above:
             v[:] = 1
@@ -254,19 +264,12 @@ def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, 
 
 
 @jit
-def _at(i, rows, ring):
-    """Where row i of the level is among the links; what is beyond the halo is an empty row."""
-    if ring:
-        return i % rows + 1
-    return i + 1 if -1 <= i <= rows else rows + 1
-
-
-@jit
 def _level_rows(inv, weights, mass, k, links, none, h, v, B, m, ghost, ring0):
     """Weights of cell row k, and the inverse diagonals of fine rows 2k and 2k + 1."""
     nine, rows = links.shape[0] == 4, inv.shape[0]
-    weights[0, k + 1] = h
-    weights[1, k + 1] = v
+    if not nine:
+        weights[0, k + 1] = h
+        weights[1, k + 1] = v
     for i in range(2 * k, min(2 * k + 2, rows)):
         E, S, S_up = links[0, i + 1], links[1, i + 1], links[1, i]
         D = links[2, i + 1] if nine else none
