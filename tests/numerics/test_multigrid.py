@@ -47,6 +47,11 @@ def field(name: str, n: int) -> np.ndarray:
         case "two phases":
             g = np.fft.ifft2(noise * np.exp(-(0.05**2) * square / 4)).real
             return np.where(g > 0, 1.0, 1e6)
+        case "discs":  # a third of the square, overlapping and all but touching
+            x, inside = (np.arange(n) + 0.5) / n, np.zeros((n, n), bool)
+            for *centre, radius in rng.uniform([0, 0, 0.02], [1, 1, 0.08], (45, 3)):
+                inside |= (x[:, None] - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+            return np.where(inside, 1e6, 1.0)
         case "checkerboard":
             return np.where((cells[:, None] + cells) % 2 == 0, 1.0, 1e6)
         case "blocks":
@@ -157,7 +162,14 @@ def test_solid_cells_masses_and_nodes(rng: np.random.Generator) -> None:
 
 # -- iterations --------------------------------------------------------------------------------
 
-MOST = {"constant": 6, "exponential": 7, "two phases": 11, "checkerboard": 9, "blocks": 10}
+MOST = {
+    "constant": 6,
+    "exponential": 7,
+    "two phases": 11,
+    "discs": 12,
+    "checkerboard": 9,
+    "blocks": 10,
+}
 
 
 @pytest.mark.parametrize("dtype", [None, np.float64], ids=["single", "double"])

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import pytest
 
-from sciml import LinearSystem, Status, Stop, solve
+from sciml import LinearSystem, Space, Status, Stop, solve
 from sciml.operators import Diffusion, Identity, NodalDiffusion, Side
 from sciml.operators.dense import Diagonal
 from solvers import CG, Auto, FlexibleCG
@@ -147,7 +147,7 @@ def test_solid_cells_masses_and_nodes(rng: np.random.Generator) -> None:
     for op in (
         Diffusion(k, ndim=3, boundary=(D, N, N), solid=solid),
         0.5 * Diffusion(k, ndim=3, solid=solid) + Diagonal(mass),
-        Diffusion(rough(rng, shape), ndim=3, boundary=(P, N, P)) + 3.0 * Identity(shape),
+        Diffusion(rough(rng, shape), ndim=3, boundary=(P, N, P)) + 3.0 * Identity(Space(shape)),
         NodalDiffusion(rough(rng, shape), ndim=3, spacing=(0.1, 0.12, 0.09)),
     ):
         M = dense(DOUBLE(op))
@@ -222,7 +222,7 @@ def test_threads_do_not_matter(rng: np.random.Generator) -> None:
 def test_members_equal_their_own_systems(rng: np.random.Generator) -> None:
     shape = (6, 7, 9)
     k, r = rough(rng, (3, *shape)), rng.standard_normal((3, *shape))
-    mass = Identity(shape)
+    mass = Identity(Space(shape))
     together = DOUBLE(Diffusion(k, ndim=3) + 2.0 * mass)(r)
     for i in range(3):
         alone = DOUBLE(Diffusion(k[i], ndim=3) + 2.0 * mass)(r[i])

@@ -8,7 +8,7 @@ a coarse point as its other end is interpolated from that point. To another edge
 point's own weight. To a centre: times the centre's link to the coarse point over the sum of its
 links, which is what eliminating the centre leaves. So each weight depends on its neighbours': they
 are found by sweeps, columns from rows and rows from columns, from the weights that the direct links
-alone would give. Where k is smooth the sums come out again.
+alone would give. Where k is smooth the sums do as well, or better by an iteration.
 
 Links below 0 count as 0. See `cycle2d` for the layout.
 """
