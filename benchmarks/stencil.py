@@ -15,6 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 from _report import time_in_turns, write_results
+from _triad import triad
 
 from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 
@@ -32,12 +33,6 @@ CASES = [
 ]
 
 
-@numba.njit(parallel=True, fastmath={"contract"})
-def _triad(a, b, c, s):
-    for i in numba.prange(a.size):
-        a[i] = b[i] + s * c[i]
-
-
 def _build(name: str, shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> Any:
     batch = (256,) if "batch" in name else ()
     more = 1 if name.startswith("Nodal") else 0
@@ -52,7 +47,7 @@ def _cases(A: Any, x: np.ndarray) -> dict[str, Callable[[], object]]:
     a, b, c = (np.ones(x.size, x.dtype) for _ in range(3))
     y = np.ones_like(x)
     cases: dict[str, Callable[[], object]] = {
-        "triad": lambda: _triad(a, b, c, x.dtype.type(2)),
+        "triad": lambda: triad(a, b, c, x.dtype.type(2)),
         "operator": lambda: A(x),
         "kernel": lambda: A._kernel(A.k, x, y),
     }

@@ -169,9 +169,10 @@ def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
         elif form is not None and A.batch_shape and form.ndim == 2 and not form.stretched:
             yield Choice(MultigridCG(), "A is diffusion on a box, another one for each member")
         elif form is not None and form.ndim == 3 and form.stretched and not A.singular:
+            why = "A is diffusion in 3-D on cells much longer than wide"
             if not A.batch_shape:  # points smooth too little there
-                yield Choice(CG(M=AMG()), "A is diffusion in 3-D on cells much longer than wide")
-            yield Choice(CG(M=Multigrid()), "A is diffusion in 3-D on cells much longer than wide")
+                yield Choice(CG(M=AMG()), why)
+            yield Choice(CG(M=Multigrid()), why)
         elif form is not None:
             yield Choice(CG(M=Multigrid()), f"A is diffusion on a box{words}")
     elif form is not None:

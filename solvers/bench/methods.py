@@ -78,8 +78,8 @@ _ALL = (
 METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ALL})
 
 
-def load_method(spec: str) -> Method:
-    """A method of `METHODS` by name, or "package.module:Name" from outside.
+def load_method(spec: str, known: Mapping[str, Method] = METHODS) -> Method:
+    """A method of `known` by name, or "package.module:Name" from outside.
 
     Name is a sciml.Solver, a `Rival`, or a class or factory that gives one without arguments.
     Modules in the working folder are found too.
@@ -89,11 +89,11 @@ def load_method(spec: str) -> Method:
         name, or the method needs a package that is missing. TypeError: it is of neither kind.
     """
     if ":" not in spec:
-        if spec not in METHODS:
+        if spec not in known:
             raise ValueError(
-                f"expected one of {', '.join(METHODS)}, or package.module:Class, got {spec!r}"
+                f"expected one of {', '.join(known)}, or package.module:Class, got {spec!r}"
             )
-        method = METHODS[spec]
+        method = known[spec]
         if not method.available:
             raise ImportError(
                 f"expected {method.needs} for {spec}, found none: install it, or leave {spec} out"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .results import BenchReport, Row
 
-__all__ = ["COLOURS", "draw", "in_milliseconds", "method_order", "system_ends"]
+__all__ = ["BELOW", "COLOURS", "draw", "in_milliseconds", "method_order", "system_ends"]
 
 # Okabe and Ito's palette, which all kinds of colour vision tell apart; yellow is too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -23,7 +23,7 @@ _SETUP, _SOLVE, _FAILED = "#0072B2", "#E69F00", "#8C8C8C"
 _MOST_PANELS = 3
 _LONGEST_NAME = 20
 # Direct methods end far below what was asked for; they are drawn at the lower edge, this far down.
-_BELOW = 1e-3
+BELOW = 1e-3
 # Below this ratio of slowest to fastest a linear axis shows every bar, and stacks are true lengths.
 _LINEAR_UP_TO = 20.0
 
@@ -73,7 +73,7 @@ def _convergence(panel: Any, report: BenchReport, order: Sequence[str]) -> None:
     lines = {trace.method: trace for trace in report.traces if trace.seconds}
     ends = system_ends(report)
     points = [m for m in order if m not in lines and m in ends]
-    bottom = rtol * _BELOW
+    bottom = rtol * BELOW
     for i, method in enumerate(m for m in order if m in lines):
         trace = lines[method]
         colour = COLOURS[i % len(COLOURS)]

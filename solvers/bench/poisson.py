@@ -22,7 +22,7 @@ from ..precond import AMG
 from .attempt import attempt, course, judged, rotated
 from .fields import FAMILIES, RHS, Family, draw, grid_text
 from .methods import Method
-from .peers import AMGCL, CHOLMOD, GAMG, HYPRE, PETSc
+from .peers import AMGCL, CHOLMOD, PETSc, boomeramg, gamg
 from .poisson_report import PoissonReport
 from .report import machine, today, versions
 from .results import Outcome, Run, Settings, Trace
@@ -81,8 +81,8 @@ _ALL = (
     Entrant(Method("direct", Direct()), most=(2**18, 2**14)),
     Entrant(Method("auto", Auto())),
     Entrant(Method("amgcl", AMGCL(), "pyamgcl")),
-    Entrant(Method("petsc-hypre", PETSc(HYPRE), "petsc4py")),
-    Entrant(Method("petsc-gamg", PETSc(GAMG), "petsc4py")),
+    Entrant(Method("petsc-hypre", PETSc(boomeramg), "petsc4py")),
+    Entrant(Method("petsc-gamg", PETSc(gamg), "petsc4py")),
     Entrant(Method("pyamg-sa", PyAMG("smoothed_aggregation_solver"), "pyamg")),
     Entrant(Method("pyamg-rs", PyAMG(), "pyamg")),
     Entrant(Method("cholmod", CHOLMOD(), "sksparse"), most=(2**20, 2**17)),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .picture import COLOURS, in_milliseconds, method_order, system_ends
+from .picture import BELOW, COLOURS, in_milliseconds, method_order, system_ends
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,8 +17,6 @@ __all__ = ["draw_sizes"]
 
 _MOST_PANELS = 3
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p", "d")
-# Direct methods end far below what was asked for; they are drawn at the lower edge, this far down.
-_BELOW = 1e-3
 
 
 def draw_sizes(report: PoissonReport) -> Figure:
@@ -88,7 +86,7 @@ def _looks(order: Sequence[str], ours: Sequence[str]) -> dict[str, dict[str, Any
 
 def _convergence(axes: Any, report: PoissonReport, looks: Mapping[str, dict[str, Any]]) -> None:
     rtol = report.settings.rtol
-    bottom = rtol * _BELOW
+    bottom = rtol * BELOW
     ends = system_ends(report)
     traces = {trace.method: trace for trace in report.traces if trace.seconds}
     for method, look in looks.items():

@@ -56,7 +56,8 @@ class PoissonReport(BenchReport):
             "true residual of every answer was computed by the same float64 code.",
             "Times are medians, with quartiles in brackets. Total is set-up and solve. Methods of "
             "this package start from k and assemble what they need on the clock; peers are handed "
-            "the assembled matrix.",
+            "the assembled matrix. All run in one process, so that PETSc is on one rank and one "
+            "core here; benchmarks/linear.py gives it all cores.",
         ]
         if self.warmup:
             spent = seconds_text(sum(self.warmup.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,16 @@ from sciml.solver import Solver
 from ._errors import BadInput
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+# Of the benchmarks.
+ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; made if missing.")]
+MethodNames = Annotated[
+    str | None, typer.Option(help="Names with commas between, see --list; all without.")
+]
+OwnSolvers = Annotated[
+    list[str] | None,
+    typer.Option(help="One of your own, package.module:Class; may be repeated."),
+]
+SolveLimit = Annotated[float, typer.Option(help="Limit for each solve.")]
 
 
 class Method(Enum):

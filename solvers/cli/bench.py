@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ._condiff import condiff_config
 from ._errors import INTERRUPTED, BadInput, Failure, refusals
 from ._files import check_folder
-from ._options import Debug
+from ._options import Debug, MethodNames, OwnSolvers, ReportFolder, SolveLimit
 from ._output import emit
 from ._progress import progress_bar
+
+if TYPE_CHECKING:
+    from solvers.bench import Method
 
 # From the easiest of the published coefficients to the hardest.
 _DEFAULT = (("cubic", 0.1), ("exponential", 1.0), ("gaussian", 2.0))
 
 
 def bench_condiff(
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the report; made if missing.")
-    ] = None,
+    out: ReportFolder = None,
     covariance: Annotated[
         list[str] | None, typer.Option(help="cubic, exponential or gaussian; may be repeated.")
     ] = None,
@@ -35,14 +36,9 @@ def bench_condiff(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Systems of each kind.")] = 3,
     rtol: Annotated[float, typer.Option(help="Relative residual asked for.")] = 1e-6,
-    methods: Annotated[
-        str | None, typer.Option(help="Names with commas between, see --list; all without.")
-    ] = None,
-    solver: Annotated[
-        list[str] | None,
-        typer.Option(help="One of your own, package.module:Class; may be repeated."),
-    ] = None,
-    max_seconds: Annotated[float, typer.Option(help="Limit for each solve.")] = 10.0,
+    methods: MethodNames = None,
+    solver: OwnSolvers = None,
+    max_seconds: SolveLimit = 10.0,
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of the systems.")] = 0,
     listed: Annotated[bool, typer.Option("--list", help="List the methods and stop.")] = False,
     debug: Debug = False,
@@ -59,11 +55,12 @@ def bench_condiff(
         raise BadInput("expected --out DIR for the report, got none: name a folder")
     check_folder(out, "--out")
     configs = _configs(covariance or [], variance or [], poisson, grid or [64])
-    chosen = _methods(methods, solver or [])
 
     from rich.console import Console
 
-    from solvers.bench import run_condiff, show
+    from solvers.bench import METHODS, run_condiff, show
+
+    chosen = chosen_methods(methods, solver or [], METHODS)
 
     try:
         with progress_bar("bench condiff") as bar, refusals():
@@ -98,23 +95,29 @@ def _configs(
     return found
 
 
-def _methods(names: str | None, own: list[str]) -> list[Any] | None:
+def chosen_methods(
+    names: str | None, own: list[str], known: Mapping[str, Method]
+) -> list[Method] | None:
     """The methods asked for; None stands for all. Those of --solver come beside them."""
-    from solvers.bench import METHODS, load_method
+    from solvers.bench import load_method
 
     if names is None and not own:
         return None
     with refusals():
-        found = list(METHODS.values())
+        found = list(known.values())
         if names is not None:
-            found = [load_method(name.strip()) for name in names.split(",") if name.strip()]
+            wanted = [name.strip() for name in names.split(",") if name.strip()]
+            found = [load_method(name, known) for name in wanted]
         return found + [load_method(spec) for spec in own]
+
+
+def named(method: Method) -> str:
+    """A method's name, and what it lacks."""
+    absent = f"  (needs {method.needs}, which is not installed)"
+    return f"{method.name}{'' if method.available else absent}"
 
 
 def _list() -> str:
     from solvers.bench import METHODS
 
-    return "\n".join(
-        name if method.available else f"{name}  (needs {method.needs}, which is not installed)"
-        for name, method in METHODS.items()
-    )
+    return "\n".join(map(named, METHODS.values()))

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ._errors import INTERRUPTED, BadInput, refusals
 from ._files import check_folder
-from ._options import Debug
+from ._options import Debug, MethodNames, OwnSolvers, ReportFolder, SolveLimit
 from ._output import emit
 from ._progress import progress_bar
+from .bench import chosen_methods, named
+
+if TYPE_CHECKING:
+    from solvers.bench import Entrant
 
 _DEFAULT_FIELD = "exponential2"
 _DEFAULT_GRIDS = ("128", "256", "512")
 
 
 def bench_poisson(
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the report; made if missing.")
-    ] = None,
+    out: ReportFolder = None,
     field: Annotated[
         list[str] | None,
         typer.Option(help=f"Kind of k, see --list; may be repeated. [{_DEFAULT_FIELD}]"),
@@ -34,14 +35,9 @@ def bench_poisson(
     rhs: Annotated[str, typer.Option(help="Right-hand side: white or smooth.")] = "white",
     rtol: Annotated[float, typer.Option(help="Relative residual asked for.")] = 1e-6,
     repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each method.")] = 3,
-    methods: Annotated[
-        str | None, typer.Option(help="Names with commas between, see --list; all without.")
-    ] = None,
-    solver: Annotated[
-        list[str] | None,
-        typer.Option(help="One of your own, package.module:Class; may be repeated."),
-    ] = None,
-    max_seconds: Annotated[float, typer.Option(help="Limit for each solve.")] = 10.0,
+    methods: MethodNames = None,
+    solver: OwnSolvers = None,
+    max_seconds: SolveLimit = 10.0,
     listed: Annotated[
         bool, typer.Option("--list", help="List kinds of k and methods and stop.")
     ] = False,
@@ -66,7 +62,7 @@ def bench_poisson(
 
     with refusals():
         shapes = [parse_grid(text) for text in grid or _DEFAULT_GRIDS]
-        entrants = _entrants(methods, solver or [])
+    entrants = _entrants(methods, solver or [])
     with progress_bar("bench poisson") as bar, refusals():
         report = run_poisson(
             field or [_DEFAULT_FIELD],
@@ -83,29 +79,18 @@ def bench_poisson(
     return INTERRUPTED if report.interrupted else 0
 
 
-def _entrants(names: str | None, own: list[str]) -> list[Any] | None:
-    """The methods asked for; None stands for all. Those of --solver come beside them."""
-    from solvers.bench import POISSON_METHODS, Entrant, load_method
+def _entrants(names: str | None, own: list[str]) -> list[Entrant] | None:
+    """The methods asked for, and what each is for; None stands for all."""
+    from solvers.bench import POISSON_METHODS, Entrant
 
-    if names is None and not own:
+    known = {name: entrant.method for name, entrant in POISSON_METHODS.items()}
+    chosen = chosen_methods(names, own, known)
+    if chosen is None:
         return None
-    found = list(POISSON_METHODS.values())
-    if names is not None:
-        wanted = [name.strip() for name in names.split(",") if name.strip()]
-        unknown = [name for name in wanted if name not in POISSON_METHODS]
-        if unknown:
-            raise ValueError(
-                f"expected --methods from {', '.join(POISSON_METHODS)}, got {unknown[0]!r}: "
-                "choose of these"
-            )
-        found = [POISSON_METHODS[name] for name in wanted]
-        for entrant in found:
-            if not entrant.method.available:
-                raise ImportError(
-                    f"expected {entrant.method.needs} for {entrant.method.name}, found none: "
-                    "install it, or leave the method out"
-                )
-    return found + [Entrant(load_method(spec)) for spec in own]
+    return [
+        next((e for e in POISSON_METHODS.values() if e.method is method), Entrant(method))
+        for method in chosen
+    ]
 
 
 def _list() -> str:
@@ -113,7 +98,5 @@ def _list() -> str:
     from solvers.bench.fields import FAMILIES
 
     lines = [f"field   {name}" for name in FAMILIES]
-    for name, entrant in POISSON_METHODS.items():
-        absent = f"  (needs {entrant.method.needs}, which is not installed)"
-        lines.append(f"method  {name}{'' if entrant.method.available else absent}")
+    lines += [f"method  {named(entrant.method)}" for entrant in POISSON_METHODS.values()]
     return "\n".join(lines)

@@ -138,9 +138,14 @@ def inconsistency(problem: LinearSystem) -> str:
     That is one which is not orthogonal to them, or to what A says of its null space; for others
     the words are none.
     """
-    space, b, constants = problem.codomain, problem.b, problem.A.null_vector
-    if constants is None:
-        constants = space.zeros(b) + 1
+    constants = problem.A.null_vector
+    return _unreached(
+        problem, problem.codomain.zeros(problem.b) + 1 if constants is None else constants
+    )
+
+
+def _unreached(problem: LinearSystem, constants: Array) -> str:
+    space, b = problem.codomain, problem.b
     share = float(np.max(space.project(b, constants)[1], initial=0))
     if not share > 1e3 * np.finfo(space.real_dtype).eps:
         return ""
@@ -152,9 +157,9 @@ def inconsistency(problem: LinearSystem) -> str:
 
 def _null_space(problem: Problem) -> str:
     """A sentence on a system that is known to be singular and has no solution."""
-    if not isinstance(problem, LinearSystem) or problem.A.null_vector is None:
+    if not isinstance(problem, LinearSystem) or (constants := problem.A.null_vector) is None:
         return ""
-    words = inconsistency(problem)
+    words = _unreached(problem, constants)
     return f"A is singular (constants are in its null space); {words}." if words else ""
 
 

@@ -63,7 +63,7 @@ class MultigridCG(Solver):
     and `NodalDiffusion` in two dimensions with k for each member, or one k and many right-hand
     sides, and for their positive multiples plus a mass (see `Multigrid`). Runs in host memory, on
     NumPy arrays or torch tensors, in as many threads as numba is given; results do not depend on
-    their number, nor on what else is in the batch beyond the choice of cycle and dtype.
+    their number, nor on what else is in the batch beyond the choice of cycle, weights and dtype.
 
     The driver looks every `stride` steps: limits of seconds and Ctrl-C take effect there.
 

@@ -42,7 +42,6 @@ class Box(NamedTuple):
     up: Kernel
     up_parallel: Kernel
     residual: Kernel
-    add: Kernel
     run: Kernel
 
 
@@ -61,7 +60,6 @@ BOXES = {
         cycle2d.up,
         cycle2d.up_parallel,
         revisit2d.residual,
-        revisit2d.add,
         tail2d.run,
     ),
     3: Box(
@@ -78,7 +76,6 @@ BOXES = {
         cycle3d.up,
         cycle3d.up_parallel,
         revisit3d.residual,
-        revisit3d.add,
         tail3d.run,
     ),
 }

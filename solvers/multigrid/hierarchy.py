@@ -283,7 +283,7 @@ class Hierarchy:
             links, mass = self.view_links(level), self.view_mass(level)
             self.box.residual(f, z, kept, links, mass, self.rings, self.lanes)
         else:
-            self.box.add(z, self._natural(work.kept, level))
+            z += self._natural(work.kept, level)
 
     def _smooth(
         self,

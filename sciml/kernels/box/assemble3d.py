@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .._compile import jit
+from .blocks2d import tie
 from .relax3d import directions_of
 
 __all__ = ["assemble"]
@@ -38,15 +37,7 @@ def assemble(A, links, mass, n, rings, lanes):
                     b = _number(i + d[0], j + d[1], k + d[2], n, rings)
                     if a == b:  # a ring of one point, or both outside
                         continue
-                    for q in range(B):
-                        c = np.float64(links[s, i + 1, j + 1, k % 2, at + q])
-                        if a >= 0:
-                            A[q, a, a] += c
-                        if b >= 0:
-                            A[q, b, b] += c
-                        if a >= 0 and b >= 0:
-                            A[q, a, b] -= c
-                            A[q, b, a] -= c
+                    tie(A, a, b, links[s, i + 1, j + 1, k % 2, at:], B)
                 if mass.size > 0 and a >= 0:
                     for q in range(B):
                         A[q, a, a] += mass[i, j, k % 2, at + q]

@@ -23,6 +23,7 @@ __all__ = [
     "gather_natural",
     "scatter",
     "split",
+    "tie",
 ]
 
 # A pivot of the scaled coarsest matrix below this may be rounding: the matrix counts as singular.
@@ -151,6 +152,20 @@ def finest_links(links, wide, systems, rings, B):
 
 
 @jit
+def tie(A, a, b, link, B):
+    """Add the links between the points a and b of each lane to A; a negative one lies outside."""
+    for q in range(B):
+        c = np.float64(link[q])
+        if a >= 0:
+            A[q, a, a] += c
+        if b >= 0:
+            A[q, b, b] += c
+        if a >= 0 and b >= 0:
+            A[q, a, b] -= c
+            A[q, b, a] -= c
+
+
+@jit
 def assemble(A, links, mass, rows, columns, rings, B):
     """The matrices (B, N, N) of a small level; links to what lies outside are in them."""
     A[:] = 0
@@ -163,15 +178,7 @@ def assemble(A, links, mass, rows, columns, rings, B):
                 b = _number(i + down, j + right, rows, columns, rings)
                 if a == b:  # a ring of one point
                     continue
-                for q in range(B):
-                    c = np.float64(links[k, i + 1, j % 2, at + q])
-                    if a >= 0:
-                        A[q, a, a] += c
-                    if b >= 0:
-                        A[q, b, b] += c
-                    if a >= 0 and b >= 0:
-                        A[q, a, b] -= c
-                        A[q, b, a] -= c
+                tie(A, a, b, links[k, i + 1, j % 2, at:], B)
             if mass.size > 0 and a >= 0:
                 for q in range(B):
                     A[q, a, a] += mass[i, j % 2, at + q]

@@ -20,7 +20,7 @@ import numpy as np
 from numba import prange
 
 from .._compile import borrow, jit, jit_parallel
-from .weights2d import row_at
+from .weights2d import column_ends, row_at, row_ends
 
 __all__ = ["coarsen", "coarsen_parallel", "write_row"]
 
@@ -38,12 +38,7 @@ def _row_weights(h, E, B, m, ghost, ring):
     west, east = E[0], E[1]
     for t in range(m + B):
         h[t] = _share(np.float64(west[t]), np.float64(east[t]))
-    if ring:
-        h[:B] = h[m : m + B]
-    else:
-        h[:B] = 1
-        if ghost:
-            h[m : m + B] = 0
+    row_ends(h, B, m, ghost, ring)
 
 
 @jit
@@ -52,10 +47,7 @@ def _column_weights(v, S, S_up, B, m, ring):
     north, south, inner = S_up[0, B:], S[0, B:], v[B:]
     for t in range(m):
         inner[t] = _share(np.float64(north[t]), np.float64(south[t]))
-    if ring:
-        v[:B], v[m + B :] = v[m : m + B], v[B : 2 * B]
-    else:
-        v[:B], v[m + B :] = 0.5, 0.5
+    column_ends(v, B, m, ring)
 
 
 @jit

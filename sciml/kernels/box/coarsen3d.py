@@ -21,7 +21,9 @@ import numpy as np
 from numba import prange
 
 from .._compile import borrow, jit, jit_parallel
-from .weights3d import BETWEEN, EVEN, add, at, between, even_plane, stored, towards
+from .coarsen2d import write_row
+from .weights2d import row_at
+from .weights3d import BETWEEN, EVEN, add, between, even_plane, stored, towards
 
 __all__ = ["coarsen", "coarsen_parallel"]
 
@@ -59,12 +61,8 @@ def _tables():
                 found = sorted(_corners(point) | _corners(end))
                 row = (number, *point, a, b, len(found), *found)
                 other.append(row + (0,) * (15 - len(row)))
-    axes = (1, 3, 9)
-    tables = []
-    for chosen in ([r for r in rows if r[0] in axes] for rows in (centre, other)):
-        tables.append(chosen)
-    tables += [centre, other]
-    return tuple(np.array(rows) for rows in tables)
+    along_axes = ([row for row in rows if row[0] in (1, 3, 9)] for rows in (centre, other))
+    return tuple(np.array(rows) for rows in (*along_axes, centre, other))
 
 
 _CENTRE7, _OTHER7, _CENTRE27, _OTHER27 = _tables()
@@ -95,14 +93,7 @@ def _interpolation(P, upper, lower, w, c, B, m):
     for a in range(2):
         x = upper if a == 0 else lower
         for b in range(2):
-            _put_edge(
-                P,
-                18 * a + 6 * b + 1,
-                4 * a + 2 * b,
-                4 * a + 2 * b + 1,
-                x[0, c + 1 + b],
-                m,
-            )
+            _put_edge(P, 18 * a + 6 * b + 1, 4 * a + 2 * b, 4 * a + 2 * b + 1, x[0, c + 1 + b], m)
             side = x[1, c + 1, b * B :]
             _put_edge(P, 18 * a + 3 + 2 * b, 4 * a + b, 4 * a + 2 + b, side, m)
             side = w[0, c + 1 + a, b * B :]
@@ -111,7 +102,7 @@ def _interpolation(P, upper, lower, w, c, B, m):
         _put_face(P, 18 * a + 4, 4 * a, 4 * a + 1, 4 * a + 2, 4 * a + 3, f[0], f[1], f[2], m)
         f = w[1:4, c + 1 + a]
         _put_face(P, 10 + 6 * a, 2 * a, 2 * a + 1, 2 * a + 4, 2 * a + 5, f[0], f[1], f[2], m)
-        f = w[4:7, c + 1, a * B :] if B > 0 else w[4:7, c + 1]
+        f = w[4:7, c + 1, a * B :]
         _put_face(P, 12 + 2 * a, a, a + 2, a + 4, a + 6, f[0], f[1], f[2], m)
 
 
@@ -127,7 +118,8 @@ def _pair(out, x, y, c, B):
 @jit
 def _own(link, links, k, c, planes, n1, rings, B):
     """A link of the table, for the cells of row (k, c)."""
-    i, j = at(2 * k + link[1], planes, rings[0]), at(2 * c + link[2], n1, rings[1])
+    i = row_at(2 * k + link[1], planes, rings[0])
+    j = row_at(2 * c + link[2], n1, rings[1])
     return links[stored(links, link[0]), i, j, link[3] & 1, (link[3] >> 1) * B :]
 
 
@@ -274,20 +266,6 @@ def _invert(inv, mass, g, links, k, n1, ghost, B, m):
 
 
 @jit
-def _write_row(dst, src, B, half):
-    """The columns −1, 0, ..., half of src (column c at (c + 1) B) by parity into the row dst."""
-    even, odd = dst[0, B:], dst[1]
-    for k in range((half + 3) // 2):
-        a, q = src[2 * k * B :], odd[k * B :]
-        for t in range(B):
-            q[t] = a[t]
-    for k in range(half // 2 + 1):
-        b, p = src[(2 * k + 1) * B :], even[k * B :]
-        for t in range(B):
-            p[t] = b[t]
-
-
-@jit
 def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, n2, lanes):
     """Coarse planes first..last (and −1 before plane 0) of the links, with inv and weights.
 
@@ -306,28 +284,9 @@ def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, 
 
 @jit
 def _coarsen(
-    first,
-    last,
-    links,
-    mass,
-    inv,
-    weights,
-    coarse,
-    coarse_mass,
-    rings,
-    n2,
-    lanes,
-    weigh,
-    out,
-    P,
-    g,
+    first, last, links, mass, inv, weights, coarse, coarse_mass, rings, n2, lanes, weigh, out, P, g
 ):
-    links, mass, inv, weights = (
-        borrow(links),
-        borrow(mass),
-        borrow(inv),
-        borrow(weights),
-    )
+    links, mass, inv, weights = (borrow(links), borrow(mass), borrow(inv), borrow(weights))
     coarse, coarse_mass, weigh = borrow(coarse), borrow(coarse_mass), borrow(weigh)
     out, P, g = borrow(out), borrow(P), borrow(g)
     B, W = lanes, inv.shape[3]
@@ -355,11 +314,11 @@ def _coarsen(
             weights[:EVEN, k + 1], weights[EVEN:, k + 1] = upper[:, :-1], w[:, :-1]
             if massive:
                 for c in range(half1):
-                    _write_row(coarse_mass[k, c], out[0, 13, c + 1], B, half2)
+                    write_row(coarse_mass[k, c], out[0, 13, c + 1], B, half2)
         if k >= first or (k < 0 and not rings[0]):
             for s in range(13):
                 for c in range(-1, half1 + 1):
-                    _write_row(coarse[s, k + 1, c + 1], out[0, s, c + 1], B, half2)
+                    write_row(coarse[s, k + 1, c + 1], out[0, s, c + 1], B, half2)
         upper, lower = lower, upper
         out[0], out[1] = out[1], 0
     if rings[0] and last == half0:
@@ -371,16 +330,4 @@ def coarsen_parallel(chunks, links, mass, inv, weights, coarse, coarse_mass, rin
     n = weights.shape[1] - 1
     for t in prange(chunks):
         first, last = t * n // chunks, (t + 1) * n // chunks
-        coarsen(
-            first,
-            last,
-            links,
-            mass,
-            inv,
-            weights,
-            coarse,
-            coarse_mass,
-            rings,
-            n2,
-            lanes,
-        )
+        coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, n2, lanes)

@@ -223,18 +223,4 @@ def up_parallel(chunks, r, u, links, inv, weights, correction, z, rings, lanes, 
     n = correction.shape[0]
     for t in prange(chunks):
         first, last = t * n // chunks, (t + 1) * n // chunks
-        up(
-            first,
-            last,
-            r,
-            u,
-            links,
-            inv,
-            weights,
-            correction,
-            z,
-            rings,
-            lanes,
-            scale,
-            back,
-        )
+        up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, scale, back)

@@ -12,12 +12,7 @@ from .._compile import borrow, jit, jit_parallel
 from .coarsen2d import write_row
 from .finest2d import along_row, harmonic, scaled
 
-__all__ = [
-    "links_of_cells",
-    "links_of_cells_parallel",
-    "links_of_nodes",
-    "links_of_nodes_parallel",
-]
+__all__ = ["links_of_cells", "links_of_cells_parallel", "links_of_nodes", "links_of_nodes_parallel"]
 
 
 @jit
@@ -45,10 +40,7 @@ def links_of_cells(first, last, k, links, weights, unit, rings, lanes):
     k, links, weights = borrow(k), borrow(links), borrow(weights)
     B, rows, width, scale = lanes, k.shape[1], k.shape[2], np.float64(unit)
     n = width // B
-    here, out = (
-        np.zeros(width + 2 * B, links.dtype),
-        np.zeros(width + 2 * B, links.dtype),
-    )
+    here, out = (np.zeros(width + 2 * B, links.dtype), np.zeros(width + 2 * B, links.dtype))
     there = np.zeros(width, links.dtype)
     w0, w1, w2 = weights[0], weights[1], weights[2]
     for i in range(first, last):

@@ -159,7 +159,7 @@ def left_over(rest, above, x, below, i, links, one, rings, zero, B, m):
             f, d, own = zero[p, B:], one[p, B:], rest[j, p, B:]
             _relax(own, f, d, above, x, below, links, i, j, p, wanted, rings, zero, B, m)
         if rings[2]:
-            rest[j, 1, :B] = rest[j, 1, m : m + B]
+            wrap_odd(rest[j], B, m)
 
 
 @jit
@@ -240,18 +240,7 @@ def correct_even(v, u, e, w, rings, B, m):
             out, own, y = v[2 * d + 1], u[2 * d + 1], e[d + 1]
             _edge(out[0, B:], own[0, B:], w[1, c, B:], x[B:], y[B:], m)
             w0, w1, w2 = w[2, c, B:], w[3, c, B:], w[4, c, B:]
-            _face(
-                out[1, B:],
-                own[1, B:],
-                w0,
-                w1,
-                w2,
-                x[B:],
-                x[2 * B :],
-                y[B:],
-                y[2 * B :],
-                m,
-            )
+            _face(out[1, B:], own[1, B:], w0, w1, w2, x[B:], x[2 * B :], y[B:], y[2 * B :], m)
             _close(out, rings, B, m)
 
 

@@ -8,7 +8,7 @@ from .._compile import borrow, jit
 from .cycle2d import load, store, wrap_even, wrap_odd
 from .relax3d import directions_of, row_of
 
-__all__ = ["add", "residual"]
+__all__ = ["residual"]
 
 
 @jit
@@ -67,13 +67,7 @@ def _flux_row(out, above, here, below, links, i, j, p, rings, zero, B, m):
 @jit
 def residual(f, z, kept, links, mass, rings, lanes):
     """f <- f − A z and kept <- z, all natural: the start of a second visit to a level."""
-    f, z, kept, links, mass = (
-        borrow(f),
-        borrow(z),
-        borrow(kept),
-        borrow(links),
-        borrow(mass),
-    )
+    f, z, kept, links, mass = (borrow(f), borrow(z), borrow(kept), borrow(links), borrow(mass))
     B, m, one = lanes, links.shape[4] - 2 * lanes, f.dtype.type(1)
     padded, rows = links.shape[1] - 2, links.shape[2] - 2
     scratch = np.zeros((3, rows, 2, links.shape[4]), links.dtype)
@@ -95,14 +89,3 @@ def residual(f, z, kept, links, mass, rings, lanes):
             store(out, f[i, j], B, one)
         kept[i] = z[i]
         before, here, after = here, after, before
-
-
-@jit
-def add(z, kept):
-    """z <- z + kept."""
-    z, kept = borrow(z), borrow(kept)
-    for i in range(z.shape[0]):
-        for j in range(z.shape[1]):
-            a, b = z[i, j], kept[i, j]
-            for t in range(a.size):
-                a[t] += b[t]

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from .._compile import borrow, jit
 from .cycle3d import down, up
-from .revisit3d import add, residual
-from .steps2d import ADD, DOWN, RESIDUAL, SOLVE, solve_dense
+from .revisit2d import add
+from .revisit3d import residual
+from .steps2d import ADD, DOWN, RESIDUAL, SOLVE, solve_dense, view2, view3, view4
 
 __all__ = ["run"]
-
-
-@jit
-def _view3(flat, at, a, b, c):
-    return flat[at : at + a * b * c].reshape(a, b, c)
-
-
-@jit
-def _view4(flat, at, a, b, c, d):
-    return flat[at : at + a * b * c * d].reshape(a, b, c, d)
 
 
 @jit
@@ -29,25 +20,25 @@ def _step(kind, level, table, links, inv, mass, weights, u, f, z, kept, inverse,
         n = n0 * n1 * n2 * B
         solve_dense(inverse, f[t[10] : t[10] + n], z[t[10] : t[10] + n], B)
         return
-    fl, zl = _view3(f, t[10], n0, n1, n2 * B), _view3(z, t[10], n0, n1, n2 * B)
-    kl = _view3(kept, t[10], n0, n1, n2 * B)
+    fl, zl = view3(f, t[10], n0, n1, n2 * B), view3(z, t[10], n0, n1, n2 * B)
     if kind == ADD:
-        add(zl, kl)
+        add(view2(z, t[10], n0 * n1, n2 * B), view2(kept, t[10], n0 * n1, n2 * B))
         return
     size = t[6] * (planes + 2) * (rows + 2) * 2 * W
     ll = links[t[7] : t[7] + size].reshape(t[6], planes + 2, rows + 2, 2, W)
     if kind == RESIDUAL:
         massive = planes if mass.size > 0 else 0
-        residual(fl, zl, kl, ll, _view4(mass, t[8], massive, rows, 2, W), rings, B)
+        kl = view3(kept, t[10], n0, n1, n2 * B)
+        residual(fl, zl, kl, ll, view4(mass, t[8], massive, rows, 2, W), rings, B)
         return
     c = table[level + 1]
-    ul, il = _view4(u, t[8], planes, rows, 2, W), _view4(inv, t[8], planes, rows, 2, W)
-    wl = _view4(weights, t[9], 12, c[2] + 1, c[3] + 1, W)
+    ul, il = view4(u, t[8], planes, rows, 2, W), view4(inv, t[8], planes, rows, 2, W)
+    wl = view4(weights, t[9], 12, c[2] + 1, c[3] + 1, W)
     if kind == DOWN:
-        fc = _view3(f, c[10], c[2], c[3], c[4] * B)
+        fc = view3(f, c[10], c[2], c[3], c[4] * B)
         down(0, c[2], fl, ul, ll, il, wl, fc, rings, B, one)
     else:
-        zc = _view3(z, c[10], c[2], c[3], c[4] * B)
+        zc = view3(z, c[10], c[2], c[3], c[4] * B)
         up(0, c[2], fl, ul, ll, il, wl, zc, zl, rings, B, one, one)
 
 
@@ -65,28 +56,8 @@ def run(
             natural arrays (f, z, kept) begin.
         inverse: of the coarsest level, (N, N lanes).
     """
-    links, inv, mass, weights = (
-        borrow(links),
-        borrow(inv),
-        borrow(mass),
-        borrow(weights),
-    )
+    links, inv, mass, weights = (borrow(links), borrow(inv), borrow(mass), borrow(weights))
     u, f, z, kept = borrow(u), borrow(f), borrow(z), borrow(kept)
     for k in range(steps.shape[0]):
         kind, level = steps[k, 0], steps[k, 1]
-        _step(
-            kind,
-            level,
-            table,
-            links,
-            inv,
-            mass,
-            weights,
-            u,
-            f,
-            z,
-            kept,
-            inverse,
-            rings,
-            lanes,
-        )
+        _step(kind, level, table, links, inv, mass, weights, u, f, z, kept, inverse, rings, lanes)

@@ -20,7 +20,15 @@ from numba import prange
 
 from .._compile import borrow, jit, jit_parallel
 
-__all__ = ["JUMPS", "SMOOTH", "edges", "edges_parallel", "row_at"]
+__all__ = [
+    "JUMPS",
+    "SMOOTH",
+    "column_ends",
+    "edges",
+    "edges_parallel",
+    "row_at",
+    "row_ends",
+]
 
 _DIRECT, _COLUMNS, _ROWS, _SUMS = 0, 1, 2, 3
 # One more sweep no longer changes the iterations; one less leaves outliers.
@@ -76,8 +84,8 @@ def _pull(out, direct, near, n, far, f, c_near, p, s, c_far, q, r, m):
 
 
 @jit
-def _ends(h, B, m, ghost, ring):
-    """The weights of a row where there is no point: as in `coarsen2d`."""
+def row_ends(h, B, m, ghost, ring):
+    """The weights of edges in a row where there is no point: in its halo, and past its end."""
     if ring:
         h[:B] = h[m : m + B]
     else:
@@ -87,8 +95,8 @@ def _ends(h, B, m, ghost, ring):
 
 
 @jit
-def _close(v, B, m, ring):
-    """The halo of weights in columns."""
+def column_ends(v, B, m, ring):
+    """The halo of the weights of edges in columns."""
     if ring:
         v[:B], v[m + B :] = v[m : m + B], v[B : 2 * B]
     else:
@@ -119,11 +127,11 @@ def edges(first, last, which, links, weights, rings, n1, lanes):
             a[: m + B] = E[top, 0, : m + B] + (D[up, 0, : m + B] + U[top, 1, : m + B])
             b[: m + B] = E[top, 1, : m + B] + (U[up, 0, B:] + D[top, 1, : m + B])
             _weigh(h, a, b, m + B)
-            _ends(h, B, m, ghost, ring1)
+            row_ends(h, B, m, ghost, ring1)
             a[:m] = S[top, 0, B : m + B] + (D[top, 1, :m] + U[top, 1, B : m + B])
             b[:m] = S[mid, 0, B : m + B] + (U[mid, 0, B : m + B] + D[mid, 0, B : m + B])
             _weigh(v[B:], a, b, m)
-            _close(v, B, m, ring1)
+            column_ends(v, B, m, ring1)
             if 2 * k + 1 >= rows:
                 v[:] = 0
             continue
@@ -131,7 +139,7 @@ def edges(first, last, which, links, weights, rings, n1, lanes):
             a[: m + B] = np.maximum(E[top, 0, : m + B], 0)
             b[: m + B] = np.maximum(E[top, 1, : m + B], 0)
             _weigh(h, a, b, m + B)
-            _ends(h, B, m, ghost, ring1)
+            row_ends(h, B, m, ghost, ring1)
             continue
         _shares(y, E[mid], S[top], S[mid], D[top], U[top], D[mid], U[mid], B, m)
         if which == _COLUMNS:
@@ -153,7 +161,7 @@ def edges(first, last, which, links, weights, rings, n1, lanes):
                 w, D[mid, 1], y, e, U[mid, 1, B:], y[B:], m,
             )  # fmt: skip
             _weigh(v[B:], a, b, m)
-            _close(v, B, m, ring1)
+            column_ends(v, B, m, ring1)
             continue
         _shares(x, E[up], S[over], S[up], D[over], U[over], D[up], U[up], B, m)
         here[:] = 0  # a row outside pulls nowhere
@@ -171,7 +179,7 @@ def edges(first, last, which, links, weights, rings, n1, lanes):
             n, D[up, 1], x, s, U[top, 0, B:], y, m + B,
         )  # fmt: skip
         _weigh(h, a, b, m + B)
-        _ends(h, B, m, ghost, ring1)
+        row_ends(h, B, m, ghost, ring1)
 
 
 @jit_parallel

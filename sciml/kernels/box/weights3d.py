@@ -16,17 +16,9 @@ import numpy as np
 
 from .._compile import jit
 
-__all__ = ["BETWEEN", "EVEN", "add", "at", "between", "even_plane", "stored", "towards"]
+__all__ = ["BETWEEN", "EVEN", "add", "between", "even_plane", "stored", "towards"]
 
 EVEN, BETWEEN = 5, 7  # weights in an even plane, and in the odd one after it
-
-
-@jit
-def at(i, rows, ring):
-    """Where row (plane) i of the level is among the links; beyond the halo lies an empty row."""
-    if ring:
-        return i % rows + 1
-    return i + 1 if -1 <= i <= rows else rows + 1
 
 
 @jit
@@ -97,13 +89,13 @@ def _collapsed(out, links, i, j, p, normal, u, v, B, m):
 
 
 @jit
-def _face(p0, p1, p2, links, i, j, p, normal, top, bottom, left, right, g, B, m):
-    """Weights of the corners (0,0), (0,1), (1,0) of a face; (1,1) has the rest.
+def _face(x, links, i, j, p, normal, top, bottom, left, right, g, B, m):
+    """x (3, W): weights of the corners (0,0), (0,1), (1,0) of a face; (1,1) has the rest.
 
     top, bottom: weights of the edges at either side along the first axis of the face, left and
     right along the second.
     """
-    p0, p1, p2 = p0[B:], p1[B:], p2[B:]
+    p0, p1, p2 = x[0, B:], x[1, B:], x[2, B:]
     n, s, w, e = g[0], g[1], g[2], g[3]
     c0, c1, c2, c3 = g[4], g[5], g[6], g[7]
     _collapsed(n, links, i, j, p, normal, -1, 0, B, m)
@@ -145,6 +137,15 @@ def _end(w, low, high, m, B, odd, ghost, ring):
 
 
 @jit
+def _column_face(x, links, i, j, normal, top, bottom, side, ghost, rings, g, B, m):
+    """`_face` for faces between columns, with their ends; side: weights of the edges at columns."""
+    _face(x, links, i, j, 1, normal, top, bottom, side, side[B:], g, B, m)
+    _end(x[0], 1, 0, m, B, True, ghost, rings[2])
+    _end(x[1], 0, 1, m, B, True, ghost, rings[2])
+    _end(x[2], 0, 0, m, B, True, ghost, rings[2])
+
+
+@jit
 def even_plane(w, k, links, planes, n1, ghost, rings, g, B, m):
     """w (5, coarse rows + 2, W): weights in plane 2k, of coarse rows −1, 0, ...
 
@@ -175,26 +176,7 @@ def even_plane(w, k, links, planes, n1, ghost, rings, g, B, m):
         x = w[2:5, c + 1]
         if 2 * c + 1 < n1:
             top, bottom, side = w[0, c + 1, B:], w[0, c + 2, B:], w[1, c + 1, B:]
-            _face(
-                x[0],
-                x[1],
-                x[2],
-                links,
-                i,
-                2 * c + 2,
-                1,
-                0,
-                top,
-                bottom,
-                side,
-                side[B:],
-                g,
-                B,
-                m,
-            )
-            _end(x[0], 1, 0, m, B, True, ghost, rings[2])
-            _end(x[1], 0, 1, m, B, True, ghost, rings[2])
-            _end(x[2], 0, 0, m, B, True, ghost, rings[2])
+            _column_face(x, links, i, 2 * c + 2, 0, top, bottom, side, ghost, rings, g, B, m)
         else:
             x[0], x[1], x[2] = 0, 0, 1
     if rings[1]:
@@ -227,50 +209,11 @@ def between(w, k, upper, lower, links, planes, n1, ghost, rings, g, B, m):
     for c in range(half1):
         x, side = w[1:4, c + 1], w[0, c + 1, B:]
         top, bottom = upper[0, c + 1, B:], lower[0, c + 1, B:]
-        _face(
-            x[0],
-            x[1],
-            x[2],
-            links,
-            i,
-            2 * c + 1,
-            1,
-            1,
-            top,
-            bottom,
-            side,
-            side[B:],
-            g,
-            B,
-            m,
-        )
-        _end(x[0], 1, 0, m, B, True, ghost, rings[2])
-        _end(x[1], 0, 1, m, B, True, ghost, rings[2])
-        _end(x[2], 0, 0, m, B, True, ghost, rings[2])
+        _column_face(x, links, i, 2 * c + 1, 1, top, bottom, side, ghost, rings, g, B, m)
         x = w[4:7, c + 1]
         if 2 * c + 1 < n1:
-            top, bottom, other = (
-                upper[1, c + 1, B:],
-                lower[1, c + 1, B:],
-                w[0, c + 2, B:],
-            )
-            _face(
-                x[0],
-                x[1],
-                x[2],
-                links,
-                i,
-                2 * c + 2,
-                0,
-                2,
-                top,
-                bottom,
-                side,
-                other,
-                g,
-                B,
-                m,
-            )
+            top, bottom, other = upper[1, c + 1, B:], lower[1, c + 1, B:], w[0, c + 2, B:]
+            _face(x, links, i, 2 * c + 2, 0, 2, top, bottom, side, other, g, B, m)
             for q in range(3):
                 _end(x[q], 0.25, 0.25, m, B, False, ghost, rings[2])
         else:
