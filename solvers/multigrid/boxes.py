@@ -42,6 +42,7 @@ class Box(NamedTuple):
     up: Kernel
     up_parallel: Kernel
     residual: Kernel
+    residual_parallel: Kernel
     run: Kernel
 
 
@@ -60,6 +61,7 @@ BOXES = {
         cycle2d.up,
         cycle2d.up_parallel,
         revisit2d.residual,
+        revisit2d.residual_parallel,
         tail2d.run,
     ),
     3: Box(
@@ -76,6 +78,7 @@ BOXES = {
         cycle3d.up,
         cycle3d.up_parallel,
         revisit3d.residual,
+        revisit3d.residual_parallel,
         tail3d.run,
     ),
 }

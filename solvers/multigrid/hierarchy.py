@@ -15,12 +15,15 @@ import numpy as np
 from sciml.kernels._threads import launch, parallel_section, threads
 from sciml.kernels.box import blocks2d, factor2d, lines2d, steps2d
 
+from .algebraic import Algebraic
 from .boxes import BOXES
 from .coarsest import assemble, close_rings, dense_inverse
 from .cycle import Cycle
 from .lines import Factors, Lines
 
-__all__ = ["Hierarchy", "Plan", "Workspace"]
+__all__ = ["Hierarchy", "Plan", "Step", "Workspace"]
+
+Step = tuple[int, int] | np.ndarray  # (step, level), or rows of them that one call runs
 
 # Unknowns of the coarsest level, which is solved by its dense inverse.
 _COARSEST = 20
@@ -165,6 +168,7 @@ class Hierarchy:
                 own = (self.view_links(level), self.view_mass(level), self.view_inv(level))
                 factor2d.factor(*own, *self.factors[level], self.rings, self.lanes)
         self.inverse = dense_inverse(self._coarsest(), lanes).astype(self.dtype)
+        self.algebraic: Algebraic | None = None
         rows = zip(self.plans, self.factors.table, strict=True)
         self.table = np.array([(*plan.row, *factors) for plan, factors in rows])
         self._spare: list[Workspace] = []
@@ -225,11 +229,20 @@ class Hierarchy:
         mass = self.view_mass(last) if self.massive else None
         return assemble(self.view_links(last), mass, self.plans[last].shape, self.rings, self.lanes)
 
+    def go_algebraic(self, dtype: np.dtype | None) -> list[Step]:
+        """From now on the second level is solved by `AMG(dtype=dtype)`: the steps of a cycle.
+
+        Raises:
+            numpy.linalg.LinAlgError: the level's matrix is seen not to be positive semidefinite.
+        """
+        self.algebraic = Algebraic(self, 1, dtype)
+        return [(steps2d.SOLVE, 1)]
+
     # -- a cycle ---------------------------------------------------------------------------------
 
-    def steps(self, cycle: Cycle, twice: int = 1) -> list[tuple[int, int] | np.ndarray]:
+    def steps(self, cycle: Cycle, twice: int = 1) -> list[Step]:
         """The schedule of a cycle below the finest level: steps, and runs of small ones in one."""
-        found: list[tuple[int, int] | np.ndarray] = []
+        found: list[Step] = []
         run: list[tuple[int, int]] = []
         for step, level in schedule(len(self.plans), cycle, twice)[1:-1]:
             if threads(math.prod(self.plans[level].split)) == 1:
@@ -245,7 +258,7 @@ class Hierarchy:
 
     def apply(
         self,
-        steps: list[tuple[int, int] | np.ndarray],
+        steps: list[Step],
         r: np.ndarray,
         z: np.ndarray,
         scale: float,
@@ -258,9 +271,26 @@ class Hierarchy:
             steps2d.solve_dense(self.inverse, flat, found, self.lanes)
             z[...] = (back * found.astype(z.dtype)).reshape(z.shape)
             return
-        work = self._spare.pop() if self._spare else Workspace(self)
+        work = self._workspace()
         number = r.dtype.type  # that of r: the factors may be out of the cycle's range
         self._smooth(steps2d.DOWN, 0, r, z, work, number(scale), number(back))
+        self._run(steps, work)
+        self._smooth(steps2d.UP, 0, r, z, work, number(scale), number(back))
+        self._spare.append(work)
+
+    def apply_below(self, steps: list[Step], r: np.ndarray) -> np.ndarray:
+        """The cycle of all levels but the finest, float64, on a residual of the second one."""
+        work = self._workspace()
+        self._natural(work.f, 1)[...] = r
+        self._run(steps, work)
+        z = self._natural(work.z, 1).astype(np.float64)
+        self._spare.append(work)
+        return z
+
+    def _workspace(self) -> Workspace:
+        return self._spare.pop() if self._spare else Workspace(self)
+
+    def _run(self, steps: list[Step], work: Workspace) -> None:
         for step in steps:
             if isinstance(step, np.ndarray):
                 self.box.run(
@@ -270,8 +300,6 @@ class Hierarchy:
                 )  # fmt: skip
             else:
                 self._step(*step, work)
-        self._smooth(steps2d.UP, 0, r, z, work, number(scale), number(back))
-        self._spare.append(work)
 
     def _step(self, step: int, level: int, work: Workspace) -> None:
         f, z = self._natural(work.f, level), self._natural(work.z, level)
@@ -279,11 +307,32 @@ class Hierarchy:
             one = self.dtype.type(1)
             self._smooth(step, level, f, z, work, one, one)
         elif step == steps2d.RESIDUAL:
-            kept = self._natural(work.kept, level)
-            links, mass = self.view_links(level), self.view_mass(level)
-            self.box.residual(f, z, kept, links, mass, self.rings, self.lanes)
+            self._residual(level, f, z, self._natural(work.kept, level))
+        elif step == steps2d.SOLVE:
+            assert self.algebraic is not None
+            self.algebraic(f, z)
         else:
             z += self._natural(work.kept, level)
+
+    def _residual(self, level: int, f: np.ndarray, z: np.ndarray, kept: np.ndarray) -> None:
+        links, mass = self.view_links(level), self.view_mass(level)
+        arguments = (f, z, kept, links, mass, self.rings, self.lanes)
+        box, work = self.box, math.prod(self.plans[level].split)
+        launch(box.residual, box.residual_parallel, work, arguments, rows=f.shape[0])
+
+    def product(self, level: int, x: np.ndarray) -> np.ndarray:
+        """A x of a level, float64, for a natural x."""
+        f, z = np.zeros(x.shape, self.dtype), x.astype(self.dtype)
+        self._residual(level, f, z, np.empty_like(z))
+        return -f.astype(np.float64)
+
+    def linked(self, level: int) -> np.ndarray:
+        """Which points of a level have links or mass, a natural array of bool."""
+        plan = self.plans[level]
+        split = self.view_inv(level).reshape(*plan.split[:-1], -1, self.lanes)[..., 1:-1, :] > 0
+        joined = np.moveaxis(split, -3, -2).reshape(*plan.split[:-2], -1, self.lanes)
+        inside = joined[tuple(map(slice, plan.shape))]
+        return inside.reshape(*plan.shape[:-1], -1)
 
     def _smooth(
         self,
@@ -333,6 +382,7 @@ class Hierarchy:
         return (
             own
             + self.inverse.nbytes
+            + (0 if self.algebraic is None else self.algebraic.nbytes)
             + self.dtype.itemsize * (split + 3 * natural + self.factors.scratch)
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from sciml._memory import empty
 from sciml.arrays import Array, host_view, like_host
 from sciml.operator import Operator, Trait
 
+from .algebraic import slow
 from .cycle import Cycle
 from .form import MANY, SOME, Form, read
 from .hierarchy import Hierarchy
@@ -33,8 +35,13 @@ _SMALL, _LARGE = 1e-12, 1e12
 
 
 def choose_dtype(form: Form, asked: np.dtype | None) -> np.dtype:
-    """That of a cycle: `asked`, or float32 unless the links spread too far for it."""
-    single = form.spread <= _SINGLE if asked is None else asked == np.float32
+    """That of a cycle: `asked`, or float32 unless the links spread too far for it.
+
+    Where k jumps in three dimensions float64 takes fewer iterations, which are as cheap.
+    """
+    single = asked == np.float32
+    if asked is None:
+        single = form.spread <= _SINGLE and (form.ndim == 2 or form.jumps <= SOME)
     return np.dtype(np.float32 if single else np.float64)
 
 
@@ -82,11 +89,14 @@ class MultigridOperator(Operator):
         side_by_side = bool(A.batch_shape) and A.domain.size <= _SIDE_BY_SIDE
         self.lanes = _LANES if side_by_side else 1
         spare = iter(old._release()) if old is not None else iter(())
-        self.blocks: tuple[_Block, ...] | None = tuple(self._build(form, spare))
+        self.blocks: tuple[_Block, ...] | None = tuple(
+            self._build(form, spare, A.null_vector is not None)
+        )
 
-    def _build(self, form: Form, spare: Iterator[Hierarchy]) -> Iterator[_Block]:
+    def _build(self, form: Form, spare: Iterator[Hierarchy], singular: bool) -> Iterator[_Block]:
         unit, scale = form.units
         A, ndim, B = form.diffusion, form.ndim, self.lanes
+        doubtful = ndim == 3 and B == 1 and self.recipe.cycle is None and form.jumps > SOME
         cells = form.k.shape[form.k.ndim - ndim :]
         k = form.k.reshape(-1, *cells)
         mass = form.masses()
@@ -100,8 +110,11 @@ class MultigridOperator(Operator):
                 A.domain.shape, A.wraps, self.dtype, fill, form.passes, mass=own, lanes=B,
                 lines=form.lines(), old=next(spare, None),
             )  # fmt: skip
-            count = min(B, len(k) - start)
-            yield _Block(members, count, levels, levels.steps(self.cycle, self.twice))
+            steps = levels.steps(self.cycle, self.twice)
+            if doubtful and len(levels.plans) > 2 and slow(levels, steps, singular):
+                with contextlib.suppress(np.linalg.LinAlgError):  # rounding; the box then serves
+                    steps = levels.go_algebraic(self.recipe.dtype)
+            yield _Block(members, min(B, len(k) - start), levels, steps)
 
     def update(self, A: Operator) -> MultigridOperator:
         """The preconditioner of another A, in the memory of this one, which is used up.

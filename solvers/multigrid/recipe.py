@@ -29,12 +29,16 @@ class Multigrid(Recipe):
     Galerkin's, smoothing is four-colour Gauss-Seidel, or zebra line relaxation where cells are much
     longer than wide, once before and once after: symmetric and positive, so that CG takes it.
 
+    In three dimensions the coarse levels cannot hold every k (thin bodies of high k). Where k jumps
+    a few steps on the first of them tell, and `AMG` takes its place if they are slow.
+
     Args:
-        cycle: V, W or F; None chooses V, or W where k jumps between neighbours (from the second
-            coarse level on where that is rare). The F-cycle is not symmetric: use it with
-            FlexibleCG or FGMRES.
-        dtype: of the cycle, float32 or float64; None is float32 unless k spreads too far for it.
-            The answer is certified in float64 whatever the cycle's precision.
+        cycle: V, W or F, on the levels of the box; None chooses: V, W where k jumps between
+            neighbours in 2-D (from the second coarse level on where that is rare), or V with AMG
+            below the finest level in 3-D. The F-cycle is not symmetric: use it with FlexibleCG or
+            FGMRES.
+        dtype: of the cycle, float32 or float64; None is float32 unless k spreads too far for it, or
+            jumps in 3-D. The answer is certified in float64 whatever the cycle's precision.
     """
 
     cycle: Cycle | None = None

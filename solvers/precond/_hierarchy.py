@@ -17,8 +17,9 @@ Csr = tuple[np.ndarray, np.ndarray, np.ndarray]  # (indptr, indices, data), indi
 Coarsen = Callable[[Csr, int], tuple[Csr, int]]
 
 # Unknowns from which another level is made, and up to which the coarsest is inverted where
-# coarsening came to a halt; a larger one is only smoothed.
-_COARSEST, _LARGEST_INVERSE = 64, 1_000
+# coarsening came to a halt; a larger one is only smoothed. LAPACK's eigenvalues of a few more call
+# on the threads of BLAS, which then spin for some 50 ms on the cores that our kernels want.
+_COARSEST, _LARGEST_INVERSE = 25, 1_000
 _MOST_LEVELS = 30
 # A coarsening that leaves more than this share of the unknowns is not worth a level.
 _SHARE = 0.9

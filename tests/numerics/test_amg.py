@@ -139,7 +139,7 @@ def test_a_single_precision_cycle_takes_the_same_steps_and_less_memory() -> None
 
 def test_hidden_weak_modes_call_for_double_precision() -> None:
     """In single precision the weak modes of stiff inclusions drown, and CG sees M indefinite."""
-    A = positive(inclusions(64, 11))
+    A = positive(inclusions(96, 11))
     b = A(A.domain.random(np.random.default_rng(0)))
     assert AMG()(A).data.dtype == np.float64
     assert solve(LinearSystem(A, b), solvers.CG(M=AMG())).iterations <= 12

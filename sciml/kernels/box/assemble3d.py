@@ -1,12 +1,14 @@
-"""The matrix of a small three-dimensional level; see `cycle3d` for the layout."""
+"""The matrix of a three-dimensional level, dense or sparse; see `cycle3d` for the layout."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from .._compile import jit
 from .blocks2d import tie
-from .relax3d import directions_of
+from .relax3d import ALL, directions_of
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "csr"]
 
 
 @jit
@@ -41,3 +43,43 @@ def assemble(A, links, mass, n, rings, lanes):
                 if mass.size > 0 and a >= 0:
                     for q in range(B):
                         A[q, a, a] += mass[i, j, k % 2, at + q]
+
+
+@jit
+def csr(indptr, indices, data, links, mass, n, rings):
+    """The matrix of a level of thirteen links and one lane, by rows; links to outside are in.
+
+    Args:
+        indptr: (N + 1,), written, and indices, data: at most (27 N,), written as far as needed.
+    """
+    at, row = 0, 0
+    for i in range(n[0]):
+        for j in range(n[1]):
+            for k in range(n[2]):
+                indptr[row] = at
+                middle, diagonal = at, np.float64(0)
+                if mass.size > 0:
+                    diagonal += mass[i, j, k & 1, (k >> 1) + 1]
+                for s in range(-13, 14):
+                    if s == 0:
+                        middle, at = at, at + 1
+                        indices[middle] = row
+                        continue
+                    sign = 1 if s > 0 else -1
+                    d = ALL[abs(s) - 1]
+                    a, b, c = sign * d[0], sign * d[1], sign * d[2]
+                    if s > 0:
+                        link = links[s - 1, i + 1, j + 1, k & 1, (k >> 1) + 1]
+                    else:
+                        q = k + c
+                        link = links[-s - 1, i + 1 + a, j + 1 + b, q & 1, (q >> 1) + 1]
+                    column = _number(i + a, j + b, k + c, n, rings)
+                    if link == 0 or column == row:
+                        continue
+                    diagonal += link
+                    if column >= 0:
+                        indices[at], data[at] = column, -np.float64(link)
+                        at += 1
+                data[middle] = diagonal if diagonal > 0 else 1.0
+                row += 1
+    indptr[row] = at

@@ -8,6 +8,7 @@ from .._compile import jit
 from .cycle2d import load, store, wrap_even, wrap_odd
 
 __all__ = [
+    "ALL",
     "correct_even",
     "correct_odd",
     "directions_of",
@@ -19,7 +20,7 @@ __all__ = [
 
 # Directions (di, dj, dl) of the stored links.
 _SEVEN = np.array([(0, 0, 1), (0, 1, 0), (1, 0, 0)])
-_ALL = np.array(
+ALL = np.array(
     [(0, 0, 1)]
     + [(0, 1, c) for c in (-1, 0, 1)]
     + [(1, b, c) for b in (-1, 0, 1) for c in (-1, 0, 1)]
@@ -29,7 +30,7 @@ _EVERY = 7
 
 @jit
 def directions_of(links):
-    return _ALL if links.shape[0] > 3 else _SEVEN
+    return ALL if links.shape[0] > 3 else _SEVEN
 
 
 @jit

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import prange
 
-from .._compile import borrow, jit
+from .._compile import borrow, jit, jit_parallel
 from .cycle2d import load, store, wrap_even, wrap_odd
 
-__all__ = ["add", "residual"]
+__all__ = ["add", "residual", "residual_parallel"]
 
 
 @jit
@@ -80,15 +81,15 @@ def _mean(x, f, B):
 
 
 @jit
-def residual(f, z, kept, links, mass, rings, lanes):
-    """f <- f − A z and kept <- z, all natural: the start of a second visit to a level."""
+def residual(first, last, f, z, kept, links, mass, rings, lanes):
+    """f <- f − A z and kept <- z in rows first..last, all natural, for a second visit."""
     f, z, kept, links, mass = borrow(f), borrow(z), borrow(kept), borrow(links), borrow(mass)
     B, m, rows = lanes, links.shape[3] - 2 * lanes, links.shape[1] - 2
     scratch = np.zeros((5, 2, links.shape[3]), links.dtype)
     before, here, after, rest, out = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
-    _split_row(z, -1, rows, before, rings, B, m)
-    _split_row(z, 0, rows, here, rings, B, m)
-    for i in range(f.shape[0]):
+    _split_row(z, first - 1, rows, before, rings, B, m)
+    _split_row(z, first, rows, here, rings, B, m)
+    for i in range(first, last):
         _split_row(z, i + 1, rows, after, rings, B, m)
         load(f[i], rest, B, f.dtype.type(1))
         _flux_rows(out, rest, here, before, after, links, i, B, m)
@@ -100,6 +101,13 @@ def residual(f, z, kept, links, mass, rings, lanes):
         store(out, f[i], B, f.dtype.type(1))
         kept[i] = z[i]
         before, here, after = here, after, before
+
+
+@jit_parallel
+def residual_parallel(chunks, f, z, kept, links, mass, rings, lanes):
+    n = f.shape[0]
+    for t in prange(chunks):
+        residual(t * n // chunks, (t + 1) * n // chunks, f, z, kept, links, mass, rings, lanes)
 
 
 @jit

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import prange
 
-from .._compile import borrow, jit
+from .._compile import borrow, jit, jit_parallel
 from .cycle2d import load, store, wrap_even, wrap_odd
 from .relax3d import directions_of, row_of
 
-__all__ = ["residual"]
+__all__ = ["residual", "residual_parallel"]
 
 
 @jit
@@ -65,8 +66,8 @@ def _flux_row(out, above, here, below, links, i, j, p, rings, zero, B, m):
 
 
 @jit
-def residual(f, z, kept, links, mass, rings, lanes):
-    """f <- f − A z and kept <- z, all natural: the start of a second visit to a level."""
+def residual(first, last, f, z, kept, links, mass, rings, lanes):
+    """f <- f − A z and kept <- z in planes first..last, all natural, for a second visit."""
     f, z, kept, links, mass = (borrow(f), borrow(z), borrow(kept), borrow(links), borrow(mass))
     B, m, one = lanes, links.shape[4] - 2 * lanes, f.dtype.type(1)
     padded, rows = links.shape[1] - 2, links.shape[2] - 2
@@ -74,9 +75,9 @@ def residual(f, z, kept, links, mass, rings, lanes):
     out = np.zeros((2, links.shape[4]), links.dtype)
     zero, row = np.zeros_like(out), np.zeros(z.shape[2], links.dtype)
     before, here, after = scratch[0], scratch[1], scratch[2]
-    _split_plane(z, -1, before, row, padded, rings, B, m)
-    _split_plane(z, 0, here, row, padded, rings, B, m)
-    for i in range(f.shape[0]):
+    _split_plane(z, first - 1, before, row, padded, rings, B, m)
+    _split_plane(z, first, here, row, padded, rings, B, m)
+    for i in range(first, last):
         _split_plane(z, i + 1, after, row, padded, rings, B, m)
         for j in range(f.shape[1]):
             load(f[i, j], out, B, one)
@@ -89,3 +90,10 @@ def residual(f, z, kept, links, mass, rings, lanes):
             store(out, f[i, j], B, one)
         kept[i] = z[i]
         before, here, after = here, after, before
+
+
+@jit_parallel
+def residual_parallel(chunks, f, z, kept, links, mass, rings, lanes):
+    n = f.shape[0]
+    for t in prange(chunks):
+        residual(t * n // chunks, (t + 1) * n // chunks, f, z, kept, links, mass, rings, lanes)

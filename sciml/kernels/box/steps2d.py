@@ -70,7 +70,7 @@ def step(kind, level, table, links, inv, mass, weights, u, f, z, kept, inverse, 
     ll = view4(links, t[5], t[4], rows + 2, 2, W)
     if kind == RESIDUAL:
         size = rows if mass.size > 0 else 0
-        residual(fl, zl, kl, ll, view3(mass, t[6], size, 2, W), rings, B)
+        residual(0, fl.shape[0], fl, zl, kl, ll, view3(mass, t[6], size, 2, W), rings, B)
         return
     c = table[level + 1]
     ul, il = view3(u, t[6], rows, 2, W), view3(inv, t[6], rows, 2, W)

@@ -29,7 +29,7 @@ def _step(kind, level, table, links, inv, mass, weights, u, f, z, kept, inverse,
     if kind == RESIDUAL:
         massive = planes if mass.size > 0 else 0
         kl = view3(kept, t[10], n0, n1, n2 * B)
-        residual(fl, zl, kl, ll, view4(mass, t[8], massive, rows, 2, W), rings, B)
+        residual(0, fl.shape[0], fl, zl, kl, ll, view4(mass, t[8], massive, rows, 2, W), rings, B)
         return
     c = table[level + 1]
     ul, il = view4(u, t[8], planes, rows, 2, W), view4(inv, t[8], planes, rows, 2, W)
