@@ -4,16 +4,20 @@ from ..algebra import Identity, block, hstack, vstack
 from .dense import Dense, Diagonal
 from .diffusion import Diffusion, NodalDiffusion, Order, Side
 from .fourier import FFT
+from .mri import SENSE, Coils, Sampling
 from .sparse import Sparse
 
 __all__ = [
     "FFT",
+    "SENSE",
+    "Coils",
     "Dense",
     "Diagonal",
     "Diffusion",
     "Identity",
     "NodalDiffusion",
     "Order",
+    "Sampling",
     "Side",
     "Sparse",
     "block",

@@ -15,11 +15,14 @@ from sciml import Operator, Solver, Space, Trait
 from sciml.arrays import from_host
 from sciml.operators import (
     FFT,
+    SENSE,
+    Coils,
     Dense,
     Diagonal,
     Diffusion,
     Identity,
     NodalDiffusion,
+    Sampling,
     Side,
     Sparse,
     block,
@@ -94,6 +97,13 @@ def _solid(*shape: int) -> np.ndarray:
     return mask
 
 
+def _mask(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Half of the samples, the first among them."""
+    mask = rng.random(shape) < 0.5
+    mask.reshape(-1)[0] = True
+    return mask.astype(np.float64)
+
+
 def _multigrid(A: Operator) -> Operator:
     return solvers.Multigrid(dtype=A.domain.dtype)(A)
 
@@ -128,6 +138,41 @@ OPERATORS: dict[str, OperatorCase] = {
     "fft": OperatorCase(lambda r, d, a: FFT(Space((4, 5, 6), d)), (FFT,), dtypes=COMPLEX),
     "fft centred, last axes": OperatorCase(
         lambda r, d, a: FFT(Space((3, 7, 6), d), axes=2, centred=True), (FFT,), dtypes=COMPLEX
+    ),
+    "coils": OperatorCase(lambda r, d, a: Coils(a(_draw(r, d, 3, 5, 4))), (Coils,), dtypes=COMPLEX),
+    "coils per member, 3-D": OperatorCase(
+        lambda r, d, a: Coils(a(_draw(r, d, 2, 3, 4, 3, 5)), ndim=3), (Coils,), dtypes=COMPLEX
+    ),
+    "sampling": OperatorCase(
+        lambda r, d, a: Sampling(a(_mask(r, 5, 4)), Space((3, 5, 4), d)), (Sampling,)
+    ),
+    "sense": OperatorCase(
+        lambda r, d, a: SENSE(a(_draw(r, d, 3, 6, 5)), a(_mask(r, 6, 5))), (SENSE,), dtypes=COMPLEX
+    ),
+    "sense per member": OperatorCase(
+        lambda r, d, a: SENSE(a(_draw(r, d, 2, 3, 4, 5)), a(_mask(r, 3, 4, 5))),
+        (SENSE,),
+        dtypes=COMPLEX,
+    ),
+    "sense of lines, 3-D": OperatorCase(
+        lambda r, d, a: SENSE(a(_draw(r, d, 3, 4, 3, 5)), a(_mask(r, 4, 3, 1)), ndim=3),
+        (SENSE,),
+        dtypes=COMPLEX,
+    ),
+    "sense, normal": OperatorCase(
+        lambda r, d, a: SENSE(a(_draw(r, d, 5, 6, 5)), a(_mask(r, 6, 5))).normal,
+        (),
+        dtypes=COMPLEX,
+    ),
+    "sense of lines, normal, 3-D": OperatorCase(
+        lambda r, d, a: SENSE(a(_draw(r, d, 3, 4, 3, 5)), a(_mask(r, 4, 3, 1)), ndim=3).normal,
+        (),
+        dtypes=COMPLEX,
+    ),
+    "sense per member, normal": OperatorCase(
+        lambda r, d, a: SENSE(a(_draw(r, d, 2, 3, 4, 5)), a(_mask(r, 3, 4, 5))).normal,
+        (),
+        dtypes=COMPLEX,
     ),
     "diffusion": OperatorCase(
         lambda r, d, a: Diffusion(a(_k(r, d, 5, 7)), boundary=MIXED), (Diffusion,), dtypes=REAL

@@ -1,0 +1,264 @@
+"""Cartesian MRI: coil sensitivities, sampling, and both together with the Fourier transform.
+
+Images are (*batch, *shape), k-space is (*batch, coil, *shape), both centred: the origin lies at
+index n // 2 of each axis. The transform is orthonormal, so that noise keeps its size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._checks import integer, told
+from ..arrays import Array, astype, check_float, dtype_of, from_host, namespace, sum_to, to_numpy
+from ..kernels._threads import in_threads
+from ..operator import Operator, Trait
+from ..space import Space
+from .fourier import FFT
+
+__all__ = ["SENSE", "Coils", "Sampling"]
+
+# Multiplications of a Fourier transform and its inverse, per entry.
+_FFT_WORK = 64
+# Coils whose images are summed one after the other; the sums of such groups are then added in
+# order, so that the bits do not depend on how many threads there are.
+_GROUP = 2
+
+
+class Coils(Operator):
+    """x -> S_c x for each coil c: what the coils of a scanner see of an image.
+
+    Args:
+        maps: sensitivities, complex, (*batch, coil, *shape).
+        ndim: axes of an image, 2 or 3 (or 1).
+
+    Raises:
+        TypeError, ValueError: maps are not complex, or have no coil axis.
+    """
+
+    param_names = ("maps",)
+
+    def __init__(self, maps: Array, *, ndim: int = 2) -> None:
+        self.maps, self.ndim = maps, integer(ndim, "ndim", 1)
+        batch, coils, image = _maps_space(maps, self.ndim)
+        super().__init__(image, coils, batch_shape=batch)
+
+    def _apply(self, x: Array) -> Array:
+        return astype(self.maps * namespace(x).expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
+
+    def _adjoint(self, y: Array) -> Array:
+        return namespace(y).sum(namespace(y).conj(self.maps) * y, axis=-1 - self.ndim)
+
+    def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
+        xp = namespace(x)
+        full = ybar * xp.conj(xp.expand_dims(x, axis=-1 - self.ndim))
+        return {"maps": sum_to(full, self.maps.shape)}
+
+
+class Sampling(Operator):
+    """k -> mask k: the samples that were measured, zeros elsewhere.
+
+    Args:
+        mask: bool or 0 and 1, an array that broadcasts against the space's shape: (ky, kx) serves
+            all coils.
+        space: of k-space, (coil, *shape) for several coils.
+
+    Raises:
+        ValueError: the mask does not fit, holds other values, or is empty.
+    """
+
+    structure_names = ("mask",)
+
+    def __init__(self, mask: Array, space: Space) -> None:
+        self.mask = _mask(mask, space.shape, space.real_dtype)
+        super().__init__(space, traits={Trait.DIAGONAL, Trait.POSITIVE})
+
+    def _apply(self, x: Array) -> Array:
+        return x * _weights(self.mask, x)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self._apply(y)
+
+    def diagonal(self) -> Array:
+        xp = namespace(self.mask)
+        return xp.broadcast_to(astype(self.mask, self.domain.dtype), self.domain.shape)
+
+
+class SENSE(Operator):
+    """x -> mask F S_c x: the k-space of each coil (Pruessmann et al., Magn. Reson. Med. 42, 1999).
+
+    `Sampling(mask, ...) @ FFT(..., centred=True) @ Coils(maps)` in one. Its normal operator does
+    without the shifts and transforms only the axes along which the mask varies.
+
+    Args:
+        maps: sensitivities, complex, (*batch, coil, *shape).
+        mask: as for `Sampling`, against (coil, *shape); None: everything was measured.
+        ndim: axes of an image, 2 or 3.
+
+    Raises:
+        TypeError, ValueError: as `Coils` and `Sampling`.
+    """
+
+    param_names = ("maps",)
+    structure_names = ("mask",)
+
+    def __init__(self, maps: Array, mask: Array | None = None, *, ndim: int = 2) -> None:
+        self.maps, self.ndim = maps, integer(ndim, "ndim", 1)
+        batch, kspace, image = _maps_space(maps, self.ndim)
+        xp = namespace(maps)
+        if mask is None:
+            mask = xp.ones((1,) * self.ndim, dtype=xp.real(maps[..., :1]).dtype)
+        self.mask = _mask(mask, kspace.shape, kspace.real_dtype)
+        super().__init__(image, kspace, batch_shape=batch)
+
+    @property
+    def fourier(self) -> FFT:
+        """The transform of one coil's image."""
+        return FFT(self.domain, centred=True)
+
+    def _apply(self, x: Array) -> Array:
+        xp = namespace(x)
+        seen = astype(self.maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
+        return self.fourier(seen) * _weights(self.mask, x)
+
+    def _adjoint(self, y: Array) -> Array:
+        xp = namespace(y)
+        seen = self.fourier.adjoint(y * _weights(self.mask, y))
+        return xp.sum(xp.conj(self.maps) * seen, axis=-1 - self.ndim)
+
+    @property
+    def normal(self) -> SENSENormal:
+        return SENSENormal(self)
+
+    @property
+    def work(self) -> int:
+        return self.range.size * _FFT_WORK // 2
+
+    def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
+        xp = namespace(x)
+        seen = self.fourier.adjoint(ybar * _weights(self.mask, ybar))
+        full = seen * xp.conj(xp.expand_dims(x, axis=-1 - self.ndim))
+        return {"maps": sum_to(full, self.maps.shape)}
+
+
+class SENSENormal(Operator):
+    """x -> Σ_c conj(S_c) F^H mask F S_c x. Made by `SENSE.normal`.
+
+    F^H mask F is a convolution, which commutes with shifts: none are done. Along axes on which the
+    mask is constant it is the identity: these are not transformed.
+    """
+
+    param_names = ("maps",)
+    structure_names = ("mask", "spectrum")
+
+    def __init__(self, A: SENSE) -> None:
+        self.maps, self.mask, self.ndim = A.maps, A.mask, A.ndim
+        host = to_numpy(A.mask)
+        host = host.reshape((1,) * (A.ndim + 1 - host.ndim) + host.shape)
+        self.axes = tuple(a for a in range(-A.ndim, 0) if (host != host.take([0], a)).any())
+        n = A.domain.shape
+        for a in self.axes:
+            host = np.roll(host, -(n[a] // 2), axis=a)
+        for a in set(range(-A.ndim, 0)) - set(self.axes):
+            host = host.take([0], a)
+        self.spectrum = from_host(np.ascontiguousarray(host), A.mask, dtype_of(A.mask))
+        super().__init__(A.domain, traits={Trait.POSITIVE}, batch_shape=A.batch_shape)
+
+    def _apply(self, x: Array) -> Array:
+        if type(x) is np.ndarray and x.size and not self.batch_shape:
+            return self._apply_by_coil(x)
+        xp = namespace(x)
+        seen = astype(self.maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
+        if self.axes and 0 not in seen.shape:
+            k = xp.fft.fftn(seen, axes=self.axes, norm="ortho") * _weights(self.spectrum, x)
+            seen = astype(xp.fft.ifftn(k, axes=self.axes, norm="ortho"), dtype_of(x))
+        elif not self.axes:
+            seen = seen * _weights(self.spectrum, x)
+        return xp.sum(xp.conj(self.maps) * seen, axis=-1 - self.ndim)
+
+    def _apply_by_coil(self, x: np.ndarray) -> np.ndarray:
+        """In the processor's cache, coil by coil, some coils on each thread."""
+        images = x.reshape(-1, *self.domain.shape)
+        groups = -(-self.maps.shape[0] // _GROUP)
+        parts = np.empty((groups, *images.shape), x.dtype)
+        work = groups * _GROUP * images.size * _FFT_WORK
+        in_threads(self._sum_groups, groups, work, (images, parts))
+        out = parts[0]
+        for part in parts[1:]:
+            out = out + part
+        return np.reshape(out if groups > 1 else out.copy(), x.shape)
+
+    def _sum_groups(self, first: int, last: int, images: np.ndarray, parts: np.ndarray) -> None:
+        from scipy import fft
+
+        coils = self.maps.shape[0]
+        shared = self.spectrum.shape[0] == 1
+        for i, image in enumerate(images):
+            for g in range(first, last):
+                for c in range(g * _GROUP, min(coils, (g + 1) * _GROUP)):
+                    weights = self.spectrum[0 if shared else c]
+                    seen = (self.maps[c] * image).astype(image.dtype, copy=False)
+                    if self.axes:
+                        seen = fft.fftn(seen, axes=self.axes, norm="ortho", overwrite_x=True)
+                        seen *= weights
+                        seen = fft.ifftn(seen, axes=self.axes, norm="ortho", overwrite_x=True)
+                    else:
+                        seen *= weights
+                    seen *= self.maps[c].conj()
+                    if c == g * _GROUP:
+                        parts[g, i] = seen
+                    else:
+                        parts[g, i] += seen
+
+    def _adjoint(self, y: Array) -> Array:
+        return self._apply(y)
+
+    def diagonal(self) -> Array:
+        xp = namespace(self.maps)
+        share = xp.mean(self.spectrum, axis=tuple(range(-self.ndim, 0)), keepdims=True)
+        power = xp.real(self.maps * xp.conj(self.maps)) * astype(share, self.domain.real_dtype)
+        return astype(xp.sum(power, axis=-1 - self.ndim), self.domain.dtype)
+
+    @property
+    def work(self) -> int:
+        return self.maps.shape[-1 - self.ndim] * self.domain.size * _FFT_WORK
+
+
+def _maps_space(maps: Array, ndim: int) -> tuple[tuple[int, ...], Space, Space]:
+    """(batch shape, space of k-space, space of an image)."""
+    namespace(maps)
+    dtype = check_float(dtype_of(maps), "maps")
+    if dtype.kind != "c":
+        raise TypeError(f"expected complex maps, got {dtype}")
+    if maps.ndim <= ndim:
+        raise ValueError(
+            f"expected maps (*batch, coil, *shape) with {ndim} axes of space, got "
+            f"{tuple(maps.shape)}: give one coil an axis of length 1"
+        )
+    split = maps.ndim - ndim - 1
+    shape = tuple(maps.shape)
+    return shape[:split], Space(shape[split:], dtype), Space(shape[split + 1 :], dtype)
+
+
+def _mask(mask: Any, shape: tuple[int, ...], real: np.dtype) -> Array:
+    """The mask in the real dtype of k-space, once it is found to be one."""
+    xp = namespace(mask)
+    if mask.ndim > len(shape) or any(
+        m not in (1, n) for m, n in zip(mask.shape[::-1], shape[::-1], strict=False)
+    ):
+        raise ValueError(
+            f"expected a mask that broadcasts against k-space {shape}, got {tuple(mask.shape)}"
+        )
+    values = astype(mask, real)
+    if not bool(xp.all((values == 0) | (values == 1))):
+        raise ValueError(f"expected a mask of 0 and 1, got other values in {told(mask)}")
+    if not bool(xp.any(values == 1)):
+        raise ValueError("expected a mask with samples, got an empty one: nothing was measured")
+    return values
+
+
+def _weights(mask: Array, like: Array) -> Array:
+    """The mask in the precision of `like`."""
+    kind = np.dtype(np.float32 if dtype_of(like) in (np.complex64, np.float32) else np.float64)
+    return mask if dtype_of(mask) == kind else astype(mask, kind)
