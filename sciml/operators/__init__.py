@@ -4,8 +4,10 @@ from ..algebra import Identity, block, hstack, vstack
 from .dense import Dense, Diagonal
 from .diffusion import Diffusion, NodalDiffusion, Order, Side
 from .fourier import FFT
+from .gradient import Gradient
 from .mri import SENSE, Coils, Sampling
 from .sparse import Sparse
+from .wavelet import Wavelet
 
 __all__ = [
     "FFT",
@@ -14,12 +16,14 @@ __all__ = [
     "Dense",
     "Diagonal",
     "Diffusion",
+    "Gradient",
     "Identity",
     "NodalDiffusion",
     "Order",
     "Sampling",
     "Side",
     "Sparse",
+    "Wavelet",
     "block",
     "hstack",
     "vstack",
