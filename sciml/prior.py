@@ -7,7 +7,7 @@ gradient is ∂g/∂Re x + i ∂g/∂Im x.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -33,6 +33,6 @@ class Proximable(Protocol):
         """g(x) per member, host float64 (*batch)."""
         ...
 
-    def prox(self, x: Array, step: Any) -> Array:
+    def prox(self, x: Array, step: float) -> Array:
         """argmin_z step g(z) + ½ ||z − x||², of the shape and dtype of x."""
         ...

@@ -34,7 +34,7 @@ class Tikhonov:
     def grad(self, x: Array) -> Array:
         return self.weight * x
 
-    def prox(self, x: Array, step: Any) -> Array:
+    def prox(self, x: Array, step: float) -> Array:
         return x / (1 + step * self.weight)
 
 
@@ -81,7 +81,7 @@ class L1Wavelet:
         size = abs(self.transform(x))
         return self.weight * sums(size * from_host(self._kept, size), self.transform.domain.ndim)
 
-    def prox(self, x: Array, step: Any) -> Array:
+    def prox(self, x: Array, step: float) -> Array:
         w = self.transform(x)
         least = from_host(self._kept, w) * (step * self.weight)
         return self.transform.adjoint(shrink(w, least))

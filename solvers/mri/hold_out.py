@@ -57,7 +57,7 @@ class Search:
     """What came of a search for a weight.
 
     Attributes:
-        weight: the best one.
+        weight: the best one, between those that were tried.
         weights, errors: all that were tried, and their errors on hidden samples, relative to these.
     """
 
@@ -85,6 +85,17 @@ def search(
         x = fit(weight, x)
         tried.append(weight)
         errors.append(error(x))
-        if len(errors) - 1 - int(np.argmin(errors)) >= _PATIENCE:
+        best = int(np.argmin(errors))
+        if best and len(errors) - 1 - best >= _PATIENCE:  # before that, nothing is seen at all
             break
-    return Search(tried[int(np.argmin(errors))], tuple(tried), tuple(errors))
+    return Search(_lowest(tried, errors), tuple(tried), tuple(errors))
+
+
+def _lowest(weights: Sequence[float], errors: Sequence[float]) -> float:
+    """Where a parabola over log(weight), through the lowest point and its neighbours, is lowest."""
+    best = int(np.argmin(errors))
+    if not 0 < best < len(errors) - 1:
+        return weights[best]
+    x = np.log(weights[best - 1 : best + 2])
+    a, b, _ = np.polyfit(x - x[1], errors[best - 1 : best + 2], 2)
+    return float(np.exp(x[1] - b / (2 * a))) if a > 0 else weights[best]

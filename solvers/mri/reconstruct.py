@@ -24,7 +24,7 @@ __all__ = ["Method", "Reconstruction", "reconstruct"]
 _SHARE = 0.1  # of the samples that are hidden to choose a weight
 _STEPS = 16  # of weights that are tried, each half of the one before
 # Weights are compared by reconstructions to this tolerance, or of so many steps.
-_ROUGH, _ROUGH_STEPS, _LOOK = 1e-3, 100, 5
+_ROUGH, _ROUGH_STEPS, _LOOK = 3e-4, 100, 5
 
 
 class Method(enum.Enum):
