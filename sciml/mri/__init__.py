@@ -1,0 +1,51 @@
+"""Magnetic resonance imaging: masks, trajectories, phantoms, simulated measurements, metrics."""
+
+from .brain import Contrast, Tissue, brain, smooth_phase
+from .coils import biot_savart, birdcage, loop_field
+from .masks import (
+    calibration_region,
+    equispaced,
+    golden_offset,
+    partial_lines,
+    poisson_disc,
+    random_2d,
+    random_lines,
+)
+from .metrics import nrmse, psnr, ssim
+from .phantoms import shepp_logan, shepp_logan_kspace
+from .sample import simulate_brain, write_measurement
+from .simulate import Measurement, coil_covariance, simulate
+from .trajectories import cartesian, koosh_ball, pipe_menon, radial, ramp, spiral
+
+__all__ = [
+    "Contrast",
+    "Measurement",
+    "Tissue",
+    "biot_savart",
+    "birdcage",
+    "brain",
+    "calibration_region",
+    "cartesian",
+    "coil_covariance",
+    "equispaced",
+    "golden_offset",
+    "koosh_ball",
+    "loop_field",
+    "nrmse",
+    "partial_lines",
+    "pipe_menon",
+    "poisson_disc",
+    "psnr",
+    "radial",
+    "ramp",
+    "random_2d",
+    "random_lines",
+    "shepp_logan",
+    "shepp_logan_kspace",
+    "simulate",
+    "simulate_brain",
+    "smooth_phase",
+    "spiral",
+    "ssim",
+    "write_measurement",
+]
