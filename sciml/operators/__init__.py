@@ -5,10 +5,14 @@ from .dense import Dense, Diagonal
 from .diffusion import Diffusion, NodalDiffusion, Order, Side
 from .fourier import FFT
 from .mri import SENSE, Coils, Sampling
+from .noncartesian import NonCartesianSENSE
+from .nufft import NUFFT
 from .sparse import Sparse
+from .toeplitz import Toeplitz
 
 __all__ = [
     "FFT",
+    "NUFFT",
     "SENSE",
     "Coils",
     "Dense",
@@ -16,10 +20,12 @@ __all__ = [
     "Diffusion",
     "Identity",
     "NodalDiffusion",
+    "NonCartesianSENSE",
     "Order",
     "Sampling",
     "Side",
     "Sparse",
+    "Toeplitz",
     "block",
     "hstack",
     "vstack",
