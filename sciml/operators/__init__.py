@@ -6,11 +6,15 @@ from .diffusion import Diffusion, NodalDiffusion, Order, Side
 from .fourier import FFT
 from .gradient import Gradient
 from .mri import SENSE, Coils, Sampling
+from .noncartesian import NonCartesianSENSE
+from .nufft import NUFFT
 from .sparse import Sparse
+from .toeplitz import Toeplitz
 from .wavelet import Wavelet
 
 __all__ = [
     "FFT",
+    "NUFFT",
     "SENSE",
     "Coils",
     "Dense",
@@ -19,10 +23,12 @@ __all__ = [
     "Gradient",
     "Identity",
     "NodalDiffusion",
+    "NonCartesianSENSE",
     "Order",
     "Sampling",
     "Side",
     "Sparse",
+    "Toeplitz",
     "Wavelet",
     "block",
     "hstack",

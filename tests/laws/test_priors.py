@@ -43,7 +43,7 @@ def real(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", PRIORS)
 def test_the_proximal_operator_is_one(name: str, dtype: str, rng: np.random.Generator) -> None:
-    """(x − u) / step is a subgradient of g at u = prox(x): g(z) ≥ g(u) + <(x − u) / step, z − u>."""
+    """g(z) ≥ g(u) + <(x − u) / step, z − u> for u = prox(x): a subgradient of g at u."""
     space = Space(SHAPE, np.dtype(dtype))
     prior, step = PRIORS[name](space), 0.8
     x = space.random(rng)
