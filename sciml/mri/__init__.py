@@ -1,9 +1,12 @@
 """Magnetic resonance imaging: masks, trajectories, phantoms, simulated measurements, metrics."""
 
 from .brain import Contrast, Tissue, brain, smooth_phase
+from .calibration import calibration_region
 from .coils import biot_savart, birdcage, loop_field
+from .combination import combine
+from .espirit import Maps, espirit
 from .masks import (
-    calibration_region,
+    calibration_block,
     equispaced,
     golden_offset,
     partial_lines,
@@ -14,23 +17,29 @@ from .masks import (
 from .metrics import nrmse, psnr, ssim
 from .phantoms import shepp_logan, shepp_logan_kspace
 from .sample import simulate_brain, write_measurement
+from .sensitivities import low_resolution, walsh
 from .simulate import Measurement, coil_covariance, simulate
 from .trajectories import cartesian, koosh_ball, pipe_menon, radial, ramp, spiral
 
 __all__ = [
     "Contrast",
+    "Maps",
     "Measurement",
     "Tissue",
     "biot_savart",
     "birdcage",
     "brain",
+    "calibration_block",
     "calibration_region",
     "cartesian",
     "coil_covariance",
+    "combine",
     "equispaced",
+    "espirit",
     "golden_offset",
     "koosh_ball",
     "loop_field",
+    "low_resolution",
     "nrmse",
     "partial_lines",
     "pipe_menon",
@@ -47,5 +56,6 @@ __all__ = [
     "smooth_phase",
     "spiral",
     "ssim",
+    "walsh",
     "write_measurement",
 ]

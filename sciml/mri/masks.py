@@ -17,7 +17,7 @@ import numpy as np
 from .._checks import integer, need, number, told
 
 __all__ = [
-    "calibration_region",
+    "calibration_block",
     "equispaced",
     "golden_offset",
     "partial_lines",
@@ -31,12 +31,12 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 _HALVINGS = 10
 
 
-def calibration_region(
+def calibration_block(
     shape: tuple[int, ...], calibration: int | tuple[int, ...], *, axis: int | None = None
 ) -> np.ndarray:
     """The calibration region alone.
 
-    `equispaced(shape, 2) | calibration_region(shape, 24, axis=0)` is the mask of a GRAPPA scan: a
+    `equispaced(shape, 2) | calibration_block(shape, 24, axis=0)` is the mask of a GRAPPA scan: a
     regular lattice with the calibration lines on top (and so more samples than shape / 2).
 
     Args:
