@@ -23,7 +23,7 @@ __all__ = ["gfactor", "gfactor_by_replicas"]
 def gfactor(maps: Array, mask: Array, *, covariance: Array | None = None) -> Array:
     """The g-factor of SENSE for a regular mask, exactly.
 
-    g_i = ((S^H Ψ⁻¹ S)⁻¹_ii (S^H Ψ⁻¹ S)_ii)^(1/2) (eq. 23 of the paper), with S the sensitivities
+    g_i = ((S^H Ψ⁻¹ S)⁻¹_ii (S^H Ψ⁻¹ S)_ii)^(1/2), with S the sensitivities
     at the R points that fold onto each other. Which do is read from the mask's transform, so that
     lines, grids and sheared (CAIPIRINHA) patterns of any offset are all regular.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.io as sio
 import torch
+from threadpoolctl import threadpool_limits
 
 from sciml import Space
 from sciml.mri import combine, espirit
@@ -248,3 +249,15 @@ def test_real_epi_of_acceleration_two_is_free_of_aliasing():
 
     assert beside(kspace) > 0.3
     assert beside(full) < 0.01
+
+
+def test_bits_do_not_depend_on_threads(rng):
+    shape = (48, 48)
+    full = to_kspace(smooth_coils(12, shape) * disc(shape), 2)
+    mask = rng.random(shape) < 0.4
+    mask[12:36, 12:36] = True
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(grappa(full, mask))
+    np.testing.assert_array_equal(*found)
