@@ -1,7 +1,7 @@
 """NIfTI-1 in one file, plain or gzipped: volumes with their place in space.
 
-Cox et al., "A (sort of) new image data format standard: NIfTI-1", NeuroImage 22 (2004); the byte offsets
-are those of its nifti1.h.
+Cox et al., "A (sort of) new image data format standard: NIfTI-1", NeuroImage 22 (2004); the byte
+offsets are those of its nifti1.h.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def read_image(
 
     variable: the array's name; without it `image` or a like name, else the only one of two or more
     axes. NIfTI keeps its axes i, j, k and is scaled; PNG is (row, column) in 0 to 1, colours as
-    their luma; BART's axes of length 1 are dropped; other integers become float32 or float64.
+    their luma; BART's first axis is the last, those of
+    length 1 are dropped; other integers become float32 or float64.
 
     Raises FileError (a ValueError) if the file is missing, damaged, past the limits or reaches
     outside itself, if the choice of array is not plain, for NaN and Inf.
