@@ -319,15 +319,15 @@ def _plane(
     centre = _block(whole, _lengths(calibration, 2))
     free = _kept(whole[0], partial)[:, None] & ~centre
     if not corners:
-        free &= math.sqrt(2) * _distance(whole) <= 1
+        free &= math.sqrt(2) * _distance(whole, margin=0.0) <= 1
     return (whole[0], whole[1]), centre, free
 
 
-def _distance(shape: tuple[int, ...]) -> np.ndarray:
-    """Distance from the origin, 0 there and just below 1 in the corners; `shape`."""
+def _distance(shape: tuple[int, ...], margin: float = 1.0) -> np.ndarray:
+    """Distance from the origin, 0 there and 1 in corners `margin` past the grid's; `shape`."""
     square = np.zeros((1,) * len(shape))
     for axis, n in enumerate(shape):
-        k = (np.arange(n) - n // 2) / (n // 2 + 1)
+        k = (np.arange(n) - n // 2) / (n / 2 + margin)
         square = square + _along(k * k, shape, axis)
     return np.sqrt(square / len(shape))
 
