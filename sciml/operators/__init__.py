@@ -1,12 +1,15 @@
 """Operators, one module a family. Import from the modules' public names re-exported here."""
 
 from ..algebra import Identity, block, hstack, vstack
+from .compression import CoilCompression
 from .dense import Dense, Diagonal
 from .diffusion import Diffusion, NodalDiffusion, Order, Side
 from .fourier import FFT
+from .gridding import GriddedNUFFT
 from .mri import SENSE, Coils, Sampling
 from .noncartesian import NonCartesianSENSE
 from .nufft import NUFFT
+from .off_resonance import OffResonance
 from .sparse import Sparse
 from .toeplitz import Toeplitz
 
@@ -14,13 +17,16 @@ __all__ = [
     "FFT",
     "NUFFT",
     "SENSE",
+    "CoilCompression",
     "Coils",
     "Dense",
     "Diagonal",
     "Diffusion",
+    "GriddedNUFFT",
     "Identity",
     "NodalDiffusion",
     "NonCartesianSENSE",
+    "OffResonance",
     "Order",
     "Sampling",
     "Side",

@@ -43,14 +43,14 @@ class Plans:
         """y[i] = the samples of the grids x[i], for i from first to last - 1."""
         plan = self._take()
         for i in range(first, last):
-            y[i] = plan.execute(x[i].astype(self.precision, copy=False))
+            y[i] = plan.execute(np.ascontiguousarray(x[i], self.precision))
         self._free.append(plan)
 
     def adjoint(self, first: int, last: int, y: np.ndarray, x: np.ndarray) -> None:
         """x[i] = the grid that the adjoint makes of the samples y[i]."""
         plan = self._take()
         for i in range(first, last):
-            x[i] = plan.execute_adjoint(y[i].astype(self.precision, copy=False))
+            x[i] = plan.execute_adjoint(np.ascontiguousarray(y[i], self.precision))
         self._free.append(plan)
 
     def on_device(self, x: Array, *, adjoint: bool) -> Array:
