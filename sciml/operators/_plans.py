@@ -63,8 +63,6 @@ class Plans:
                 kept = {key: old for key, old in self._on_device.items() if key[0] != kind}
                 self._on_device = kept | {(kind, count): plan}  # one a kind: they hold memory
             source = xp.astype(x, native_dtype(xp, self.precision))
-            if count == 1:  # a plan for one takes no axis for the count
-                return plan.execute(source[0, ...])[None, ...]
             return plan.execute(source)
 
     def _take(self) -> Any:
