@@ -258,6 +258,11 @@ class Operator(ABC, metaclass=_Frozen):
         return None
 
     @property
+    def norm_bound(self) -> float | None:
+        """An upper bound of ||A||_2 over all members where A knows a tight one, else None."""
+        return 1.0 if Trait.UNITARY in self.traits else None
+
+    @property
     def work(self) -> int:
         """Roughly the multiplications of one application, by which kernels choose threads."""
         return self.domain.size

@@ -48,7 +48,8 @@ def open_hdf5(path: Path, limits: Limits, *, matlab: bool) -> Iterator[Catalog]:
             if _readable(file, entry, matlab):
                 shape = entry.shape or ()
                 read = partial(_dense, file, name, matlab)
-                items.append(Item(_shown(name), shape[::-1] if matlab else shape, False, read))
+                shown = shape[::-1] if matlab else shape
+                items.append(Item(_shown(name), shown, False, read, _complex(entry)))
             else:
                 others.append(_shown(name))
         yield Catalog(file.budget, tuple(items), tuple(others), partial(_canonical, file))
@@ -79,6 +80,10 @@ def _readable(file: SafeFile, entry: Entry, matlab: bool) -> bool:
     # dimensions in place of data.
     kind = file.attribute(entry.name, "MATLAB_class")
     return kind in MATLAB_NUMBERS and file.attribute(entry.name, "MATLAB_empty") is None
+
+
+def _complex(entry: Entry) -> bool:
+    return entry.dtype is not None and (entry.dtype.kind == "c" or entry.dtype.names is not None)
 
 
 def _dense(file: SafeFile, name: str, matlab: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -245,7 +245,7 @@ def _describe(file: _File, variable: _Variable, items: list[Item], others: list[
         def read() -> Stored:
             return _array(file, file.elements(file.content(variable, header.name), header.name))
 
-        items.append(Item(header.name, header.shape, header.kind == SPARSE, read))
+        items.append(_item(header.name, header, read))
     elif header.kind == STRUCT and prod(header.shape) == 1:
         inside = file.elements(file.content(variable, header.name), header.name)
         _describe_fields(file, inside, items, others)
@@ -273,9 +273,14 @@ def _describe_fields(file: _File, inside: _Elements, items: list[Item], others: 
             def read(content: memoryview = content, name: str = name) -> Stored:
                 return _array(file, file.elements(content, name))
 
-            items.append(Item(name, header.shape, header.kind == SPARSE, read))
+            items.append(_item(name, header, read))
         else:
             others.append(name)
+
+
+def _item(name: str, header: _Header, read: Callable[[], Stored]) -> Item:
+    sparse = header.kind == SPARSE
+    return Item(name, header.shape, sparse, read, not sparse and bool(header.flags & COMPLEX))
 
 
 def _array(file: _File, elements: _Elements) -> Stored:

@@ -120,7 +120,13 @@ def open_npy(path: Path, size: int, limits: Limits) -> Iterator[Catalog]:
                 f"expected {header.offset + header.nbytes} bytes as the header says, got {size}; "
                 "get it again",
             )
-        item = Item(None, header.shape, False, lambda: header.read(handle, budget, "the array"))
+        item = Item(
+            None,
+            header.shape,
+            False,
+            lambda: header.read(handle, budget, "the array"),
+            header.dtype.kind == "c",
+        )
         yield Catalog(budget, (item,))
 
 
@@ -219,7 +225,13 @@ def _check_directory(handle: IO[bytes], size: int, limits: Limits, path: Path) -
 def _catalog(archive: _Archive) -> Catalog:
     headers = archive.headers
     items = [
-        Item(name, header.shape, False, lambda name=name: archive.read(name))
+        Item(
+            name,
+            header.shape,
+            False,
+            lambda name=name: archive.read(name),
+            header.dtype.kind == "c",
+        )
         for name, header in headers.items()
         if header.numeric
     ]

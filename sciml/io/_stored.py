@@ -46,12 +46,16 @@ Stored = Coordinates | Compressed | np.ndarray
 
 @dataclass(frozen=True)
 class Item:
-    """A numeric array or sparse matrix as declared; `read` brings it. name: None if unnamed."""
+    """A numeric array or sparse matrix as declared; `read` brings it. name: None if unnamed.
+
+    complex: whether its numbers are declared complex; told of dense arrays only.
+    """
 
     name: str | None
     shape: tuple[int, ...]
     sparse: bool
     read: Callable[[], Stored]
+    complex: bool = False
 
     def __str__(self) -> str:
         name = "(unnamed)" if self.name is None else self.name

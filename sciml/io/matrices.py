@@ -6,51 +6,21 @@ before it is used; nothing is unpickled, nothing is written.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ._limits import FileError, Limits, regular_file
-from ._mat5 import is_mat5, open_mat5
-from ._matrixmarket import open_matrixmarket
-from ._npz import MAGIC, ZIP_MAGIC, open_npy, open_npz
+from ._container import SUFFIXES, MatrixFormat, open_container
+from ._limits import FileError, Limits
 from ._stored import Catalog, Item, to_matrix, to_vector
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 RHS_NAMES = ("b", "B", "rhs")
-
-
-class MatrixFormat(Enum):
-    """What a file is by its content; the value names it for a person."""
-
-    MATRIX_MARKET = "MatrixMarket"
-    MATRIX_MARKET_GZ = "gzipped MatrixMarket"
-    NPY = "NumPy .npy"
-    NPZ = "NumPy .npz"
-    MAT5 = "MATLAB level 5 .mat"
-    MAT73 = "MATLAB v7.3 .mat"
-    HDF5 = "HDF5"
-
-
-SUFFIXES = {
-    ".mtx": {MatrixFormat.MATRIX_MARKET, MatrixFormat.MATRIX_MARKET_GZ},
-    ".gz": {MatrixFormat.MATRIX_MARKET_GZ},
-    ".npy": {MatrixFormat.NPY},
-    ".npz": {MatrixFormat.NPZ},
-    ".mat": {MatrixFormat.MAT5, MatrixFormat.MAT73},
-    ".h5": {MatrixFormat.HDF5, MatrixFormat.MAT73},
-    ".hdf5": {MatrixFormat.HDF5, MatrixFormat.MAT73},
-    ".h5ad": {MatrixFormat.HDF5},
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +64,7 @@ def read_system(
     Raises FileError if the file is missing, damaged, past the limits, of an unknown format, has no
     or several matrices to choose from, or holds NaN, Inf or indices out of range.
     """
-    with _opened(path, limits) as (where, kind, catalog):
+    with open_container(path, limits) as (where, kind, catalog):
         notes = _suffix_note(where, kind)
         item = _choose_matrix(catalog, key)
         matrix, told = to_matrix(item.read(), item.name, catalog.budget)
@@ -111,78 +81,10 @@ def read_vector(
     the only array. Of several columns the first is taken, with a note.
     Raises FileError as `read_system` does.
     """
-    with _opened(path, limits) as (where, kind, catalog):
+    with open_container(path, limits) as (where, kind, catalog):
         item = _choose_vector(catalog, key)
         vector, notes = to_vector(item.read(), item.name, catalog.budget)
         return VectorFile(vector, item.name, (*_suffix_note(where, kind), *notes))
-
-
-@contextlib.contextmanager
-def _opened(
-    path: str | os.PathLike[str], limits: Limits | None
-) -> Iterator[tuple[Path, MatrixFormat, Catalog]]:
-    where, size = regular_file(path)
-    limits = limits or Limits()
-    try:
-        kind = _format(where, size)
-        with _reader(where, size, kind, limits) as catalog:
-            yield where, kind, catalog
-    except (MemoryError, RecursionError) as error:
-        reason = "more memory than there is" if isinstance(error, MemoryError) else "deep nesting"
-        raise FileError(
-            path, f"expected a file that fits into memory, got {reason}; use a smaller one"
-        ) from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(path, f"expected a readable file, got {reason}; check the disk") from None
-
-
-def _format(path: Path, size: int) -> MatrixFormat:
-    with open(path, "rb") as handle:
-        lead = handle.read(128)
-        if lead.startswith(MAGIC):
-            return MatrixFormat.NPY
-        if lead.startswith(ZIP_MAGIC):
-            return MatrixFormat.NPZ
-        if lead.startswith(b"\x1f\x8b"):
-            return MatrixFormat.MATRIX_MARKET_GZ
-        if lead[:14].lower() == b"%%matrixmarket":
-            return MatrixFormat.MATRIX_MARKET
-        if is_mat5(lead):
-            return MatrixFormat.MAT5
-        # The superblock is at 0 or at a power of two from 512 on, after the user's block.
-        start = 0
-        while start < size:
-            handle.seek(start)
-            if handle.read(8) == HDF5_MAGIC:
-                matlab = lead.startswith(b"MATLAB 7.3")
-                return MatrixFormat.MAT73 if matlab else MatrixFormat.HDF5
-            start = 2 * start or 512
-    formats = ", ".join(kind.value for kind in MatrixFormat)
-    named = f", although its name ends in {path.suffix}" if path.suffix in SUFFIXES else ""
-    raise FileError(
-        path, f"expected one of {formats} by its content, got {lead[:12]!r}{named}; convert it"
-    )
-
-
-def _reader(
-    path: Path, size: int, kind: MatrixFormat, limits: Limits
-) -> contextlib.AbstractContextManager[Catalog]:
-    match kind:
-        case MatrixFormat.MATRIX_MARKET | MatrixFormat.MATRIX_MARKET_GZ:
-            gzipped = kind is MatrixFormat.MATRIX_MARKET_GZ
-            return open_matrixmarket(path, size, limits, gzipped=gzipped)
-        case MatrixFormat.NPY:
-            return open_npy(path, size, limits)
-        case MatrixFormat.NPZ:
-            return open_npz(path, size, limits)
-        case MatrixFormat.MAT5:
-            return open_mat5(path, size, limits)
-        case _:
-            # Loads h5py, which no other format needs.
-            from ._hdf5_matrices import open_hdf5
-
-            return open_hdf5(path, limits, matlab=kind is MatrixFormat.MAT73)
 
 
 def _suffix_note(path: Path, kind: MatrixFormat) -> list[str]:

@@ -5,6 +5,7 @@ from .compression import CoilCompression
 from .dense import Dense, Diagonal
 from .diffusion import Diffusion, NodalDiffusion, Order, Side
 from .fourier import FFT
+from .gradient import Gradient
 from .gridding import GriddedNUFFT
 from .mri import SENSE, Coils, Sampling
 from .noncartesian import NonCartesianSENSE
@@ -12,6 +13,7 @@ from .nufft import NUFFT
 from .off_resonance import OffResonance
 from .sparse import Sparse
 from .toeplitz import Toeplitz
+from .wavelet import Wavelet
 
 __all__ = [
     "FFT",
@@ -22,6 +24,7 @@ __all__ = [
     "Dense",
     "Diagonal",
     "Diffusion",
+    "Gradient",
     "GriddedNUFFT",
     "Identity",
     "NodalDiffusion",
@@ -32,6 +35,7 @@ __all__ = [
     "Side",
     "Sparse",
     "Toeplitz",
+    "Wavelet",
     "block",
     "hstack",
     "vstack",

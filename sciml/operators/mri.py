@@ -52,6 +52,11 @@ class Coils(Operator):
         full = ybar * xp.conj(xp.expand_dims(x, axis=-1 - self.ndim))
         return {"maps": sum_to(full, self.maps.shape)}
 
+    @property
+    def norm_bound(self) -> float:
+        """||A||, the largest root-sum-of-squares of the maps at a point."""
+        return _most(self.maps, self.ndim)
+
 
 class Sampling(Operator):
     """k -> mask k: the samples that were measured, zeros elsewhere.
@@ -129,6 +134,11 @@ class SENSE(Operator):
         return SENSENormal(self)
 
     @property
+    def norm_bound(self) -> float:
+        """The largest root-sum-of-squares of the maps at a point."""
+        return _most(self.maps, self.ndim)
+
+    @property
     def work(self) -> int:
         return self.range.size * _FFT_WORK // 2
 
@@ -196,8 +206,18 @@ class SENSENormal(Operator):
         return astype(xp.sum(power, axis=-1 - self.ndim), self.domain.dtype)
 
     @property
+    def norm_bound(self) -> float:
+        return _most(self.maps, self.ndim) ** 2
+
+    @property
     def work(self) -> int:
         return self.maps.shape[-1 - self.ndim] * self.domain.size * _FFT_WORK
+
+
+def _most(maps: Array, ndim: int) -> float:
+    xp = namespace(maps)
+    power = xp.sum(xp.real(maps * xp.conj(maps)), axis=-1 - ndim)
+    return float(xp.max(power)) ** 0.5
 
 
 def _maps_space(maps: Array, ndim: int) -> tuple[tuple[int, ...], Space, Space]:

@@ -22,6 +22,7 @@ from sciml.operators import (
     Dense,
     Diagonal,
     Diffusion,
+    Gradient,
     GriddedNUFFT,
     Identity,
     NodalDiffusion,
@@ -31,6 +32,7 @@ from sciml.operators import (
     Side,
     Sparse,
     Toeplitz,
+    Wavelet,
     block,
     hstack,
     vstack,
@@ -193,6 +195,16 @@ OPERATORS: dict[str, OperatorCase] = {
         lambda r, d, a: SENSE(a(_draw(r, d, 2, 3, 4, 5)), a(_mask(r, 3, 4, 5))).normal,
         (),
         dtypes=COMPLEX,
+    ),
+    "wavelet": OperatorCase(
+        lambda r, d, a: Wavelet(Space((11, 14), d), "db2", levels=2), (Wavelet,)
+    ),
+    "wavelet of the last axis": OperatorCase(
+        lambda r, d, a: Wavelet(Space((3, 9), d), "haar", levels=3, axes=1), (Wavelet,)
+    ),
+    "gradient": OperatorCase(lambda r, d, a: Gradient(Space((4, 5, 3), d)), (Gradient,)),
+    "gradient of the last axes": OperatorCase(
+        lambda r, d, a: Gradient(Space((2, 5, 1), d), axes=2), (Gradient,)
     ),
     "nufft, 1-D": OperatorCase(
         lambda r, d, a: NUFFT(a(_coords(r, d, 17, 1)), (12,), dtype=d),
