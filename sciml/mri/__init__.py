@@ -1,9 +1,11 @@
-"""Magnetic resonance imaging: masks, trajectories, phantoms, simulated measurements, metrics."""
+"""Magnetic resonance imaging: masks, trajectories, phantoms, simulated measurements, metrics,
+coil compression."""
 
 from .brain import Contrast, Tissue, brain, smooth_phase
 from .calibration import calibration_region
 from .coils import biot_savart, birdcage, loop_field
 from .combination import combine
+from .compression import Compressed, Compression, compress
 from .espirit import Maps, espirit
 from .masks import (
     calibration_block,
@@ -22,6 +24,8 @@ from .simulate import Measurement, coil_covariance, simulate
 from .trajectories import cartesian, koosh_ball, pipe_menon, radial, ramp, spiral
 
 __all__ = [
+    "Compressed",
+    "Compression",
     "Contrast",
     "Maps",
     "Measurement",
@@ -34,6 +38,7 @@ __all__ = [
     "cartesian",
     "coil_covariance",
     "combine",
+    "compress",
     "equispaced",
     "espirit",
     "golden_offset",

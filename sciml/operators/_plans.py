@@ -43,14 +43,14 @@ class Plans:
         """y[i] = the samples of the grids x[i], for i from first to last - 1."""
         plan = self._take()
         for i in range(first, last):
-            y[i] = plan.execute(x[i].astype(self.precision, copy=False))
+            y[i] = plan.execute(np.ascontiguousarray(x[i], self.precision))
         self._free.append(plan)
 
     def adjoint(self, first: int, last: int, y: np.ndarray, x: np.ndarray) -> None:
         """x[i] = the grid that the adjoint makes of the samples y[i]."""
         plan = self._take()
         for i in range(first, last):
-            x[i] = plan.execute_adjoint(y[i].astype(self.precision, copy=False))
+            x[i] = plan.execute_adjoint(np.ascontiguousarray(y[i], self.precision))
         self._free.append(plan)
 
     def on_device(self, x: Array, *, adjoint: bool) -> Array:
@@ -63,8 +63,6 @@ class Plans:
                 kept = {key: old for key, old in self._on_device.items() if key[0] != kind}
                 self._on_device = kept | {(kind, count): plan}  # one a kind: they hold memory
             source = xp.astype(x, native_dtype(xp, self.precision))
-            if count == 1:  # a plan for one takes no axis for the count
-                return plan.execute(source[0, ...])[None, ...]
             return plan.execute(source)
 
     def _take(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from sciml import Space
-from sciml.operators import FFT, NUFFT, Toeplitz
+from sciml.operators import FFT, NUFFT, GriddedNUFFT, Toeplitz
 
 TIGHT = {"complex64": 1e-6, "complex128": 1e-10}
 SHAPES = [(40,), (12, 15), (64, 48), (7, 8, 9)]
@@ -183,3 +184,60 @@ def test_bad_coordinates_are_refused(what: str) -> None:
 def test_bad_weights_are_refused(weights: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Toeplitz(np.zeros((4, 2)), (8, 8), weights=weights)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("oversampling", "dtype", "at_most"),
+    [
+        (2.0, "complex64", 1e-6),
+        (2.0, "complex128", 1e-10),
+        (1.5, "complex64", 2e-6),
+        (1.5, "complex128", 1e-10),
+        (1.25, "complex64", 5e-5),
+        (1.25, "complex128", 1e-8),
+    ],
+)
+def test_gridding_is_the_sum(
+    shape: tuple, oversampling: float, dtype: str, at_most: float, rng: np.random.Generator
+) -> None:
+    coords = rng.uniform(-0.5, 0.5, (11, 13, len(shape)))
+    A = GriddedNUFFT(coords, shape, dtype=dtype, oversampling=oversampling)
+    x = A.domain.random(rng)
+    assert gap(A(x), direct(x, coords)) < at_most
+
+
+def test_gridding_and_finufft_agree_on_a_radial_scan(rng: np.random.Generator) -> None:
+    """Both ways, spokes through the edge of k-space among the samples."""
+    coords, shape = radial(31, 96), (48, 44)
+    A = NUFFT(coords, shape, dtype=np.complex128)
+    B = GriddedNUFFT(coords, shape, dtype=np.complex128)
+    x, y = A.domain.random(rng, (2,)), A.range.random(rng, (2,))
+    assert gap(B(x), A(x)) < 1e-10
+    assert gap(B.adjoint(y), A.adjoint(y)) < 1e-10
+
+
+def test_a_wider_kernel_aliases_less(rng: np.random.Generator) -> None:
+    """By exp(-π W sqrt(1 - 1/α)) a cell: 1e-2 for two cells at twice the grid."""
+    coords = rng.uniform(-0.5, 0.5, (200, 2))
+    x = Space((32, 32), np.complex128).random(rng)
+    errors = [
+        gap(GriddedNUFFT(coords, (32, 32), dtype=np.complex128, width=w)(x), direct(x, coords))
+        for w in (3, 5, 7, 9)
+    ]
+    falls = [b / a for a, b in pairwise(errors)]
+    assert all(3e-3 < fall < 3e-2 for fall in falls), errors
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"oversampling": 1.1}, "expected oversampling"),
+        ({"oversampling": 3.0}, "expected oversampling"),
+        ({"width": 1}, "expected width"),
+        ({"rtol": -1.0}, "expected rtol"),
+    ],
+)
+def test_bad_gridding_is_refused(how: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GriddedNUFFT(np.zeros((4, 2)), (8, 8), **how)
