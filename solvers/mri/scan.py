@@ -71,7 +71,7 @@ def scan_of(
     shape, measured = kspace.shape[1:], (kspace != 0).any(axis=0)
     if mask is None:
         mask = np.ones_like(measured) if measured.mean() > _COMPLETE else measured
-    mask = _fitting(mask, shape)
+    mask = _fitting(np.asarray(mask), shape)
     if not mask.any():
         raise ValueError("expected a mask with samples, got an empty one: nothing was measured")
     missing = int((mask & ~measured).sum())

@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
-import os
-import struct
-import subprocess
-import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
-import ismrmrd
 import numpy as np
 import pytest
 import scipy.io
@@ -24,14 +14,7 @@ from sciml.io import write_image as write
 from tests.faults._fuzz import check_damaged
 from tests.numerics._kspace_files import (
     CASES,
-    FLAT,
-    NX,
-    NY,
-    acquisition,
-    header,
-    mrd,
     undersampled,
-    write_mrd,
     written,
 )
 
