@@ -273,6 +273,17 @@ def test_the_coil_axis_of_bare_arrays(shape, coil_axis, order, tmp_path, rng):
     assert (tmp_path / "b.npy").read_bytes() == (tmp_path / "a.npy").read_bytes()
 
 
+def test_an_unplugged_coil_is_no_other_axis(tmp_path, rng):
+    data = random(rng, 8, 12, 16)
+    data[3] = 0
+    np.save(tmp_path / "a.npy", data)
+    np.testing.assert_array_equal(read_kspace(tmp_path / "a.npy").data, data)
+    data[:, ::3] = 0
+    np.save(tmp_path / "a.npy", data)
+    with pytest.raises(FileError, match=r"differ along axis 1 .*pass coil_axis=0"):
+        read_kspace(tmp_path / "a.npy", coil_axis=1)
+
+
 def test_real_brain(shared_data, tmp_path):
     path = shared_data / "mri_kspace" / "cartesian_ksp.npy"
     found = read_kspace(path)
