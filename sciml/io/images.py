@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._atomic import atomic_file, atomic_path
+from ._atomic import atomic_file
 from ._bart import read_cfl, write_cfl
 from ._container import MatrixFormat, open_container, readable
 from ._limits import Budget, FileError, Limits, regular_file
@@ -223,9 +223,9 @@ def _write_bart(path: str | os.PathLike[str], image: np.ndarray, voxel: object) 
 def _write_hdf5(
     path: str | os.PathLike[str], image: np.ndarray, voxel: tuple[float, ...] | None
 ) -> None:
-    import h5py
+    from ._hdf5_write import atomic_hdf5
 
-    with atomic_path(path) as target, h5py.File(target, "w") as file:
+    with atomic_hdf5(path) as file:
         stored = file.create_dataset("image", data=image)
         if voxel is not None:
             stored.attrs["voxel"] = np.array(voxel, float)
