@@ -259,7 +259,7 @@ class Operator(ABC, metaclass=_Frozen):
 
     @property
     def norm_bound(self) -> float | None:
-        """An upper bound of ||A||_2 over all members, where A knows one that is tight, else None."""
+        """An upper bound of ||A||_2 over all members where A knows a tight one, else None."""
         return 1.0 if Trait.UNITARY in self.traits else None
 
     @property

@@ -319,6 +319,15 @@ class Gaussian:
             return r / self.sigma / self.sigma
         return self._along(self.factor.conj().T, self._along(self.factor, r))
 
+    @property
+    def gain(self) -> float:
+        """||S^-1||_2."""
+        if self.factor is not None:
+            return float(np.linalg.norm(self.factor, 2) ** 2)
+        sigma = self.sigma
+        least = float(namespace(sigma).min(sigma)) if is_array(sigma) else float(sigma)  # type: ignore[arg-type]
+        return least**-2
+
     def _along(self, matrix: np.ndarray, r: Array) -> Array:
         xp = namespace(r)
         dtype = dtype_of(r)
@@ -341,27 +350,66 @@ def _inverse_cholesky(covariance: np.ndarray) -> np.ndarray:
 
 
 class InverseProblem(Problem):
-    """y = A x + noise, with a prior on x.
+    """y = A x + noise, with a prior on x: min ½ ||S^-1/2 (y − A x)||² + g(x).
 
-    Without a prior the residual is that of maximum likelihood, A^H S^-1 (y - A x) with S the noise
-    covariance, and scale = ||A^H S^-1 y||. A prior with `grad(x)` adds -grad(x) to the residual.
+    S is the noise covariance. Without a prior the residual is that of maximum likelihood,
+    A^H S^-1 (y − A x), and scale = ||A^H S^-1 y||. A prior with `grad(x)` adds −grad(x) to it. With
+    one that has a proximal operator it is the gradient mapping
+    (prox_t(x + t A^H S^-1 (y − A x)) − x) / t, which vanishes at the minimum alone (Beck, First-
+    Order Methods in Optimization, 2017, section 10.3), with t = `step`.
 
     Args:
-        A: Operator. y: (*batch, *A.range.shape). noise: Gaussian. prior: see the prior protocols.
+        A: Operator. y: (*batch, *A.range.shape). noise: Gaussian.
+        prior: see `sciml.prior`: Differentiable or Proximable; None for none.
+        step: of the gradient mapping, at most 1 / ||A^H S^-1 A||; found if not given.
     """
 
-    def __init__(self, A: Operator, y: Array, noise: Gaussian, prior: Any = None) -> None:
+    def __init__(
+        self,
+        A: Operator,
+        y: Array,
+        noise: Gaussian,
+        prior: Any = None,
+        *,
+        step: float | None = None,
+    ) -> None:
         self.A, self.y, self.noise, self.prior = as_operator(A), y, noise, prior
+        need(noise, Gaussian, "noise as a Gaussian", "Gaussian(sigma)")
+        if not (prior is None or hasattr(prior, "grad") or hasattr(prior, "prox")):
+            raise TypeError(f"expected a prior with grad(x) or prox(x, step), got {told(prior)}")
         self.domain, self.codomain = self.A.domain, self.A.domain
         self.batch = _batch_of(self.A, y)
+        self._step = step
+
+    @property
+    def proximal(self) -> bool:
+        """Whether the residual is the gradient mapping."""
+        return self.prior is not None and not hasattr(self.prior, "grad")
+
+    @property
+    def step(self) -> float:
+        """Below 1 / ||A^H S^-1 A||: by A's own bound, else a tenth below a power iteration's."""
+        if self._step is None:
+            bound = self.A.norm_bound
+            square = _norm_squared(self.A, self.y) if bound is None else bound**2
+            self._step = 1 / max(square * self.noise.gain, np.finfo(float).tiny)
+        return self._step
 
     def misfit(self, x: Array) -> np.ndarray:
         """||S^-1/2 (y - A x)|| per member: about sqrt(entries of y) at the truth."""
         return safe_norm(self.noise.whiten(self.y - self.A(x)), self.A.range.ndim)
 
+    def descent(self, x: Array) -> Array:
+        """−∇ of the data term: A^H S^-1 (y − A x)."""
+        return self.A.adjoint(self.noise.weigh(self.y - self.A(x)))
+
     def residual(self, x: Array) -> Array:
-        back = self.A.adjoint(self.noise.weigh(self.y - self.A(x)))
-        return back if self.prior is None else back - self.prior.grad(x)
+        back = self.descent(x)
+        if self.prior is None:
+            return back
+        if not self.proximal:
+            return back - self.prior.grad(x)
+        return (self.prior.prox(x + self.step * back, self.step) - x) / self.step
 
     @property
     def scale(self) -> np.ndarray:
@@ -375,7 +423,22 @@ class InverseProblem(Problem):
         return {"y": self.y, **{f"A.{n}": p for n, p in self.A.params.items()}}
 
     def to(self, *, dtype: Any) -> InverseProblem:
-        return InverseProblem(self.A.to(dtype=dtype), _cast(self.y, dtype), self.noise, self.prior)
+        step = self.step if self.proximal else self._step
+        prior = self.prior.to(dtype=dtype) if hasattr(self.prior, "to") else self.prior
+        return InverseProblem(
+            self.A.to(dtype=dtype), _cast(self.y, dtype), self.noise, prior, step=step
+        )
+
+
+def _norm_squared(A: Operator, like: Array, steps: int = 30) -> float:
+    """||A||² of the worst member, and a tenth: a power iteration comes from below."""
+    rng = np.random.default_rng(0)
+    v = from_host(A.domain.random(rng, A.batch_shape), like, A.domain.dtype)
+    normal, size = A.normal, np.ones(1)
+    for _ in range(steps):
+        size = np.asarray(safe_norm(v, A.domain.ndim))
+        v = normal(_per_member(v, np.where(size > 0, size, 1.0), divide=True))
+    return 1.1 * float(np.max(safe_norm(v, A.domain.ndim), initial=0.0))
 
 
 def _need_linear(A: Operator) -> None:

@@ -18,11 +18,14 @@ from .precond import (
     Recipe,
     SuperLU,
 )
+from .proximal import ADMM, FISTA, PrimalDual
 
 __all__ = [
+    "ADMM",
     "AMG",
     "CG",
     "FGMRES",
+    "FISTA",
     "GMRES",
     "IC0",
     "ILU0",
@@ -44,6 +47,7 @@ __all__ = [
     "Jacobi",
     "Multigrid",
     "MultigridCG",
+    "PrimalDual",
     "Recipe",
     "SuperLU",
 ]

@@ -12,18 +12,15 @@ import numpy as np
 
 from .._checks import integer, told
 from ..arrays import Array, astype, check_float, dtype_of, from_host, namespace, sum_to, to_numpy
-from ..kernels._threads import in_threads
 from ..operator import Operator, Trait
 from ..space import Space
+from ._coils import sum_by_coil
 from .fourier import FFT
 
 __all__ = ["SENSE", "Coils", "Sampling"]
 
 # Multiplications of a Fourier transform and its inverse, per entry.
 _FFT_WORK = 64
-# Coils whose images are summed one after the other; the sums of such groups are then added in
-# order, so that the bits do not depend on how many threads there are.
-_GROUP = 2
 
 
 class Coils(Operator):
@@ -177,7 +174,8 @@ class SENSENormal(Operator):
 
     def _apply(self, x: Array) -> Array:
         if type(x) is np.ndarray and x.size and not self.batch_shape:
-            return self._apply_by_coil(x)
+            work = self.domain.size * _FFT_WORK
+            return sum_by_coil(self.maps, x, self._convolve, work)
         xp = namespace(x)
         seen = astype(self.maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
         if self.axes and 0 not in seen.shape:
@@ -187,39 +185,16 @@ class SENSENormal(Operator):
             seen = seen * _weights(self.spectrum, x)
         return xp.sum(xp.conj(self.maps) * seen, axis=-1 - self.ndim)
 
-    def _apply_by_coil(self, x: np.ndarray) -> np.ndarray:
-        """In the processor's cache, coil by coil, some coils on each thread."""
-        images = x.reshape(-1, *self.domain.shape)
-        groups = -(-self.maps.shape[0] // _GROUP)
-        parts = np.empty((groups, *images.shape), x.dtype)
-        work = groups * _GROUP * images.size * _FFT_WORK
-        in_threads(self._sum_groups, groups, work, (images, parts))
-        out = parts[0]
-        for part in parts[1:]:
-            out = out + part
-        return np.reshape(out if groups > 1 else out.copy(), x.shape)
-
-    def _sum_groups(self, first: int, last: int, images: np.ndarray, parts: np.ndarray) -> None:
+    def _convolve(self, seen: np.ndarray, coil: int) -> np.ndarray:
+        """F^H mask F seen, in place."""
         from scipy import fft
 
-        coils = self.maps.shape[0]
-        shared = self.spectrum.shape[0] == 1
-        for i, image in enumerate(images):
-            for g in range(first, last):
-                for c in range(g * _GROUP, min(coils, (g + 1) * _GROUP)):
-                    weights = self.spectrum[0 if shared else c]
-                    seen = (self.maps[c] * image).astype(image.dtype, copy=False)
-                    if self.axes:
-                        seen = fft.fftn(seen, axes=self.axes, norm="ortho", overwrite_x=True)
-                        seen *= weights
-                        seen = fft.ifftn(seen, axes=self.axes, norm="ortho", overwrite_x=True)
-                    else:
-                        seen *= weights
-                    seen *= self.maps[c].conj()
-                    if c == g * _GROUP:
-                        parts[g, i] = seen
-                    else:
-                        parts[g, i] += seen
+        weights = _weights(self.spectrum[0 if self.spectrum.shape[0] == 1 else coil], seen)
+        if not self.axes:
+            return np.multiply(seen, weights, out=seen)
+        k: Any = fft.fftn(seen, axes=self.axes, norm="ortho", overwrite_x=True)
+        k *= weights
+        return fft.ifftn(k, axes=self.axes, norm="ortho", overwrite_x=True)  # pyright: ignore
 
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)

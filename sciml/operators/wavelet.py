@@ -121,7 +121,7 @@ def _filters(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
             "wavelets need PyWavelets: pip install 'sciml-solvers[mri]'"
         ) from error
     try:
-        wavelet = pywt.Wavelet(name)
+        wavelet = pywt.Wavelet(name)  # pyright: ignore[reportAttributeAccessIssue]
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"expected a wavelet such as 'db4', 'sym4' or 'haar', got {name!r}"

@@ -15,17 +15,23 @@ from sciml import Operator, Solver, Space, Trait
 from sciml.arrays import from_host
 from sciml.operators import (
     FFT,
+    NUFFT,
     SENSE,
+    CoilCompression,
     Coils,
     Dense,
     Diagonal,
     Diffusion,
     Gradient,
+    GriddedNUFFT,
     Identity,
     NodalDiffusion,
+    NonCartesianSENSE,
+    OffResonance,
     Sampling,
     Side,
     Sparse,
+    Toeplitz,
     Wavelet,
     block,
     hstack,
@@ -106,11 +112,25 @@ def _mask(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return mask.astype(np.float64)
 
 
+def _coords(rng: np.random.Generator, dtype: Any, *shape: int) -> np.ndarray:
+    """Frequencies in cycles per pixel, in the precision of `dtype`."""
+    return rng.uniform(-0.5, 0.5, shape).astype(Space((1,), dtype).real_dtype)
+
+
+def _noncartesian(rng: np.random.Generator, dtype: Any, array: Any, *maps: int) -> Operator:
+    return NonCartesianSENSE(
+        array(_draw(rng, dtype, *maps)),
+        array(_coords(rng, dtype, 4, 7, 2)),
+        weights=array(rng.random((4, 1)).astype(Space((1,), dtype).real_dtype)),
+    )
+
+
 def _multigrid(A: Operator) -> Operator:
     return solvers.Multigrid(dtype=A.domain.dtype)(A)
 
 
 SPARSE = (NUMPY, TORCH)
+HOST = (NUMPY, TORCH)  # finufft, and factorisations, run in host memory
 MIXED = (Side.DIRICHLET, (Side.NEUMANN, Side.DIRICHLET))
 RING = (Side.PERIODIC, Side.NEUMANN)
 
@@ -185,6 +205,104 @@ OPERATORS: dict[str, OperatorCase] = {
     "gradient": OperatorCase(lambda r, d, a: Gradient(Space((4, 5, 3), d)), (Gradient,)),
     "gradient of the last axes": OperatorCase(
         lambda r, d, a: Gradient(Space((2, 5, 1), d), axes=2), (Gradient,)
+    ),
+    "nufft, 1-D": OperatorCase(
+        lambda r, d, a: NUFFT(a(_coords(r, d, 17, 1)), (12,), dtype=d),
+        (NUFFT,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "nufft of lines": OperatorCase(
+        lambda r, d, a: NUFFT(a(_coords(r, d, 5, 8, 2)), (7, 6), dtype=d),
+        (NUFFT,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "nufft, 3-D": OperatorCase(
+        lambda r, d, a: NUFFT(a(_coords(r, d, 40, 3)), (4, 5, 3), dtype=d),
+        (NUFFT,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "nufft, normal": OperatorCase(
+        lambda r, d, a: NUFFT(a(_coords(r, d, 5, 8, 2)), (7, 6), dtype=d).normal,
+        (Toeplitz,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "toeplitz, weighted, 3-D": OperatorCase(
+        lambda r, d, a: Toeplitz(
+            a(_coords(r, d, 6, 5, 3)), (4, 3, 5), weights=a(r.random((6, 1))), dtype=d
+        ),
+        (Toeplitz,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "non-Cartesian sense": OperatorCase(
+        lambda r, d, a: _noncartesian(r, d, a, 3, 6, 5),
+        (NonCartesianSENSE,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "non-Cartesian sense per member": OperatorCase(
+        lambda r, d, a: _noncartesian(r, d, a, 2, 3, 4, 5),
+        (NonCartesianSENSE,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "non-Cartesian sense, normal": OperatorCase(
+        lambda r, d, a: _noncartesian(r, d, a, 5, 6, 5).normal,
+        (),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "non-Cartesian sense per member, normal": OperatorCase(
+        lambda r, d, a: _noncartesian(r, d, a, 2, 3, 4, 5).normal,
+        (),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "gridded nufft, 1-D": OperatorCase(
+        lambda r, d, a: GriddedNUFFT(a(_coords(r, d, 17, 1)), (12,), dtype=d),
+        (GriddedNUFFT,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "gridded nufft of lines": OperatorCase(
+        lambda r, d, a: GriddedNUFFT(a(_coords(r, d, 5, 8, 2)), (7, 6), dtype=d, oversampling=1.5),
+        (GriddedNUFFT,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "fft off resonance": OperatorCase(
+        lambda r, d, a: OffResonance(
+            FFT(Space((6, 5), d), centred=True),
+            a(r.uniform(-60, 90, (6, 5))),
+            a(np.linspace(0, 0.02, 5)),
+        ),
+        (OffResonance,),
+        dtypes=COMPLEX,
+    ),
+    "non-Cartesian sense off resonance, per member": OperatorCase(
+        lambda r, d, a: OffResonance(
+            _noncartesian(r, d, a, 2, 3, 4, 5),
+            a(r.uniform(-60, 90, (4, 5))),
+            a(np.linspace(0, 0.02, 7)),
+            segments=4,
+        ),
+        (OffResonance,),
+        dtypes=COMPLEX,
+        libraries=HOST,
+    ),
+    "coil compression": OperatorCase(
+        lambda r, d, a: CoilCompression(a(_draw(r, d, 3, 5)), (4, 6)),
+        (CoilCompression,),
+        dtypes=COMPLEX,
+    ),
+    "coil compression along lines": OperatorCase(
+        lambda r, d, a: CoilCompression(a(_draw(r, d, 4, 3, 5)), (2, 4, 3), readout=-2),
+        (CoilCompression,),
+        dtypes=COMPLEX,
     ),
     "diffusion": OperatorCase(
         lambda r, d, a: Diffusion(a(_k(r, d, 5, 7)), boundary=MIXED), (Diffusion,), dtypes=REAL
@@ -277,8 +395,6 @@ class Method:
     batched: bool = True
     libraries: tuple[str, ...] = (NUMPY, TORCH, STRICT)
 
-
-HOST = (NUMPY, TORCH)  # factorisations run in host memory
 
 METHODS: dict[str, Method] = {
     "CG": Method(solvers.CG()),

@@ -1,0 +1,211 @@
+"""Normal operators of non-uniform transforms as convolutions.
+
+(A^H W A x)_n = Σ_m h(n - m) x_m with h(d) = 1/N Σ_j w_j exp(2πi k_j·d): a Toeplitz matrix, which is
+a corner of a circulant one of twice the size in each axis (Fessler, Lee, Olafsson, Shi and Noll,
+IEEE Trans. Signal Process. 53, 2005). What is transformed is N points, not 2^d N: the even and the
+odd frequencies of a zero-padded signal are the transforms of the signal itself and of the signal
+times exp(-πi n/N), and the cropped inverse is half the sum of theirs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from ..arrays import (
+    Array,
+    astype,
+    check_same_place,
+    dtype_of,
+    from_host,
+    host_view,
+    like_host,
+    namespace,
+    real_dtype,
+    to_numpy,
+)
+from ..kernels._threads import in_threads
+from ..operator import Operator, Trait
+from ..space import Space
+from .nufft import NUFFT, check_coords, watched
+
+__all__ = ["Toeplitz"]
+
+# Multiplications per pixel and per one of the 2^d parities.
+_WORK = 64
+
+
+class Toeplitz(Operator):
+    """x -> A^H W A x for the `NUFFT` A of these coordinates, by FFTs of the image's own size.
+
+    `spectrum` is what the circulant multiplies by, real, (2, ..., 2, *shape): the even and the odd
+    frequencies of each axis apart. It is computed once, in double precision.
+
+    Args:
+        coords: (*samples, d), cycles per pixel, as for `NUFFT`.
+        shape: of the image, d axes.
+        weights: w >= 0, real, broadcasts against `samples`; ones if not given.
+        dtype: complex64 or complex128, of images.
+
+    Raises:
+        TypeError, ValueError: as `NUFFT`; weights that do not fit, or are negative.
+        ModuleNotFoundError: finufft (cufinufft on a GPU) is not installed.
+    """
+
+    param_names = ("spectrum",)
+    structure_names = ("twiddles",)
+
+    def __init__(
+        self,
+        coords: Array,
+        shape: tuple[int, ...],
+        *,
+        weights: Array | None = None,
+        dtype: Any = np.complex64,
+    ) -> None:
+        space = Space(shape, dtype)
+        check_coords(coords, space)
+        if watched(coords, weights):
+            raise TypeError(
+                "expected coordinates and weights without gradients, got some that require them: "
+                "detach them, or compose A.H @ A"
+            )
+        self.spectrum = _spectrum(coords, space, weights)
+        turns = [np.exp(-1j * np.pi * np.arange(n) / n) for n in space.shape]
+        self.twiddles = from_host(np.concatenate(turns), coords, np.complex128)
+        super().__init__(space, traits={Trait.POSITIVE})
+
+    def _apply(self, x: Array) -> Array:
+        host = self.on_host(x)
+        if host is None:
+            return self.convolve(x)
+        images = host.reshape(-1, *self.domain.shape)
+        out = np.empty_like(images)
+
+        def some(first: int, last: int) -> None:
+            for i in range(first, last):
+                out[i] = self.convolve(images[i])
+
+        in_threads(some, len(images), len(images) * self.work, ())
+        return like_host(out.reshape(host.shape), x)
+
+    def on_host(self, x: Array) -> np.ndarray | None:
+        """x in host memory where SciPy's transforms serve for it, else None."""
+        return host_view(x) if host_view(self.spectrum) is not None and 0 not in x.shape else None
+
+    def _adjoint(self, y: Array) -> Array:
+        return self._apply(y)
+
+    def convolve(self, x: Array) -> Array:
+        """A^H W A x on the calling thread, for x (*any axes, *shape)."""
+        if 0 in x.shape:  # torch refuses to transform an empty batch
+            return namespace(x).zeros_like(x)
+        on_host = type(x) is np.ndarray
+        spectrum = to_numpy(self.spectrum) if on_host else self.spectrum
+        twiddles = to_numpy(self.twiddles) if on_host else self.twiddles
+        spectrum = astype(spectrum, real_dtype(dtype_of(x)))
+        twiddles = astype(twiddles, dtype_of(x))
+        turns, at = [], 0
+        for a, n in enumerate(self.domain.shape):
+            turns.append(twiddles[at : at + n].reshape(n, *(1,) * (self.domain.ndim - a - 1)))
+            at += n
+        if on_host:
+            return _convolve_host(x, spectrum, turns)
+        return astype(_convolve(x, spectrum, turns, namespace(x)), dtype_of(x))
+
+    def diagonal(self) -> Array:
+        """h(0), the same for every pixel."""
+        xp = namespace(self.spectrum)
+        value = astype(xp.sum(self.spectrum), self.domain.dtype)
+        return xp.broadcast_to(value, self.domain.shape)
+
+    @property
+    def work(self) -> int:
+        return self.domain.size * _WORK << self.domain.ndim
+
+
+def _spectrum(coords: Array, space: Space, weights: Array | None) -> Array:
+    """The circulant's eigenvalues over 2^d N, so that plain sums serve as transforms."""
+    xp, d = namespace(coords), space.ndim
+    w = check_weights(weights, coords)
+    # 1. h(d) for d = 0..N-1 and then -N..-1 along each axis: one adjoint transform of the weights
+    #    for each of these 2^d blocks, so that no larger grid than the image's is interpolated on
+    A = NUFFT(coords, space.shape, dtype=np.complex128)
+    centres = np.array(list(itertools.product(*((n // 2, n // 2 - n) for n in space.shape))))
+    blocks = []
+    for centre in centres:
+        turn = xp.sum(astype(coords, np.float64) * from_host(centre, w), axis=-1)
+        blocks.append(w * xp.exp(astype(turn, np.complex128) * 2j * np.pi))
+    h = xp.reshape(A.adjoint(xp.stack(blocks)) / math.sqrt(space.size), (*(2,) * d, *space.shape))
+    beside = tuple(a for axis in range(d) for a in (axis, d + axis))
+    h = xp.reshape(xp.permute_dims(h, beside), tuple(2 * n for n in space.shape))
+    # 2. no two pixels are N apart; without these entries h(-d) = conj h(d), its spectrum is real
+    for a, n in enumerate(space.shape):
+        h[(*(slice(None),) * a, n)] = 0
+    full = xp.real(xp.fft.fftn(h)) / (space.size << d)
+    # 3. frequency 2 j + p of each axis to [p, j]
+    split = xp.reshape(full, tuple(m for n in space.shape for m in (n, 2)))
+    order = (*(2 * a + 1 for a in range(d)), *(2 * a for a in range(d)))
+    spectrum = xp.empty_like(astype(xp.reshape(full, (*(2,) * d, *space.shape)), space.real_dtype))
+    spectrum[...] = astype(xp.permute_dims(split, order), space.real_dtype)
+    return spectrum
+
+
+def _convolve_host(x: np.ndarray, spectrum: np.ndarray, turns: list[np.ndarray]) -> np.ndarray:
+    """`_convolve`, in place where it can be."""
+    from scipy import fft
+
+    axis: int = -len(turns)
+    total = x
+    for parity in (0, 1):
+        z: Any = x * turns[0] if parity else x.copy()
+        z = fft.fft(z, axis=axis, overwrite_x=True)
+        if len(turns) > 1:
+            z = _convolve_host(z, spectrum[parity], turns[1:])
+        else:
+            z *= spectrum[parity]
+        z = fft.ifft(z, axis=axis, norm="forward", overwrite_x=True)
+        if parity:
+            z *= turns[0].conj()
+            total += z
+        else:
+            total = z
+    return total
+
+
+def _convolve(x: Array, spectrum: Array, turns: list[Array], xp: Any) -> Array:
+    """One axis after the other, the first one first: 2 + 4 + ... + 2^d transforms each way."""
+    axis, total = -len(turns), x
+    for parity in (0, 1):
+        z = xp.fft.fft(x * turns[0] if parity else x, axis=axis)
+        if len(turns) > 1:
+            z = _convolve(z, spectrum[parity, ...], turns[1:], xp)
+        else:
+            z = z * spectrum[parity, ...]
+        z = xp.fft.ifft(z, axis=axis, norm="forward")
+        total = total + z * xp.conj(turns[0]) if parity else z
+    return total
+
+
+def check_weights(weights: Array | None, coords: Array) -> Array:
+    """The weights as float64 in the shape of the samples, ones if None."""
+    xp, samples = namespace(coords), tuple(coords.shape[:-1])
+    if weights is None:
+        return xp.ones_like(astype(coords[..., 0], np.float64))
+    check_same_place(coords, weights)
+    real = dtype_of(weights).kind == "f"
+    try:
+        fits = real and np.broadcast_shapes(tuple(weights.shape), samples) == samples
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"expected real weights that broadcast against samples {samples}, got "
+            f"{dtype_of(weights)} {tuple(weights.shape)}"
+        )
+    if not bool(xp.all((weights >= 0) & xp.isfinite(weights))):
+        raise ValueError("expected finite weights >= 0, got others among them")
+    return xp.broadcast_to(astype(weights, np.float64), samples)

@@ -1,0 +1,6 @@
+"""Priors: what is known of x before it is measured."""
+
+from .classical import L1Wavelet, Tikhonov
+from .variation import TotalVariation
+
+__all__ = ["L1Wavelet", "Tikhonov", "TotalVariation"]

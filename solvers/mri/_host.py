@@ -1,0 +1,42 @@
+"""The door of methods that gather samples on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sciml.arrays import Array, host_view, to_numpy
+
+__all__ = ["mask_of", "on_host"]
+
+
+def on_host(x: Array, name: str, method: str) -> np.ndarray:
+    """`x` as a NumPy view.
+
+    Raises:
+        TypeError: it is on a device, or autograd watches it.
+    """
+    view = host_view(x)
+    if view is None:
+        raise TypeError(
+            f"expected {name} in host memory and without gradients for {method}, got it on "
+            f"{getattr(x, 'device', 'a device')}: move or detach it explicitly"
+        )
+    return view
+
+
+def mask_of(mask: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of measured samples as bool, of `shape`.
+
+    Raises:
+        ValueError: it does not broadcast, holds other values than 0 and 1, or is empty.
+    """
+    given = to_numpy(mask)
+    if given.ndim > len(shape) or any(
+        m not in (1, n) for m, n in zip(given.shape[::-1], shape[::-1], strict=False)
+    ):
+        raise ValueError(f"expected a mask that broadcasts to {shape}, got {given.shape}")
+    if not ((given == 0) | (given == 1)).all():
+        raise ValueError("expected a mask of 0 and 1, got other values")
+    if not given.any():
+        raise ValueError("expected a mask with samples, got an empty one: nothing was measured")
+    return np.broadcast_to(given.astype(bool), shape)

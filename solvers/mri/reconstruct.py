@@ -1,0 +1,218 @@
+"""From measured k-space to an image, with the weight of the prior found by self-validation."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sciml import Gaussian, Identity, InverseProblem, LinearSystem, Result, Solver, Stop, solve
+from sciml._checks import need, number, told
+from sciml.operators import SENSE, Wavelet
+from sciml.priors import L1Wavelet, TotalVariation
+
+from ..krylov import CG
+from ..proximal import FISTA, PrimalDual
+from .grappa import grappa
+from .hold_out import NothingToHide, Search, hold_out, search
+from .scan import Scan
+
+__all__ = ["Method", "Reconstruction", "reconstruct"]
+
+_GRAPPA = 0.01  # GRAPPA's weight, where none is given
+_SHARE = 0.1  # of the samples that are hidden to choose a weight
+_STEPS = 16  # of weights that are tried, each half of the one before
+# Weights are compared by reconstructions to this tolerance, or of so many steps.
+_ROUGH, _ROUGH_STEPS, _LOOK = 3e-4, 100, 5
+
+
+class Method(enum.Enum):
+    """How an image is made from undersampled k-space."""
+
+    ZERO_FILLED = "zero-filled"  # A^H y
+    SENSE = "sense"  # least squares with Tikhonov's weight
+    L1_WAVELET = "l1-wavelet"
+    TV = "tv"
+    GRAPPA = "grappa"  # missing samples from their neighbours, then the coils combined
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """An image, and what is known of it.
+
+    Attributes:
+        image: complex (*shape). kspace: complex (coil, *shape), what the image predicts of every
+            sample, measured or not; of GRAPPA, what it filled in.
+        method: what made it. reason: why it was chosen; empty where it was named.
+        weight: of its prior, see `reconstruct`; 0 without one.
+        misfit: ||y − A x|| / ||y|| over the measured samples.
+        noise: the same of the noise alone, where it is known: a misfit far above says that the
+            image does not explain the data, one far below that it explains noise.
+        search: how the weight was found; None where it was given, or there is none.
+        result: the certified solve; None for a closed form.
+        seconds: in all.
+    """
+
+    image: np.ndarray
+    kspace: np.ndarray
+    method: Method
+    reason: str
+    weight: float
+    misfit: float
+    noise: float | None
+    seconds: float
+    search: Search | None = None
+    result: Result | None = field(default=None, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was solved to the tolerance, or is a closed form."""
+        return self.result is None or self.result.ok
+
+
+def reconstruct(
+    scan: Scan,
+    method: Method | None = None,
+    *,
+    weight: float | None = None,
+    stop: Stop | None = None,
+    rng: np.random.Generator | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Reconstruction:
+    """The image that a scan shows.
+
+    Args:
+        scan: see `scan_of`.
+        method: None chooses, by what each predicts of samples that are hidden from it.
+        weight: of the prior, relative to the largest one that does not blot out the image: 0 to 1.
+            Found by hiding a tenth of the samples if not given. GRAPPA's is Tikhonov's.
+        stop: of the last solve. rng: which samples are hidden; a fixed draw if not given.
+        say: told of each step.
+
+    Raises:
+        TypeError: no Scan or Method. ValueError: a bad weight, samples that are not finite, or
+            none left to hide.
+    """
+    began = time.perf_counter()
+    need(scan, Scan, "a Scan", "scan_of(kspace)")
+    if method is not None:
+        need(method, Method, "a Method, such as Method.L1_WAVELET")
+    if weight is not None:
+        number(weight, "weight")
+    _check_finite(scan.kspace)
+    rng = np.random.default_rng(0) if rng is None else rng
+    stop = Stop(rtol=1e-3, max_iters=300) if stop is None else stop
+    chosen, reason, found = _chosen(scan, method, weight, rng, say)
+    A = SENSE(scan.maps, scan.mask, ndim=scan.mask.ndim)
+    y, result = scan.kspace, None
+    everything = SENSE(scan.maps, ndim=scan.mask.ndim)
+    if chosen is Method.GRAPPA:
+        weight = _GRAPPA if weight is None else weight
+        say("filling in k-space")
+        kspace = grappa(y, scan.mask, calibration=scan.calibration, lamda=weight)
+        image = everything.adjoint(kspace)
+    elif chosen is Method.ZERO_FILLED:
+        weight, image = 0.0, A.adjoint(y)
+        kspace = everything(image)
+    else:
+        if found is None and weight is None:
+            found = _validated(scan, chosen, rng, say)
+        weight = found.weight if weight is None and found is not None else float(weight or 0.0)
+        say(f"{chosen.value}, weight {weight:.1e}")
+        problem, solver = _posed(A, y, chosen, weight)
+        result = solve(problem, solver, stop=stop, throw=False)
+        image = result.x
+        kspace = everything(image)
+    size = float(np.linalg.norm(y))
+    misfit = float(np.linalg.norm(y - kspace * scan.mask)) / size
+    samples = int(scan.mask.sum()) * len(y)
+    noise = None if scan.sigma is None else scan.sigma * samples**0.5 / size
+    seconds = time.perf_counter() - began
+    return Reconstruction(
+        image, kspace, chosen, reason, weight, misfit, noise, seconds, found, result
+    )
+
+
+def _chosen(
+    scan: Scan,
+    method: Method | None,
+    weight: float | None,
+    rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> tuple[Method, str, Search | None]:
+    """(method, why, its search where there was one)."""
+    if method is not None:
+        return method, "", None
+    if scan.complete:
+        return Method.ZERO_FILLED, "every sample was measured", None
+    if weight is not None:
+        return Method.L1_WAVELET, "a weight was given", None
+    tried: dict[Method, Search] = {}
+    seed = int(rng.integers(1 << 31))  # both are judged by the same hidden samples
+    for one in (Method.L1_WAVELET, Method.TV):
+        try:
+            tried[one] = _validated(scan, one, np.random.default_rng(seed), say)
+        except NothingToHide:
+            return Method.GRAPPA, "no samples can be hidden to choose a weight by", None
+    best = min(tried, key=lambda one: min(tried[one].errors))
+    told = " and ".join(f"{one.value} {min(s.errors):.4f}" for one, s in tried.items())
+    return best, f"it predicts hidden samples best, with errors of {told}", tried[best]
+
+
+def _check_finite(y: np.ndarray) -> None:
+    if not np.isfinite(y).all():
+        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(y))[0])
+        raise ValueError(f"expected finite k-space, got {told(y[bad])} at {bad}")
+
+
+def _validated(
+    scan: Scan, method: Method, rng: np.random.Generator, say: Callable[[str], None]
+) -> Search:
+    """The weight by which hidden samples are predicted best."""
+    kept = scan.region or tuple(slice(0, 0) for _ in scan.mask.shape)
+    seen, held = hold_out(scan.mask, kept, _SHARE, rng)
+    ndim = scan.mask.ndim
+    A, B = SENSE(scan.maps, seen, ndim=ndim), SENSE(scan.maps, held, ndim=ndim)
+    y, hidden = scan.kspace * seen, scan.kspace * held
+    size = float(np.linalg.norm(hidden))
+
+    def fit(weight: float, x0: np.ndarray | None) -> np.ndarray:
+        say(f"{method.value}: trying weight {weight:.1e}")
+        return _rough(A, y, method, weight, x0)
+
+    def error(x: np.ndarray) -> float:
+        return float(np.linalg.norm(hidden - B(x))) / size
+
+    return search([2.0**-k for k in range(2, 2 + _STEPS)], fit, error)
+
+
+def _posed(
+    A: SENSE, y: np.ndarray, method: Method, weight: float
+) -> tuple[LinearSystem | InverseProblem, Solver]:
+    """Problem and method, for a weight relative to the one that blots out the image."""
+    back, space = A.adjoint(y), A.domain
+    if method is Method.SENSE:
+        ridge = (weight * A.norm_bound**2) * Identity(space)
+        return LinearSystem(A.normal + ridge, back), CG()
+    if method is Method.TV:
+        prior = TotalVariation(weight * float(np.abs(back).max()), space)
+        return InverseProblem(A, y, Gaussian(1.0), prior), PrimalDual()
+    W = Wavelet(space)
+    penalty = L1Wavelet(weight * float(np.abs(W(back)).max()), W)
+    return InverseProblem(A, y, Gaussian(1.0), penalty), FISTA()
+
+
+def _rough(
+    A: SENSE, y: np.ndarray, method: Method, weight: float, x0: np.ndarray | None
+) -> np.ndarray:
+    """A reconstruction to compare weights by: not certified, which would cost more than it."""
+    problem, solver = _posed(A, y, method, weight)
+    state = solver.init(problem, x0, None)
+    for _ in range(_ROUGH_STEPS // _LOOK):
+        state = solver.advance(state, _LOOK)
+        if not float(state.estimate) > _ROUGH * float(problem.scale):
+            break
+    return state.x
