@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._atomic import atomic_path
 from ._coil_axis import Arrangement, arrange, check_coil_axis
 from ._hdf5 import SafeFile, read_dataset
+from ._hdf5_write import atomic_hdf5
 from ._kspace import Axis, KSpace, KSpaceFormat
 from ._limits import FileError
 
@@ -127,11 +127,9 @@ def write_fastmri(path: str | os.PathLike[str], kspace: KSpace) -> None:
 
     A mask is written where undersampling varies along the last axis alone, as fastMRI's does.
     """
-    import h5py
-
     data, axes = kspace.data, kspace.axes
     extras = {name: value for name in EXTRAS if (value := getattr(kspace, name)) is not None}
-    with atomic_path(path) as target, h5py.File(target, "w") as file:
+    with atomic_hdf5(path) as file:
         stored = file.create_dataset("kspace", data=data)
         stored.attrs["axes"] = np.bytes_(" ".join(axis.value for axis in axes))
         if kspace.voxel is not None:
