@@ -95,10 +95,11 @@ def simulate(
         raise ValueError(
             "expected snr > 0, got 0: use SENSE(maps, mask)(image) for no noise at all"
         )
-    mask = np.ones((1,) * image.ndim, bool) if mask is None else np.asarray(mask).astype(bool)
-    if partial_fourier is not None:
-        mask = mask & partial_lines(image.shape, partial_fourier)
     operator = SENSE(maps, mask, ndim=image.ndim)
+    if partial_fourier is not None:
+        lines = partial_lines(image.shape, partial_fourier)
+        operator = SENSE(maps, operator.mask * lines, ndim=image.ndim)
+    kept = operator.mask.astype(bool)
     turned = image if phase is None else image * np.exp(1j * np.asarray(phase))
     truth = np.asarray(turned, operator.domain.dtype)
 
@@ -115,8 +116,8 @@ def simulate(
     parts = rng.standard_normal((len(maps), image.size, 2))
     white = (parts[..., 0] + 1j * parts[..., 1]) / math.sqrt(2)
     noise = (np.linalg.cholesky(between) @ white).reshape(maps.shape)
-    kspace = operator(truth) + (noise * mask).astype(operator.range.dtype)
-    return Measurement(kspace, truth, maps, mask, between, sigma)
+    kspace = operator(truth) + (noise * kept).astype(operator.range.dtype)
+    return Measurement(kspace, truth, maps, kept, between, sigma)
 
 
 def coil_covariance(coils: int, correlation: float = 0.3) -> np.ndarray:

@@ -167,6 +167,12 @@ def test_distances_of_a_poisson_disc_grow_outwards():
     assert np.abs(points.mean(axis=0)).max() < 3
 
 
+def test_a_poisson_disc_of_one_axis_keeps_its_distance():
+    # Random sequential parking fills 0.748 of a line (Rényi 1958): gaps of 15 at least.
+    mask = poisson_disc((1, 4000), 20, slope=0, rng=rng())
+    assert np.diff(np.flatnonzero(mask)).min() >= 14
+
+
 def test_a_poisson_disc_is_fast():
     start = time.process_time()
     poisson_disc((320, 320), 4, calibration=24, rng=rng())
