@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+import ismrmrd
 import numpy as np
 import pytest
 import scipy.io
@@ -14,7 +16,14 @@ from sciml.io import write_image as write
 from tests.faults._fuzz import check_damaged
 from tests.numerics._kspace_files import (
     CASES,
+    FLAT,
+    NX,
+    NY,
+    acquisition,
+    header,
+    mrd,
     undersampled,
+    write_mrd,
     written,
 )
 
