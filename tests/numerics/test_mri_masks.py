@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from sciml.mri import (
-    calibration_region,
+    calibration_block,
     equispaced,
     golden_offset,
     partial_lines,
@@ -189,7 +189,7 @@ def test_without_corners_all_samples_lie_in_the_ellipse(make):
 
 
 def test_calibration_lines_on_a_lattice():
-    mask = equispaced((64, 32), 4) | calibration_region((64, 32), 12, axis=0)
+    mask = equispaced((64, 32), 4) | calibration_block((64, 32), 12, axis=0)
     assert mask.shape == (64, 1)
     assert mask[26:38].all()
     assert mask[::4].all()
