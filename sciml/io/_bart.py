@@ -31,8 +31,7 @@ AXES = {
     15: Axis.BATCH,
 }
 PLACES = {axis: place for place, axis in AXES.items()}
-# Outermost first: the axes of (*batch, coil, kx, ky, kz).
-LAYOUT = (15, 14, 13, 12, 11, 10, 5, 3, 0, 1, 2)
+COIL = 3
 MAX_HEADER = 1 << 16
 
 
@@ -43,7 +42,7 @@ def pair(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 
 
 def read_cfl(path: str | os.PathLike[str], limits: Limits | None = None) -> tuple[np.ndarray, Path]:
-    """The array with all its axes, complex64 and Fortran-ordered, and where it lies.
+    """The array, complex64 with sixteen axes of which BART's first is the last, and where it lies.
 
     Raises FileError where one of the two files is missing or they contradict each other.
     """
@@ -61,7 +60,8 @@ def read_cfl(path: str | os.PathLike[str], limits: Limits | None = None) -> tupl
     values = np.fromfile(where, "<c8")
     if values.nbytes != size:
         raise FileError(where, f"expected {size} bytes, got {values.nbytes}; get the file again")
-    return values.astype(np.complex64, copy=False).reshape(shape, order="F"), where
+    lengths = shape + (1,) * (DIMS - len(shape))
+    return values.astype(np.complex64, copy=False).reshape(lengths[::-1]), where
 
 
 def _dimensions(path: Path) -> tuple[int, ...]:
@@ -81,52 +81,50 @@ def _dimensions(path: Path) -> tuple[int, ...]:
 
 
 def read_bart(path: str | os.PathLike[str], limits: Limits | None = None) -> KSpace:
-    """K-space of a .cfl: (*batch, coil, kx, ky, kz) without the axes of length 1, coils excepted.
+    """K-space of a .cfl: (*batch, coil, kz, ky, kx) without axes of length 1, coils excepted.
 
     Raises FileError as `read_cfl`, and for axes that k-space does not have (maps, coefficients).
     """
     values, where = read_cfl(path, limits)
-    values = values.reshape(values.shape + (1,) * (DIMS - values.ndim), order="F")
-    foreign = [place for place in range(DIMS) if values.shape[place] > 1 and place not in AXES]
+    lengths = values.shape[::-1]
+    foreign = [place for place, length in enumerate(lengths) if length > 1 and place not in AXES]
     if foreign:
         raise FileError(
             where,
-            f"expected the axes of k-space, got {values.shape[foreign[0]]} along BART's axis "
+            f"expected the axes of k-space, got {lengths[foreign[0]]} along BART's axis "
             f"{foreign[0]}; choose one with bart slice",
         )
-    kept = [place for place in LAYOUT if values.shape[place] > 1 or place == 3]
-    if kept[-1] == 3:
+    kept = [place for place, length in enumerate(lengths) if length > 1 or place == COIL][::-1]
+    if kept[-1] == COIL:
         kept.append(0)
-    rest = tuple(place for place in range(DIMS) if place not in kept)
-    squeezed = np.squeeze(values, axis=rest)
-    stays = sorted(kept)
-    data = np.ascontiguousarray(squeezed.transpose([stays.index(place) for place in kept]))
-    axes = tuple(AXES[place] for place in kept)
-    return KSpace(data, axes, KSpaceFormat.BART, where)
+    # BART's places, descending, are this package's order: the lowest varies fastest, and all that
+    # are no frequency lie outside of the coils. No sample moves.
+    data = values.reshape([lengths[place] for place in kept])
+    return KSpace(data, tuple(AXES[place] for place in kept), KSpaceFormat.BART, where)
 
 
 def write_bart(path: str | os.PathLike[str], kspace: KSpace) -> None:
-    """K-space as a .cfl and .hdr; axes of no known direction take the first places.
+    """K-space as a .cfl and .hdr; axes of no known direction count as kx, ky, kz from the last on.
 
     Raises FileError for complex128, which the format does not have, and for non-Cartesian data.
     """
     if not kspace.cartesian:
         raise FileError(path, "expected Cartesian k-space for .cfl, got readouts; write .h5")
-    axes = kspace.axes
-    free = iter((0, 1, 2))
-    places = [next(free) if axis is Axis.K else PLACES[axis] for axis in axes]
+    last = len(kspace.axes) - 1
+    places = [last - i if axis is Axis.K else PLACES[axis] for i, axis in enumerate(kspace.axes)]
     if len(set(places)) < len(places):
-        names = ", ".join(axis.value for axis in axes)
+        names = ", ".join(axis.value for axis in kspace.axes)
         raise FileError(path, f"expected each axis once for .cfl, got {names}; write .h5")
     dims = [1] * DIMS
     for place, length in zip(places, kspace.data.shape, strict=True):
         dims[place] = length
-    ascending = kspace.data.transpose(np.argsort(places))
-    write_cfl(path, ascending.reshape(dims))
+    descending = kspace.data.transpose(np.argsort(places)[::-1])
+    write_cfl(path, descending.reshape(dims[::-1]))
 
 
 def write_cfl(path: str | os.PathLike[str], values: np.ndarray) -> None:
-    """An array as a .cfl and .hdr; both stand aside, whole, before either takes its place.
+    """An array as a .cfl and .hdr, its last axis as BART's first; both are whole before either
+    takes its place.
 
     Raises FileError for what complex64 does not hold, and for more than sixteen axes.
     """
@@ -136,10 +134,9 @@ def write_cfl(path: str | os.PathLike[str], values: np.ndarray) -> None:
         )
     if not values.size or values.ndim > DIMS:
         raise FileError(path, f"expected 1 to {DIMS} axes for .cfl, got shape {values.shape}")
-    dims = values.shape + (1,) * (DIMS - values.ndim)
+    dims = values.shape[::-1] + (1,) * (DIMS - values.ndim)
     data_path, header_path = pair(path)
     with atomic_path(header_path) as header, atomic_path(data_path) as data:
         header.write_text(f"# Dimensions\n{' '.join(map(str, dims))}\n", "ascii")
         with open(data, "xb") as handle:
-            for plane in values.T.reshape(-1, *values.T.shape[1:] or (1,)):
-                handle.write(np.ascontiguousarray(plane, "<c8").data)
+            handle.write(np.ascontiguousarray(values, "<c8").data)

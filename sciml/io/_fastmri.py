@@ -1,19 +1,20 @@
 """fastMRI's HDF5 layout: a dataset `kspace` of (slice, coil, ky, kx), and a mask beside it.
 
 Zbontar et al., "fastMRI: An open dataset and benchmarks for accelerated MRI", arXiv:1811.08839.
-What the layout lacks, it gets: an attribute `axes` (names, as text), `voxel` (mm), datasets
-`noise`, `calibration` and `trajectory`.
+What the layout lacks, it gets: an attribute `axes` (names, as text), `voxel` (mm) and `readout`,
+datasets `noise`, `calibration` and `trajectory`.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 
-from ._atomic import atomic_path
 from ._coil_axis import Arrangement, arrange, check_coil_axis
 from ._hdf5 import SafeFile, read_dataset
+from ._hdf5_write import atomic_hdf5
 from ._kspace import Axis, KSpace, KSpaceFormat
 from ._limits import FileError
 
@@ -45,7 +46,9 @@ def read_fastmri(file: SafeFile, coil_axis: int | None) -> KSpace:
     data = arrangement.apply(values)
     check_coil_axis(data, arrangement.axes.index(Axis.COIL), file.path)
     extras = {name: read_dataset(file, f"/{name}") for name in EXTRAS if _has(file, name)}
-    voxel = file.attribute(NAME, "voxel")
+    voxel, length = file.attribute(NAME, "voxel"), file.attribute(NAME, "readout")
+    whole = isinstance(length, np.ndarray) and length.size == 1 and length.dtype.kind in "iu"
+    readout = int(length.item()) if isinstance(length, np.ndarray) and whole else None
     kspace = KSpace(
         data,
         arrangement.axes,
@@ -54,9 +57,10 @@ def read_fastmri(file: SafeFile, coil_axis: int | None) -> KSpace:
         "kspace",
         arrangement.order,
         voxel=tuple(map(float, voxel)) if isinstance(voxel, np.ndarray) and voxel.ndim else None,
+        readout=readout,
         notes=tuple(notes),
-        **extras,
     )
+    kspace = replace(kspace, **extras)
     if _has(file, "mask"):
         _check_mask(file, kspace)
     return kspace
@@ -123,15 +127,15 @@ def write_fastmri(path: str | os.PathLike[str], kspace: KSpace) -> None:
 
     A mask is written where undersampling varies along the last axis alone, as fastMRI's does.
     """
-    import h5py
-
     data, axes = kspace.data, kspace.axes
     extras = {name: value for name in EXTRAS if (value := getattr(kspace, name)) is not None}
-    with atomic_path(path) as target, h5py.File(target, "w") as file:
+    with atomic_hdf5(path) as file:
         stored = file.create_dataset("kspace", data=data)
         stored.attrs["axes"] = np.bytes_(" ".join(axis.value for axis in axes))
         if kspace.voxel is not None:
             stored.attrs["voxel"] = np.array(kspace.voxel)
+        if kspace.readout is not None:
+            stored.attrs["readout"] = kspace.readout
         for name, value in extras.items():
             file[name] = value
         mask = kspace.mask

@@ -143,7 +143,7 @@ class KSpace:
         if self.readout is None or Axis.KX not in self.axes:
             return self
         axis = self.axes.index(Axis.KX) - len(self.axes)
-        if self.data.shape[axis] == self.readout:
+        if not 1 <= self.readout < self.data.shape[axis]:
             return self
 
         def crop(data: np.ndarray | None) -> np.ndarray | None:

@@ -1,7 +1,7 @@
 """NIfTI-1 in one file, plain or gzipped: volumes with their place in space.
 
-Cox et al., "A (sort of) new image data format standard: NIfTI-1", NeuroImage 22 (2004); the byte offsets
-are those of its nifti1.h.
+Cox et al., "A (sort of) new image data format standard: NIfTI-1", NeuroImage 22 (2004); the byte
+offsets are those of its nifti1.h.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def write_nifti(
     if not 1 <= image.ndim <= 7 or not 1 <= min(image.shape) <= max(image.shape) < 1 << 15:
         raise FileError(path, f"expected 1 to 7 axes of 1 to 32767, got shape {image.shape}")
     sizes = [1.0] * 7
-    sizes[: min(3, image.ndim)] = list(voxel or ())[:3] + sizes[len(voxel or ()) : 3]
+    sizes[:3] = [*(voxel or ()), 1.0, 1.0, 1.0][:3]
     header = bytearray(LEAD)
     struct.pack_into("<i", header, 0, HEADER)
     dims = image.shape + (1,) * (7 - image.ndim)

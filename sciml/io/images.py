@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._atomic import atomic_file, atomic_path
+from ._atomic import atomic_file
 from ._bart import read_cfl, write_cfl
 from ._container import MatrixFormat, open_container, readable
 from ._limits import Budget, FileError, Limits, regular_file
@@ -67,16 +67,18 @@ def read_image(
 
     variable: the array's name; without it `image` or a like name, else the only one of two or more
     axes. NIfTI keeps its axes i, j, k and is scaled; PNG is (row, column) in 0 to 1, colours as
-    their luma; BART's axes of length 1 are dropped; other integers become float32 or float64.
+    their luma; BART's first axis is the last, those of
+    length 1 are dropped; other integers become float32 or float64.
 
     Raises FileError (a ValueError) if the file is missing, damaged, past the limits or reaches
     outside itself, if the choice of array is not plain, for NaN and Inf.
     """
-    with readable(path):
+    # What is damaged may overflow on its way to the check of every number.
+    with readable(path), np.errstate(all="ignore"):
         found = _read(path, variable, limits)
-    if not found.data.size:
-        raise FileError(path, f"expected an image, got an array of shape {found.data.shape}")
-    check_finite(found.data, "the image", path)
+        if not found.data.size:
+            raise FileError(path, f"expected an image, got an array of shape {found.data.shape}")
+        check_finite(found.data, "the image", path)
     return found
 
 
@@ -140,6 +142,7 @@ def _floating(values: np.ndarray) -> np.ndarray:
 def _read_png(path: Path, lead: bytes, budget: Budget) -> np.ndarray:
     from PIL import Image
 
+    _check_chunks(path, budget)
     # The first chunk declares the size, before any pixel is looked at.
     width, height = (int.from_bytes(lead[at : at + 4], "big") for at in (16, 20))
     budget.take(width * height * 16, "the pixels")
@@ -155,6 +158,22 @@ def _read_png(path: Path, lead: bytes, budget: Budget) -> np.ndarray:
             path, f"expected a whole PNG, got an error ({reason}); get it again"
         ) from None
     return values / np.float32(GREYS[grey.mode])
+
+
+def _check_chunks(path: Path, budget: Budget) -> None:
+    """Every chunk of a PNG against its checksum; Pillow stops at the last pixel."""
+    budget.take(budget.file_bytes, "the chunks")
+    content = path.read_bytes()
+    at, kind = len(PNG_MAGIC), b""
+    while at + 12 <= len(content) and kind != b"IEND":
+        length = int.from_bytes(content[at : at + 4], "big")
+        kind, end = content[at + 4 : at + 8], at + 8 + length
+        told = int.from_bytes(content[end : end + 4], "big")
+        if end + 4 > len(content) or zlib.crc32(content[at + 4 : end]) != told:
+            break
+        at = end + 4
+    if kind != b"IEND" or at != len(content):
+        raise FileError(path, f"expected whole chunks, got damage at byte {at}; get it again")
 
 
 def write_image(
@@ -204,9 +223,9 @@ def _write_bart(path: str | os.PathLike[str], image: np.ndarray, voxel: object) 
 def _write_hdf5(
     path: str | os.PathLike[str], image: np.ndarray, voxel: tuple[float, ...] | None
 ) -> None:
-    import h5py
+    from ._hdf5_write import atomic_hdf5
 
-    with atomic_path(path) as target, h5py.File(target, "w") as file:
+    with atomic_hdf5(path) as file:
         stored = file.create_dataset("image", data=image)
         if voxel is not None:
             stored.attrs["voxel"] = np.array(voxel, float)

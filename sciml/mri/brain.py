@@ -46,7 +46,7 @@ class Tissue(enum.Enum):
     GREY = Relaxation(0.86, 833.0, 83.0)
     WHITE = Relaxation(0.77, 500.0, 70.0)
     NUCLEUS = Relaxation(0.815, 666.0, 76.0)
-    FAT = Relaxation(1.0, 350.0, 70.1)
+    FAT = Relaxation(1.0, 350.0, 70.0)
     MUSCLE = Relaxation(1.0, 900.0, 47.0)
     MARROW = Relaxation(0.5, 350.0, 70.0)
 
@@ -57,7 +57,7 @@ class Contrast(enum.Enum):
     T1 = (2000.0, 5.0, 900.0)
     T2 = (4500.0, 100.0, 0.0)
     PD = (4500.0, 15.0, 0.0)
-    FLAIR = (9000.0, 110.0, 1730.0)
+    FLAIR = (9000.0, 110.0, 1704.6)
 
     def signal(self, tissue: Tissue) -> float:
         """|PD (1 - 2 exp(-TI/T1) + exp(-TR/T1)) exp(-TE/T2)|; spin echo without the term of TI."""

@@ -48,7 +48,7 @@ def biot_savart(
     radius: float = 1.5,
     loop: float | None = None,
     height: float = 1.0,
-    segments: int = 32,
+    segments: int = 48,
     dtype: type = np.complex64,
 ) -> np.ndarray:
     """Circular loops on a cylinder, (coil, *shape): the integral of Biot and Savart.
@@ -93,11 +93,11 @@ def loop_field(
     normal: np.ndarray,
     radius: float,
     *,
-    segments: int = 32,
+    segments: int = 48,
 ) -> np.ndarray:
     """Field of a circular loop with the current 4π / μ0, (..., 3): ∮ dl × (p - l) / |p - l|³.
 
-    The midpoint rule around a circle converges exponentially away from the wire: with 32 segments
+    The midpoint rule around a circle converges exponentially away from the wire: with 48 segments
     to 1e-6 half a radius from it. On the axis the field is 2π R² / (R² + h²)^(3/2).
 
     Args:

@@ -10,7 +10,7 @@ as many samples elsewhere. Masks are bool arrays of NumPy with the origin at ind
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left
 
 import numpy as np
 
@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
-# Halvings of the radius of a Poisson disc mask: the scale is then known to 1e-3 of itself.
-_HALVINGS = 10
+# Halvings of the radius of a Poisson disc mask: the scale is then known to about 1e-3.
+_HALVINGS = 12
 
 
 def calibration_block(
@@ -203,11 +203,12 @@ def poisson_disc(
     order = rng.permutation(np.flatnonzero(free))
     dither = rng.random(order.size)
 
-    low, high = 0.0, 2 * math.sqrt(free.sum() / max(wanted, 1)) + 1
+    low, high = 0.0, min(free.sum() / max(wanted, 1) + 1, math.hypot(*shape))
     best = order[:wanted]  # every point fits where the discs are empty
     for _ in range(_HALVINGS if wanted else 0):
         scale = (low + high) / 2
-        found = _throw_darts(shape, order, scale * growth.ravel()[order], dither, wanted)
+        radius = np.minimum(scale * growth.ravel()[order], math.hypot(*shape))
+        found = _throw_darts(shape, order, radius, dither, wanted)
         if found.size == wanted:
             low, best = scale, found
         else:
@@ -237,8 +238,7 @@ def _throw_darts(
     width = shape[1] + 2 * reach
     steps = (dy * width + dx).ravel()[np.argsort(squares, kind="stable")].tolist()
     nearer = np.sort(squares).tolist()
-    # nearer than distance j: everything of a lower square; the point itself needs no mark
-    discs = [steps[1 : bisect_right(nearer, q - 1)] if q else [] for q in grid.tolist()]
+    discs: dict[int, list[int]] = {}
     y, x = np.divmod(order, shape[1])
     places = ((y + reach) * width + x + reach).tolist()
     taken = bytearray(width * (shape[0] + 2 * reach))
@@ -248,6 +248,8 @@ def _throw_darts(
             found.append(i)
             if len(found) == wanted:
                 break
+            if size[i] not in discs:  # everything of a lower square, but the point itself
+                discs[size[i]] = steps[1 : bisect_left(nearer, grid[size[i]])]
             for step in discs[size[i]]:
                 taken[place + step] = 1
     return order[found]
@@ -319,15 +321,15 @@ def _plane(
     centre = _block(whole, _lengths(calibration, 2))
     free = _kept(whole[0], partial)[:, None] & ~centre
     if not corners:
-        free &= math.sqrt(2) * _distance(whole) <= 1
+        free &= math.sqrt(2) * _distance(whole, margin=0.0) <= 1
     return (whole[0], whole[1]), centre, free
 
 
-def _distance(shape: tuple[int, ...]) -> np.ndarray:
-    """Distance from the origin, 0 there and just below 1 in the corners; `shape`."""
+def _distance(shape: tuple[int, ...], margin: float = 1.0) -> np.ndarray:
+    """Distance from the origin, 0 there and 1 in corners `margin` past the grid's; `shape`."""
     square = np.zeros((1,) * len(shape))
     for axis, n in enumerate(shape):
-        k = (np.arange(n) - n // 2) / (n // 2 + 1)
+        k = (np.arange(n) - n // 2) / (n / 2 + margin)
         square = square + _along(k * k, shape, axis)
     return np.sqrt(square / len(shape))
 

@@ -62,8 +62,7 @@ def ssim(image: Array, reference: Array) -> float:
     edge = _WINDOW // 2
 
     def mean(a: np.ndarray) -> np.ndarray:
-        size = (1,) * (a.ndim - 2) + (_WINDOW, _WINDOW)
-        return uniform_filter(a, size)[..., edge:-edge, edge:-edge]
+        return uniform_filter(a, _WINDOW, axes=(-2, -1))[..., edge:-edge, edge:-edge]
 
     unbiased = _WINDOW**2 / (_WINDOW**2 - 1)
     c1, c2 = (_K1 * r.max()) ** 2, (_K2 * r.max()) ** 2

@@ -95,10 +95,11 @@ def simulate(
         raise ValueError(
             "expected snr > 0, got 0: use SENSE(maps, mask)(image) for no noise at all"
         )
-    mask = np.ones((1,) * image.ndim, bool) if mask is None else np.asarray(mask).astype(bool)
-    if partial_fourier is not None:
-        mask = mask & partial_lines(image.shape, partial_fourier)
     operator = SENSE(maps, mask, ndim=image.ndim)
+    if partial_fourier is not None:
+        lines = partial_lines(image.shape, partial_fourier)
+        operator = SENSE(maps, operator.mask * lines, ndim=image.ndim)
+    kept = operator.mask.astype(bool)
     turned = image if phase is None else image * np.exp(1j * np.asarray(phase))
     truth = np.asarray(turned, operator.domain.dtype)
 
@@ -106,17 +107,17 @@ def simulate(
     if not seen.max() > 0:
         raise ValueError("expected an image with signal, got none where the coils see")
     sigma = float(seen[seen > _OBJECT * seen.max()].mean() / snr)
-    covariance = np.eye(len(maps)) if covariance is None else np.asarray(covariance)
-    if covariance.shape != (len(maps), len(maps)):
-        raise ValueError(f"expected a covariance of {len(maps)} coils, got {covariance.shape}")
-    covariance = covariance * (sigma**2 / np.mean(np.diag(covariance).real))
-    Gaussian(covariance=covariance)  # refuses one that is none
+    between = np.eye(len(maps)) if covariance is None else np.asarray(covariance)
+    if between.shape != (len(maps), len(maps)):
+        raise ValueError(f"expected a covariance of {len(maps)} coils, got {between.shape}")
+    Gaussian(covariance=between)  # refuses one that is none
+    between = between * (sigma**2 / float(np.mean(np.real(np.diag(between)))))
 
     parts = rng.standard_normal((len(maps), image.size, 2))
     white = (parts[..., 0] + 1j * parts[..., 1]) / math.sqrt(2)
-    noise = (np.linalg.cholesky(covariance) @ white).reshape(maps.shape)
-    kspace = operator(truth) + (noise * mask).astype(operator.range.dtype)
-    return Measurement(kspace, truth, maps, mask, covariance, sigma)
+    noise = (np.linalg.cholesky(between) @ white).reshape(maps.shape)
+    kspace = operator(truth) + (noise * kept).astype(operator.range.dtype)
+    return Measurement(kspace, truth, maps, kept, between, sigma)
 
 
 def coil_covariance(coils: int, correlation: float = 0.3) -> np.ndarray:

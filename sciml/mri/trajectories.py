@@ -110,12 +110,12 @@ def ramp(coords: np.ndarray) -> np.ndarray:
 def pipe_menon(A: Operator, *, iterations: int = 30, like: Array | None = None) -> Array:
     """Density compensation of any trajectory: w <- w / |A A^H w| from w = 1.
 
-    Pipe and Menon, Magn. Reson. Med. 41 (1999) 179, eq. 10. Where it has converged, the samples
-    of w's own gridded image have size 1.
+    Pipe and Menon, Magn. Reson. Med. 41 (1999) 179, eq. 10. In the end A^H diag(w) A is about the
+    identity: for an orthonormal A the weights are those of `ramp` times the number of pixels.
 
     Args:
-        A: one coil's operator, image -> samples, complex. For the best weights let the image be
-            larger than the object: twice the field of view, with the trajectory halved.
+        A: one coil's operator, image -> samples, complex. For the best weights let its image be
+            as long as the distance of the samples allows, 1 / |k[j + 1] - k[j]| pixels.
         iterations: how many, >= 1.
         like: an array of the library and device to work in; those of A's parameters, or NumPy.
 

@@ -13,6 +13,7 @@ from .bench_poisson import bench_poisson
 from .data import data_condiff
 from .demo import demo
 from .info import info
+from .recon import recon
 from .solve import solve
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ _data = typer.Typer(help="Generate data sets.", rich_markup_mode=None)
 _bench = typer.Typer(help="Compare methods, each answer certified.", rich_markup_mode=None)
 
 app.command("solve")(solve)
+app.command("recon")(recon)
 app.add_typer(_data, name="data")
 app.add_typer(_bench, name="bench")
 app.command("info")(info)

@@ -3,5 +3,15 @@
 from .gfactor import gfactor, gfactor_by_replicas
 from .grappa import grappa
 from .reconstruct import Method, Reconstruction, reconstruct
+from .scan import Scan, scan_of
 
-__all__ = ["Method", "Reconstruction", "gfactor", "gfactor_by_replicas", "grappa", "reconstruct"]
+__all__ = [
+    "Method",
+    "Reconstruction",
+    "Scan",
+    "gfactor",
+    "gfactor_by_replicas",
+    "grappa",
+    "reconstruct",
+    "scan_of",
+]

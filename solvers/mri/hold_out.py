@@ -9,10 +9,14 @@ import numpy as np
 
 from sciml._checks import number
 
-__all__ = ["Search", "hold_out", "search"]
+__all__ = ["NothingToHide", "Search", "hold_out", "search"]
 
 # Weights are tried from the largest on, until the error has grown this often in a row.
 _PATIENCE = 2
+
+
+class NothingToHide(ValueError):
+    """There are no samples outside the calibration region to validate by."""
 
 
 def hold_out(
@@ -28,7 +32,7 @@ def hold_out(
         share: of the samples outside it.
 
     Raises:
-        ValueError: nothing is left to hide.
+        NothingToHide: a ValueError.
     """
     share = number(share, "share")
     outside = mask.copy()
@@ -38,7 +42,7 @@ def hold_out(
     places = np.flatnonzero(choice)
     count = round(share * len(places))
     if not 0 < count < len(places):
-        raise ValueError(
+        raise NothingToHide(
             f"expected samples outside the calibration region to hide {share:.0%} of, got "
             f"{len(places)}: give the weight yourself"
         )

@@ -11,16 +11,18 @@ import numpy as np
 
 from sciml import Gaussian, Identity, InverseProblem, LinearSystem, Result, Solver, Stop, solve
 from sciml._checks import need, number, told
-from sciml.operators import FFT, SENSE, Wavelet
+from sciml.operators import SENSE, Wavelet
 from sciml.priors import L1Wavelet, TotalVariation
-from sciml.space import Space
 
 from ..krylov import CG
 from ..proximal import FISTA, PrimalDual
-from .hold_out import Search, hold_out, search
+from .grappa import grappa
+from .hold_out import NothingToHide, Search, hold_out, search
+from .scan import Scan
 
 __all__ = ["Method", "Reconstruction", "reconstruct"]
 
+_GRAPPA = 0.01  # GRAPPA's weight, where none is given
 _SHARE = 0.1  # of the samples that are hidden to choose a weight
 _STEPS = 16  # of weights that are tried, each half of the one before
 # Weights are compared by reconstructions to this tolerance, or of so many steps.
@@ -34,24 +36,30 @@ class Method(enum.Enum):
     SENSE = "sense"  # least squares with Tikhonov's weight
     L1_WAVELET = "l1-wavelet"
     TV = "tv"
+    GRAPPA = "grappa"  # missing samples from their neighbours, then the coils combined
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reconstruction:
     """An image, and what is known of it.
 
     Attributes:
-        image: complex (*shape).
-        method: what made it. weight: of its prior; 0 without one.
+        image: complex (*shape). kspace: complex (coil, *shape), what the image predicts of every
+            sample, measured or not; of GRAPPA, what it filled in.
+        method: what made it. reason: why it was chosen; empty where it was named.
+        weight: of its prior, see `reconstruct`; 0 without one.
         misfit: ||y − A x|| / ||y|| over the measured samples.
-        noise: the same of the noise alone, ||n|| / ||y||, where the noise is known.
+        noise: the same of the noise alone, where it is known: a misfit far above says that the
+            image does not explain the data, one far below that it explains noise.
         search: how the weight was found; None where it was given, or there is none.
         result: the certified solve; None for a closed form.
         seconds: in all.
     """
 
     image: np.ndarray
+    kspace: np.ndarray
     method: Method
+    reason: str
     weight: float
     misfit: float
     noise: float | None
@@ -59,101 +67,124 @@ class Reconstruction:
     search: Search | None = None
     result: Result | None = field(default=None, repr=False)
 
+    @property
+    def ok(self) -> bool:
+        """Whether it was solved to the tolerance, or is a closed form."""
+        return self.result is None or self.result.ok
+
 
 def reconstruct(
-    kspace: np.ndarray,
-    maps: np.ndarray,
-    mask: np.ndarray,
-    method: Method,
+    scan: Scan,
+    method: Method | None = None,
     *,
     weight: float | None = None,
-    calibration: tuple[slice, ...] | None = None,
-    sigma: float | None = None,
     stop: Stop | None = None,
     rng: np.random.Generator | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Reconstruction:
-    """The image that k-space measured through the coils shows.
+    """The image that a scan shows.
 
     Args:
-        kspace: complex (coil, *shape), centred, of unit FFT; what the mask leaves out is ignored.
-        maps: complex (coil, *shape), sensitivities. mask: bool (*shape).
+        scan: see `scan_of`.
+        method: None chooses, by what each predicts of samples that are hidden from it.
         weight: of the prior, relative to the largest one that does not blot out the image: 0 to 1.
-            Found by hiding a tenth of the samples if not given.
-        calibration: what is never hidden. sigma: of the noise per complex sample, for the report.
+            Found by hiding a tenth of the samples if not given. GRAPPA's is Tikhonov's.
         stop: of the last solve. rng: which samples are hidden; a fixed draw if not given.
         say: told of each step.
 
     Raises:
-        TypeError, ValueError: shapes that do not fit, an empty mask, a bad weight.
+        TypeError: no Scan or Method. ValueError: a bad weight, samples that are not finite, or
+            none left to hide.
     """
     began = time.perf_counter()
-    need(method, Method, "a Method, such as Method.L1_WAVELET")
-    y, mask = _checked(kspace, maps, mask)
-    ndim = mask.ndim
-    A = SENSE(maps, mask, ndim=ndim)
-    stop = Stop(rtol=1e-3, max_iters=300) if stop is None else stop
-    found: Search | None = None
-    result: Result | None = None
-    if method is Method.ZERO_FILLED:
-        weight, image = 0.0, A.adjoint(y)
-    else:
-        if weight is None:
-            rng = np.random.default_rng(0) if rng is None else rng
-            kept = calibration or tuple(slice(0, 0) for _ in mask.shape)
-            found = _validated(y, maps, mask, method, kept, rng, say)
-            weight = found.weight
+    need(scan, Scan, "a Scan", "scan_of(kspace)")
+    if method is not None:
+        need(method, Method, "a Method, such as Method.L1_WAVELET")
+    if weight is not None:
         number(weight, "weight")
-        problem, solver = _posed(A, y, method, weight)
+    _check_finite(scan.kspace)
+    rng = np.random.default_rng(0) if rng is None else rng
+    stop = Stop(rtol=1e-3, max_iters=300) if stop is None else stop
+    chosen, reason, found = _chosen(scan, method, weight, rng, say)
+    A = SENSE(scan.maps, scan.mask, ndim=scan.mask.ndim)
+    y, result = scan.kspace, None
+    everything = SENSE(scan.maps, ndim=scan.mask.ndim)
+    if chosen is Method.GRAPPA:
+        weight = _GRAPPA if weight is None else weight
+        say("filling in k-space")
+        kspace = grappa(y, scan.mask, calibration=scan.calibration, lamda=weight)
+        image = everything.adjoint(kspace)
+    elif chosen is Method.ZERO_FILLED:
+        weight, image = 0.0, A.adjoint(y)
+        kspace = everything(image)
+    else:
+        if found is None and weight is None:
+            found = _validated(scan, chosen, rng, say)
+        weight = found.weight if weight is None and found is not None else float(weight or 0.0)
+        say(f"{chosen.value}, weight {weight:.1e}")
+        problem, solver = _posed(A, y, chosen, weight)
         result = solve(problem, solver, stop=stop, throw=False)
         image = result.x
-    residual = float(np.linalg.norm(y - A(image)))
+        kspace = everything(image)
     size = float(np.linalg.norm(y))
-    noise = None if sigma is None else sigma * np.sqrt(mask.sum() * len(y)) / size
+    misfit = float(np.linalg.norm(y - kspace * scan.mask)) / size
+    samples = int(scan.mask.sum()) * len(y)
+    noise = None if scan.sigma is None else scan.sigma * samples**0.5 / size
+    seconds = time.perf_counter() - began
     return Reconstruction(
-        image, method, weight, residual / size, noise, time.perf_counter() - began, found, result
+        image, kspace, chosen, reason, weight, misfit, noise, seconds, found, result
     )
 
 
-def _checked(
-    kspace: np.ndarray, maps: np.ndarray, mask: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    if kspace.shape != maps.shape:
-        raise ValueError(f"expected maps of k-space's shape {kspace.shape}, got {maps.shape}")
-    if mask.shape != kspace.shape[1:]:
-        raise ValueError(f"expected a mask of shape {kspace.shape[1:]}, got {mask.shape}")
-    if not np.iscomplexobj(kspace) or not np.iscomplexobj(maps):
-        raise TypeError(f"expected complex k-space and maps, got {kspace.dtype}, {maps.dtype}")
-    mask = mask.astype(bool)
-    if not mask.any():
-        raise ValueError("expected a mask with samples, got an empty one: nothing was measured")
-    y = kspace * mask
+def _chosen(
+    scan: Scan,
+    method: Method | None,
+    weight: float | None,
+    rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> tuple[Method, str, Search | None]:
+    """(method, why, its search where there was one)."""
+    if method is not None:
+        return method, "", None
+    if scan.complete:
+        return Method.ZERO_FILLED, "every sample was measured", None
+    if weight is not None:
+        return Method.L1_WAVELET, "a weight was given", None
+    tried: dict[Method, Search] = {}
+    seed = int(rng.integers(1 << 31))  # both are judged by the same hidden samples
+    for one in (Method.L1_WAVELET, Method.TV):
+        try:
+            tried[one] = _validated(scan, one, np.random.default_rng(seed), say)
+        except NothingToHide:
+            return Method.GRAPPA, "no samples can be hidden to choose a weight by", None
+    best = min(tried, key=lambda one: min(tried[one].errors))
+    told = " and ".join(f"{one.value} {min(s.errors):.4f}" for one, s in tried.items())
+    return best, f"it predicts hidden samples best, with errors of {told}", tried[best]
+
+
+def _check_finite(y: np.ndarray) -> None:
     if not np.isfinite(y).all():
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(y))[0])
         raise ValueError(f"expected finite k-space, got {told(y[bad])} at {bad}")
-    return y, mask
 
 
 def _validated(
-    y: np.ndarray,
-    maps: np.ndarray,
-    mask: np.ndarray,
-    method: Method,
-    kept: tuple[slice, ...],
-    rng: np.random.Generator,
-    say: Callable[[str], None],
+    scan: Scan, method: Method, rng: np.random.Generator, say: Callable[[str], None]
 ) -> Search:
-    seen, held = hold_out(mask, kept, _SHARE, rng)
-    A, B = SENSE(maps, seen, ndim=mask.ndim), SENSE(maps, held, ndim=mask.ndim)
-    hidden = y * held
-    size = np.linalg.norm(hidden)
+    """The weight by which hidden samples are predicted best."""
+    kept = scan.region or tuple(slice(0, 0) for _ in scan.mask.shape)
+    seen, held = hold_out(scan.mask, kept, _SHARE, rng)
+    ndim = scan.mask.ndim
+    A, B = SENSE(scan.maps, seen, ndim=ndim), SENSE(scan.maps, held, ndim=ndim)
+    y, hidden = scan.kspace * seen, scan.kspace * held
+    size = float(np.linalg.norm(hidden))
 
     def fit(weight: float, x0: np.ndarray | None) -> np.ndarray:
-        say(f"weight {weight:.1e}")
-        return _rough(A, y * seen, method, weight, x0)
+        say(f"{method.value}: trying weight {weight:.1e}")
+        return _rough(A, y, method, weight, x0)
 
     def error(x: np.ndarray) -> float:
-        return float(np.linalg.norm(hidden - B(x)) / size)
+        return float(np.linalg.norm(hidden - B(x))) / size
 
     return search([2.0**-k for k in range(2, 2 + _STEPS)], fit, error)
 
@@ -185,8 +216,3 @@ def _rough(
         if not float(state.estimate) > _ROUGH * float(problem.scale):
             break
     return state.x
-
-
-def coil_images(kspace: np.ndarray) -> np.ndarray:
-    """(coil, *shape): the inverse transform of each coil's k-space."""
-    return FFT(Space(kspace.shape[1:], kspace.dtype), centred=True).adjoint(kspace)

@@ -1,9 +1,10 @@
 """Damages files and reads them, in a process that may die.
 
-`fuzz_reader.py SCRATCH FIRST LAST FILE...`
+`fuzz_reader.py READER SCRATCH FIRST LAST FILE...`
 
-Prints a line `index outcome` for each case: ok, refused, or what went wrong. The limits of the
-promise hold: 2 GiB of address space, and SIGALRM kills after 10 s in one file.
+READER is one of READERS. Of a pair of files (.cfl, .hdr) one is damaged, the other copied. Prints a
+line `index outcome` for each case: ok, refused, or what went wrong. The limits of the promise hold:
+2 GiB of address space, and SIGALRM kills after 10 s in one file.
 """
 
 from __future__ import annotations
@@ -13,14 +14,36 @@ import resource
 import signal
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sciml.io import FileError, MatrixFormat, SystemFile, read_system, read_vector
+from sciml.io import (
+    FileError,
+    ImageFile,
+    ImageFormat,
+    KSpace,
+    KSpaceFormat,
+    MatrixFormat,
+    SystemFile,
+    read_image,
+    read_kspace,
+    read_system,
+    read_vector,
+)
 
 MEMORY = 2 << 30
 SECONDS = 10
+PAIRS = {".cfl": ".hdr", ".hdr": ".cfl"}
+CHECKSUMS = {
+    MatrixFormat.NPZ,
+    MatrixFormat.MATRIX_MARKET_GZ,
+    KSpaceFormat.NPZ,
+    ImageFormat.NPZ,
+    ImageFormat.PNG,
+}
 
 
 def damage(content: bytes, rng: np.random.Generator) -> bytes:
@@ -62,10 +85,10 @@ def damage_member(content: bytes, rng: np.random.Generator) -> bytes:
     return out.getvalue()
 
 
-def guarded(original: SystemFile, path: Path) -> bool:
+def guarded(original: Any, path: Path) -> bool:
     """Whether a checksum covers what was read."""
-    compressed = original.format is MatrixFormat.MAT5 and "compressed" in path.name
-    return compressed or original.format in (MatrixFormat.NPZ, MatrixFormat.MATRIX_MARKET_GZ)
+    name = path.name
+    return original.format in CHECKSUMS or "compressed" in name or name.endswith(".nii.gz")
 
 
 def stored(system: SystemFile) -> np.ndarray:
@@ -74,24 +97,40 @@ def stored(system: SystemFile) -> np.ndarray:
     return matrix if isinstance(matrix, np.ndarray) else matrix.data
 
 
-def same(one: SystemFile, other: SystemFile) -> bool:
+def same_system(one: SystemFile, other: SystemFile) -> bool:
     a, b = one.matrix, other.matrix
     if a.shape != b.shape or not np.array_equal(stored(one), stored(other)):
         return False
     return isinstance(a, np.ndarray) or np.array_equal(a.indices, b.indices)
 
 
-def attempt(path: Path, original: SystemFile | None, vector: bool) -> str:
+def same_data(one: KSpace | ImageFile, other: KSpace | ImageFile) -> bool:
+    return np.array_equal(one.data, other.data)
+
+
+class Reader(NamedTuple):
+    """read: a file. numbers: of what it gives. same: whether two results are equal."""
+
+    read: Callable[[Path], Any]
+    numbers: Callable[[Any], np.ndarray]
+    same: Callable[[Any, Any], bool] = same_data
+
+
+READERS = {
+    "system": Reader(read_system, stored, same_system),
+    "vector": Reader(read_vector, lambda found: found.vector),
+    "kspace": Reader(read_kspace, lambda found: found.data),
+    "image": Reader(read_image, lambda found: found.data),
+}
+
+
+def attempt(path: Path, original: Any, reader: Reader) -> str:
     before = path.stat().st_mtime_ns
     try:
-        if vector:
-            values = read_vector(path).vector
-            good = values.ndim == 1 and bool(np.isfinite(values).all())
-        else:
-            system = read_system(path)
-            good = bool(np.isfinite(stored(system)).all())
-            if original is not None and not same(system, original):
-                return "LIE: other numbers under a checksum"
+        found = reader.read(path)
+        good = bool(np.isfinite(reader.numbers(found)).all())
+        if original is not None and not reader.same(found, original):
+            return "LIE: other numbers under a checksum"
         outcome = "ok" if good else "LIE: not a finite array"
     except FileError as error:
         outcome = "refused" if "\n" not in str(error) else "a message of several lines"
@@ -100,22 +139,28 @@ def attempt(path: Path, original: SystemFile | None, vector: bool) -> str:
     return outcome if path.stat().st_mtime_ns == before else "the reader wrote to the file"
 
 
-def main(scratch: Path, first: int, last: int, files: list[Path]) -> None:
+def main(name: str, scratch: Path, first: int, last: int, files: list[Path]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    originals = [(path, path.read_bytes(), read_system(path)) for path in files]
+    reader = READERS[name]
+    originals = [(path, path.read_bytes(), reader.read(path)) for path in files]
     for index in range(first, last):
-        path, content, system = originals[index % len(originals)]
+        path, content, original = originals[index % len(originals)]
         rng = np.random.default_rng([18, index])
-        inner = system.format is MatrixFormat.NPZ and rng.random() < 0.5
+        inner = path.suffix == ".npz" and rng.random() < 0.5
         damaged = damage_member(content, rng) if inner else damage(content, rng)
-        target = scratch / f"damaged{path.suffix}"
+        target = scratch / f"damaged{''.join(path.suffixes)}"
         target.write_bytes(damaged)
+        if path.suffix in PAIRS:
+            other = path.with_suffix(PAIRS[path.suffix])
+            (scratch / f"damaged{other.suffix}").write_bytes(other.read_bytes())
+        vector = name == "system" and rng.random() < 0.25
         signal.alarm(SECONDS)
-        kept = system if guarded(system, path) and not inner else None
-        outcome = attempt(target, kept, vector=rng.random() < 0.25)
+        kept = original if guarded(original, path) and not inner and not vector else None
+        outcome = attempt(target, kept, READERS["vector"] if vector else reader)
         signal.alarm(0)
         print(index, outcome, flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), [Path(a) for a in sys.argv[4:]])
+    reader, scratch, first, last, *paths = sys.argv[1:]
+    main(reader, Path(scratch), int(first), int(last), [Path(path) for path in paths])

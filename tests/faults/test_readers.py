@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +15,8 @@ import scipy.io
 import scipy.sparse as sp
 
 from sciml.io import FileError, Limits, MatrixFormat, read_system, read_vector, write_npz
+from tests.faults._fuzz import check_damaged
 
-ROOT = Path(__file__).resolve().parents[2]
 N = 12
 
 
@@ -283,44 +279,11 @@ def test_limits_hold_in_every_format(case, tmp_path, rng):
             read(path, limits=Limits(max_bytes=40))
 
 
-def fuzz(format: MatrixFormat, folder: Path, rng: np.random.Generator, count: int) -> Counter[str]:
-    """Outcomes of `count` damaged files; a child that dies is told and replaced."""
-    originals, scratch = folder / "originals", folder / "scratch"
-    originals.mkdir()
-    scratch.mkdir()
-    files = [written(case, originals, rng)[0] for case in CASES if case.format is format]
-    script = Path(__file__).with_name("fuzz_reader.py")
-    env = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-    }
-    outcomes: Counter[str] = Counter()
-    done, deaths = 0, 0
-    while done < count:
-        command = [sys.executable, "-W", "error", script, scratch, done, count, *files]
-        child = subprocess.run(
-            [str(part) for part in command], env=env, capture_output=True, text=True, cwd=folder
-        )
-        lines = child.stdout.splitlines()
-        outcomes.update(re.sub(r"^\d+ ", "", line) for line in lines)
-        done += len(lines)
-        if child.returncode == 0:
-            break
-        assert deaths < 5, f"the child keeps dying: {outcomes} {child.stderr[-400:]}"
-        outcomes[f"died with {child.returncode} at {done}: {child.stderr[-400:]}"] += 1
-        done, deaths = done + 1, deaths + 1
-    assert len(os.listdir(scratch)) <= 2, "the reader left a file behind"
-    return outcomes
-
-
 def check_fuzz(format: MatrixFormat, folder: Path, rng: np.random.Generator, count: int) -> None:
-    outcomes = fuzz(format, folder, rng, count)
-    assert set(outcomes) <= {"ok", "refused"}, outcomes
-    assert outcomes.total() == count
-    # Both ends must be reached, or the damage was none or all.
-    assert outcomes["refused"] > count // 4
-    assert outcomes["ok"] > 0
+    originals = folder / "originals"
+    originals.mkdir()
+    files = [written(case, originals, rng)[0] for case in CASES if case.format is format]
+    check_damaged("system", files, folder, count)
 
 
 @pytest.mark.parametrize("format", MatrixFormat, ids=lambda format: format.name)

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sciml.io import FileError, atomic_file, write_json, write_npz
+from sciml.io import Axis, FileError, KSpace, atomic_file, write_json, write_npz
+from sciml.io._fastmri import write_fastmri
+from sciml.io._nifti import write_nifti
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,11 +40,22 @@ def _json(path: Path, mark: int, size: int) -> None:
     write_json(path, [mark] * (size // 5))
 
 
+def _hdf5(path: Path, mark: int, size: int) -> None:
+    data = np.full((2, 4, -(-size // 64)), mark, np.complex64)
+    write_fastmri(path, KSpace(data, (Axis.COIL, Axis.KY, Axis.KX)))
+
+
+def _nifti(path: Path, mark: int, size: int) -> None:
+    write_nifti(path, np.full((64, -(-size // 256)), mark, np.float32), None)
+
+
 WRITERS: dict[str, Callable[[Path, int, int], None]] = {
     "atomic_file": _binary,
     "atomic_file text": _text,
     "write_npz": _npz,
     "write_json": _json,
+    "write_kspace": _hdf5,
+    "write_image": _nifti,
 }
 every_writer = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 
@@ -59,8 +72,8 @@ chance = random.Random(23)
 torn = left = 0
 seen = set()
 for kill in range(kills):
-    write = list(writers.WRITERS.values())[kill % 4]
-    path = folder / f"file{kill % 4}"
+    write = list(writers.WRITERS.values())[kill % len(writers.WRITERS)]
+    path = folder / f"file{kill % len(writers.WRITERS)}"
     whole = []
     for mark in (1, 2):
         write(path, mark, size)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sciml import Space, Status
-from sciml.operators import FFT, SENSE
-from solvers.mri import Method, reconstruct
-from solvers.mri.hold_out import hold_out, search
+from sciml import Space, Status, Stop
+from sciml.operators import SENSE
+from solvers.mri import Method, Scan, reconstruct, scan_of
+from solvers.mri.hold_out import NothingToHide, hold_out, search
 
 BRAIN = Path(__file__).parents[3] / "shared" / "data" / "mri_kspace" / "cartesian_ksp.npy"
 
@@ -33,46 +33,77 @@ def coils(n: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def simulated() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(image, kspace, maps, mask)"""
+def simulated() -> tuple[np.ndarray, Scan]:
+    """(image, scan)"""
     rng = np.random.default_rng(3)
-    image, maps = head(64), coils(64)
+    image, maps = head(64).astype(np.complex64), coils(64)
     mask = rng.random((64, 64)) < 0.22
     mask[26:38, 26:38] = True
     A = SENSE(maps, mask)
-    y = A(image.astype(np.complex64))
-    return image, y + 0.02 * A.range.random(rng) * mask, maps, mask
+    kspace = A(image) + 0.02 * A.range.random(rng) * mask
+    noise = 0.02 * Space((6, 2000), np.complex64).random(rng)
+    return image, scan_of(kspace, mask=mask, maps=maps, noise=noise)
 
 
-REGION = (slice(26, 38),) * 2
+def relative(x: np.ndarray, image: np.ndarray) -> float:
+    return float(np.linalg.norm(x - image) / np.linalg.norm(image))
 
 
-def test_priors_beat_least_squares_beat_zero_filling(simulated: tuple) -> None:
-    image, kspace, maps, mask = simulated
+def test_what_is_known_of_a_scan_is_found(simulated: tuple[np.ndarray, Scan]) -> None:
+    _, scan = simulated
+    found = scan_of(scan.kspace)
+    assert (found.mask == scan.mask).all()
+    assert found.region is not None
+    assert all(s.start <= 26 and s.stop >= 38 for s in found.region)
+    assert scan.sigma == pytest.approx(0.02, rel=0.05)
+    assert found.sigma is not None  # signal is left at the edge: an upper bound
+    assert 0.02 < found.sigma < 0.05
+    size = np.sqrt((np.abs(found.maps) ** 2).sum(axis=0))
+    overlap = np.abs((found.maps.conj() * scan.maps).sum(axis=0))[size > 0.5]
+    assert np.median(overlap) > 0.99
+    noise = np.random.default_rng(0).standard_normal((6, 999)) * (1 + 1j)
+    assert scan_of(scan.kspace, noise=noise).sigma == pytest.approx(2**0.5, rel=0.05)
+
+
+def test_priors_beat_least_squares_beat_zero_filling(simulated: tuple[np.ndarray, Scan]) -> None:
+    image, scan = simulated
     error = {}
     for method in Method:
-        found = reconstruct(kspace, maps, mask, method, calibration=REGION, sigma=0.02)
-        error[method] = np.linalg.norm(found.image - image) / np.linalg.norm(image)
+        found = reconstruct(scan, method)
+        error[method] = relative(found.image, image)
         assert found.image.dtype == np.complex64
-        if method is not Method.ZERO_FILLED:
-            assert found.result is not None
+        assert found.noise is not None
+        if found.result is not None:
             assert found.result.status == Status.CONVERGED
             assert 0.7 < found.misfit / found.noise < 1.2
+            predicted = SENSE(scan.maps)(found.image)
+            np.testing.assert_allclose(found.kspace, predicted, atol=1e-5)
     assert error[Method.SENSE] < 0.85 * error[Method.ZERO_FILLED]
     assert error[Method.L1_WAVELET] < 0.9 * error[Method.SENSE]
     assert error[Method.TV] < 0.7 * error[Method.SENSE]
+    chosen = reconstruct(scan)
+    assert chosen.method is Method.TV
+    assert "predicts hidden samples best" in chosen.reason
+
+
+def test_a_complete_scan_is_transformed(simulated: tuple[np.ndarray, Scan]) -> None:
+    image, scan = simulated
+    kspace = SENSE(scan.maps)(image)
+    found = reconstruct(scan_of(kspace, maps=scan.maps))
+    assert found.method is Method.ZERO_FILLED
+    assert relative(found.image, image) < 1e-5
+    np.testing.assert_allclose(found.kspace, kspace, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", [Method.SENSE, Method.L1_WAVELET, Method.TV])
-def test_the_weight_found_is_near_the_best_one(simulated: tuple, method: Method) -> None:
-    image, kspace, maps, mask = simulated
-
-    def error(weight: float | None) -> float:
-        found = reconstruct(kspace, maps, mask, method, weight=weight, calibration=REGION)
-        return float(np.linalg.norm(found.image - image))
-
-    best = min(error(2.0**-k) for k in range(3, 13))
-    assert error(None) < 1.3 * best
+def test_the_weight_found_is_near_the_best_one(
+    simulated: tuple[np.ndarray, Scan], method: Method
+) -> None:
+    image, scan = simulated
+    best = min(
+        relative(reconstruct(scan, method, weight=2.0**-k).image, image) for k in range(3, 13)
+    )
+    assert relative(reconstruct(scan, method).image, image) < 1.3 * best
 
 
 def test_whole_lines_are_hidden_where_the_mask_is_lines() -> None:
@@ -83,7 +114,7 @@ def test_whole_lines_are_hidden_where_the_mask_is_lines() -> None:
     assert (seen | held == mask).all() and not (seen & held).any()
     assert (held.all(axis=1) == held.any(axis=1)).all()
     assert not held[16:24].any()
-    with pytest.raises(ValueError, match="give the weight yourself"):
+    with pytest.raises(NothingToHide, match="give the weight yourself"):
         hold_out(mask, (slice(None), slice(None)), 0.1, rng)
 
 
@@ -99,63 +130,66 @@ def test_a_search_stops_when_the_error_grows() -> None:
     assert tried == [8, 4, 2, 1, 0.5]
 
 
-def test_bad_input_is_named(simulated: tuple) -> None:
-    _, kspace, maps, mask = simulated
+def test_bad_input_is_named(simulated: tuple[np.ndarray, Scan]) -> None:
+    _, scan = simulated
+    kspace, maps, mask = scan.kspace, scan.maps, scan.mask
+    with pytest.raises(ValueError, match="expected maps of k-space's shape"):
+        scan_of(kspace, maps=maps[:3])
+    with pytest.raises(ValueError, match="expected a mask that fits"):
+        scan_of(kspace, mask=mask[:5])
+    with pytest.raises(ValueError, match="axes are in another order"):
+        scan_of(kspace[:, :40], mask=mask[:40].T)
+    with pytest.raises(ValueError, match="nothing was measured"):
+        scan_of(kspace, mask=0 * mask)
+    with pytest.raises(ValueError, match="the mask belongs to other data"):
+        scan_of(kspace, mask=~mask)
+    with pytest.raises(ValueError, match="no calibration region"):
+        scan_of(kspace * (np.arange(64) % 2 == 0))
     broken = kspace.copy()
     broken[2, 30, 31] = np.nan
-    for wrong, match in (
-        ((kspace, maps[:3], mask), "expected maps of k-space's shape"),
-        ((kspace, maps, mask[:5]), "expected a mask of shape"),
-        ((kspace, maps, 0 * mask), "nothing was measured"),
-        ((broken, maps, mask), r"finite k-space, got .* at \(2, 30, 31\)"),
-    ):
-        with pytest.raises(ValueError, match=match):
-            reconstruct(*wrong, Method.SENSE)
+    with pytest.raises(ValueError, match=r"finite k-space, got .* at \(2, 30, 31\)"):
+        reconstruct(scan_of(broken, maps=maps), Method.SENSE)
     with pytest.raises(TypeError, match="Method"):
-        reconstruct(kspace, maps, mask, "sense")  # type: ignore[arg-type]
+        reconstruct(scan, "sense")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Scan"):
+        reconstruct(kspace)  # type: ignore[arg-type]
 
 
-def brain() -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, ...]]:
-    """(kspace, maps from its centre, mask, calibration region) of a real scan."""
+@pytest.fixture(scope="module")
+def brain() -> tuple[Scan, Scan, np.ndarray]:
+    """(a real scan without a tenth of its samples, a scan of those, where they are)"""
     if not BRAIN.exists():
         pytest.skip(f"no real k-space at {BRAIN}")
-    kspace = np.load(BRAIN)
-    kspace = (kspace / np.abs(kspace).max()).astype(np.complex64)
-    mask = (kspace != 0).any(axis=0)
-    region = tuple(slice(n // 2 - 12, n // 2 + 12) for n in mask.shape)
-    window = np.zeros(mask.shape, np.float32)
-    window[region] = np.outer(np.hanning(26)[1:-1], np.hanning(26)[1:-1])
-    low = FFT(Space(mask.shape, np.complex64), centred=True).adjoint(kspace * window)
-    size = np.sqrt((np.abs(low) ** 2).sum(axis=0))
-    maps = low / np.maximum(size, 1e-9) * (size > 0.05 * size.max())
-    return kspace, maps, mask, region
+    whole = scan_of(np.load(BRAIN))
+    assert whole.region == (slice(103, 127), slice(78, 102))
+    seen, held = hold_out(whole.mask, whole.region, 0.1, np.random.default_rng(11))
+    return (
+        scan_of(whole.kspace, mask=seen, maps=whole.maps),
+        scan_of(whole.kspace, mask=held, maps=whole.maps),
+        held,
+    )
 
 
-def test_a_real_scan_is_predicted_better_the_more_is_known() -> None:
-    kspace, maps, mask, region = brain()
-    seen, held = hold_out(mask, region, 0.1, np.random.default_rng(11))
-    hidden = kspace * held
-    error = {}
-    for method in (Method.ZERO_FILLED, Method.SENSE, Method.L1_WAVELET):
-        found = reconstruct(kspace, maps, seen, method, calibration=region)
-        predicted = SENSE(maps, held)(found.image)
-        error[method] = np.linalg.norm(hidden - predicted) / np.linalg.norm(hidden)
-    assert error[Method.SENSE] < 0.6 * error[Method.ZERO_FILLED]
-    assert error[Method.L1_WAVELET] < 0.96 * error[Method.SENSE]
+def test_a_real_scan_is_predicted_better_the_more_is_known(
+    brain: tuple[Scan, Scan, np.ndarray],
+) -> None:
+    scan, hidden, held = brain
+    error = {
+        method: relative(reconstruct(scan, method).kspace * held, hidden.kspace)
+        for method in (Method.ZERO_FILLED, Method.SENSE, Method.L1_WAVELET)
+    }
+    assert error[Method.SENSE] < 0.5 * error[Method.ZERO_FILLED]
+    assert error[Method.L1_WAVELET] < 0.95 * error[Method.SENSE]
 
 
-def test_errors_on_hidden_samples_do_not_grow_with_iterations() -> None:
-    from sciml import Identity, LinearSystem
-    from solvers import CG
-
-    kspace, maps, mask, region = brain()
-    seen, held = hold_out(mask, region, 0.1, np.random.default_rng(11))
-    weight = reconstruct(kspace, maps, seen, Method.SENSE, calibration=region).weight
-    A, B, hidden = SENSE(maps, seen), SENSE(maps, held), kspace * held
-    ridge = (weight * A.norm_bound**2) * Identity(A.domain)
-    state = CG().init(LinearSystem(A.normal + ridge, A.adjoint(kspace * seen)), None, None)
+def test_errors_on_hidden_samples_do_not_grow_with_iterations(
+    brain: tuple[Scan, Scan, np.ndarray],
+) -> None:
+    scan, hidden, held = brain
+    weight = reconstruct(scan, Method.SENSE).weight
     errors = []
-    for _ in range(12):
-        state = CG().advance(state, 5)
-        errors.append(np.linalg.norm(hidden - B(state.x)) / np.linalg.norm(hidden))
-    assert errors[-1] <= 1.02 * min(errors)
+    for most in (5, 8, 10, 12, 15, 20, 50, 200):
+        stop = Stop(rtol=1e-3, max_iters=most)
+        found = reconstruct(scan, Method.SENSE, weight=weight, stop=stop)
+        errors.append(relative(found.kspace * held, hidden.kspace))
+    assert errors[-1] <= 1.01 * min(errors)
