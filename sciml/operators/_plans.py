@@ -72,8 +72,14 @@ class Plans:
             return self._plan()
 
     def _plan(self) -> Any:
-        import finufft
-
+        try:
+            import finufft
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "expected finufft for a NUFFT, got no such module: install sciml-solvers[mri], or "
+                "use GriddedNUFFT",
+                name="finufft",
+            ) from error
         plan = finufft.Plan(
             2,
             self.shape,

@@ -57,7 +57,7 @@ class NUFFT(Operator):
         dtype: complex64 or complex128, of images and samples.
         rtol: relative error (2-norm) of A x; 3e-7 in complex64, 1e-12 in complex128 if not given.
             complex64 is computed in double precision unless rtol >= 5e-8 max(shape): rounded
-            positions would not allow for less. The looser one is four times faster.
+            positions would not allow for less. Single precision is a third faster.
 
     Raises:
         TypeError, ValueError: coordinates are no float array (*samples, d), not finite, or beyond

@@ -142,9 +142,8 @@ def _spectrum(coords: Array, space: Space, weights: Array | None) -> Array:
     h = xp.reshape(A.adjoint(xp.stack(blocks)) / math.sqrt(space.size), (*(2,) * d, *space.shape))
     beside = tuple(a for axis in range(d) for a in (axis, d + axis))
     h = xp.reshape(xp.permute_dims(h, beside), tuple(2 * n for n in space.shape))
-    # 2. no two pixels are N apart; without these entries h(-d) = conj h(d), its spectrum is real
-    for a, n in enumerate(space.shape):
-        h[(*(slice(None),) * a, n)] = 0
+    # 2. h(-d) = conj h(d) but for entries at -N, which no two pixels are apart: the real part of
+    #    the spectrum changes these alone
     full = xp.real(xp.fft.fftn(h)) / (space.size << d)
     # 3. frequency 2 j + p of each axis to [p, j]
     split = xp.reshape(full, tuple(m for n in space.shape for m in (n, 2)))

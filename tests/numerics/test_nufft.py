@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -241,3 +243,42 @@ def test_a_wider_kernel_aliases_less(rng: np.random.Generator) -> None:
 def test_bad_gridding_is_refused(how: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GriddedNUFFT(np.zeros((4, 2)), (8, 8), **how)
+
+
+def test_what_cufinufft_is_asked_for(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in with its signature, made of sums: the arguments mean the transform of the host."""
+
+    class Plan:
+        def __init__(
+            self, kind: int, n_modes: tuple, *, n_trans: int, eps: float, isign: int, dtype: str
+        ) -> None:
+            self.kind, self.n_modes, self.n_trans, self.isign = kind, n_modes, n_trans, isign
+            self.dtype = dtype
+
+        def setpts(self, x: np.ndarray, y: np.ndarray) -> None:
+            assert x.flags.c_contiguous and y.flags.c_contiguous
+            assert np.finfo(x.dtype).eps == np.finfo(self.dtype).eps
+            m, n = (np.arange(size) - size // 2 for size in self.n_modes)
+            angles = x[:, None, None] * m[:, None] + y[:, None, None] * n
+            self.matrix = np.exp(1j * self.isign * angles).reshape(len(x), -1)
+
+        def execute(self, data: np.ndarray) -> np.ndarray:
+            assert data.dtype == self.dtype and data.shape[0] == self.n_trans
+            flat, shape = data.reshape(self.n_trans, -1), (self.n_trans, *self.n_modes)
+            return flat @ self.matrix.T if self.kind == 2 else (flat @ self.matrix).reshape(shape)
+
+    monkeypatch.setitem(sys.modules, "cufinufft", SimpleNamespace(Plan=Plan))
+    A = NUFFT(rng.uniform(-0.5, 0.5, (9, 2)), (5, 6), dtype=np.complex128)
+    for count in (1, 3, 1):
+        x, y = A.domain.random(rng, (count,)), A.range.random(rng, (count,))
+        assert gap(A._plans.on_device(x, adjoint=False) / np.sqrt(30), A(x)) < 1e-11
+        assert gap(A._plans.on_device(y, adjoint=True) / np.sqrt(30), A.adjoint(y)) < 1e-11
+
+
+def test_without_finufft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "finufft", None)
+    A = NUFFT(radial(5, 16), (8, 8))
+    with pytest.raises(ModuleNotFoundError, match=r"install sciml-solvers\[mri\]"):
+        A(np.ones((8, 8), np.complex64))
