@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 from .._checks import integer, need
-from ..arrays import Array, astype, dtype_of, namespace
+from .._fft import fft, ifft
+from ..arrays import Array, namespace
 from ..operator import Operator, Trait
 from ..space import Space
 
 __all__ = ["FFT"]
-
-# Entries from which a second thread pays.
-_THREADED_ABOVE = 1 << 16
 
 
 class FFT(Operator):
@@ -44,20 +39,7 @@ class FFT(Operator):
 
     def _transform(self, x: Array, *, inverse: bool) -> Array:
         xp = namespace(x)
-        if 0 in x.shape:  # torch refuses to transform an empty batch
-            return xp.zeros_like(x)
-        if xp.__name__ == "numpy":
-            from scipy import fft as scipy_fft  # threaded, where NumPy's is not
-
-            fft: Any = scipy_fft
-        else:
-            fft = xp.fft
         if self.centred:
-            x = fft.ifftshift(x, axes=self.axes)
-        transform = fft.ifftn if inverse else fft.fftn
-        if xp.__name__ == "numpy" and x.size > _THREADED_ABOVE:
-            transform = partial(transform, workers=-1)
-        y = transform(x, axes=self.axes, norm="ortho")
-        if self.centred:
-            y = fft.fftshift(y, axes=self.axes)
-        return astype(y, dtype_of(x))
+            x = xp.fft.ifftshift(x, axes=self.axes)
+        y = ifft(x, self.axes) if inverse else fft(x, self.axes)
+        return xp.fft.fftshift(y, axes=self.axes) if self.centred else y

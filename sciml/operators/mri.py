@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from .._checks import integer, told
+from .._fft import fft, ifft, in_torch, torch_pays
 from ..arrays import Array, astype, check_float, dtype_of, from_host, namespace, sum_to, to_numpy
 from ..operator import Operator, Trait
 from ..space import Space
-from ._coils import sum_by_coil
 from .fourier import FFT
 
 __all__ = ["SENSE", "Coils", "Sampling"]
@@ -153,7 +153,8 @@ class SENSENormal(Operator):
     """x -> Σ_c conj(S_c) F^H mask F S_c x. Made by `SENSE.normal`.
 
     F^H mask F is a convolution, which commutes with shifts: none are done. Along axes on which the
-    mask is constant it is the identity: these are not transformed.
+    mask is constant it is the identity: the leading ones of these are not transformed (to leave out
+    later ones would save nothing: transforms along an axis that is strided in memory are slow).
     """
 
     param_names = ("maps",)
@@ -163,38 +164,34 @@ class SENSENormal(Operator):
         self.maps, self.mask, self.ndim = A.maps, A.mask, A.ndim
         host = to_numpy(A.mask)
         host = host.reshape((1,) * (A.ndim + 1 - host.ndim) + host.shape)
-        self.axes = tuple(a for a in range(-A.ndim, 0) if (host != host.take([0], a)).any())
-        n = A.domain.shape
-        for a in self.axes:
-            host = np.roll(host, -(n[a] // 2), axis=a)
-        for a in set(range(-A.ndim, 0)) - set(self.axes):
-            host = host.take([0], a)
+        varying = [a for a in range(-A.ndim, 0) if (host != host.take([0], a)).any()]
+        self.axes = tuple(range(min(varying, default=0), 0))
+        for a, n in zip(range(-A.ndim, 0), A.domain.shape, strict=True):
+            shift = n // 2 if a in varying else 0
+            host = np.roll(host, -shift, axis=a) if shift else host
+            host = host if a in varying else host.take([0], a)
         self.spectrum = from_host(np.ascontiguousarray(host), A.mask, dtype_of(A.mask))
+        # On the host the conjugates are kept: to make them anew costs as much as a transform.
+        self._back = A.maps.conj() if isinstance(A.maps, np.ndarray) else None
         super().__init__(A.domain, traits={Trait.POSITIVE}, batch_shape=A.batch_shape)
 
     def _apply(self, x: Array) -> Array:
-        if type(x) is np.ndarray and x.size and not self.batch_shape:
-            work = self.domain.size * _FFT_WORK
-            return sum_by_coil(self.maps, x, self._convolve, work)
+        if type(x) is np.ndarray and torch_pays(self.maps) and self._back is not None:
+            arrays = (x, self.maps, self._back, self.spectrum)
+            return self._sum(*map(in_torch, arrays)).numpy()
+        return self._sum(x, self.maps, namespace(x).conj(self.maps), self.spectrum)
+
+    def _sum(self, x: Array, maps: Array, back: Array, spectrum: Array) -> Array:
+        """Σ_c conj(S_c) F^H mask F S_c x, all in one library."""
         xp = namespace(x)
-        seen = astype(self.maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
-        if self.axes and 0 not in seen.shape:
-            k = xp.fft.fftn(seen, axes=self.axes, norm="ortho") * _weights(self.spectrum, x)
-            seen = astype(xp.fft.ifftn(k, axes=self.axes, norm="ortho"), dtype_of(x))
-        elif not self.axes:
-            seen = seen * _weights(self.spectrum, x)
-        return xp.sum(xp.conj(self.maps) * seen, axis=-1 - self.ndim)
-
-    def _convolve(self, seen: np.ndarray, coil: int) -> np.ndarray:
-        """F^H mask F seen, in place."""
-        from scipy import fft
-
-        weights = _weights(self.spectrum[0 if self.spectrum.shape[0] == 1 else coil], seen)
-        if not self.axes:
-            return np.multiply(seen, weights, out=seen)
-        k: Any = fft.fftn(seen, axes=self.axes, norm="ortho", overwrite_x=True)
-        k *= weights
-        return fft.ifftn(k, axes=self.axes, norm="ortho", overwrite_x=True)  # pyright: ignore
+        seen = astype(maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
+        if self.axes:
+            seen = fft(seen, self.axes)
+        seen *= _weights(spectrum, x)
+        if self.axes:
+            seen = ifft(seen, self.axes)
+        seen *= astype(back, dtype_of(x))
+        return xp.sum(seen, axis=-1 - self.ndim)
 
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)
