@@ -14,7 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md")
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # Smaller than they are by default; {} is a folder that the test throws away.
-SMALL = {"reservoir.py": ["128", "{}/reservoir.png"], "heat_with_changing_k.py": ["48"]}
+SMALL = {
+    "reservoir.py": ["128", "{}/reservoir.png"],
+    "heat_with_changing_k.py": ["48"],
+    "mri_real_kspace.py": ["{}"],
+    "mri_radial.py": ["64", "31", "{}/radial.png"],
+}
 
 # What the documents' examples take for given: a user's own matrix, right-hand sides and misfit.
 PRELUDE = """

@@ -1,0 +1,189 @@
+"""Cartesian and radial MRI against SigPy, deepinv and BART, on the same data, maps and weights.
+
+    python benchmarks/mri.py [--size 320] [--coils 8] [--repeats N] [--threads N]
+                             [--rivals PYTHON ...]
+
+Each library runs in an interpreter that has it (--rivals: others than this one); BART is the
+program `bart`. What a process of BART costs that takes one step less is taken away from its times.
+Writes results/mri.{json,md}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _mri_worker import GROWING, STEPS
+from _report import write_results
+
+from sciml.mri import equispaced, poisson_disc, radial, simulate
+from sciml.mri.brain import Contrast, brain, smooth_phase
+from sciml.mri.coils import birdcage
+from solvers.mri import Method, reconstruct, scan_of
+
+_WORKER = Path(__file__).with_name("_mri_worker.py")
+_LAMDA = 1e-3  # Tikhonov's, for maps of norm one
+_EQUAL = 1.01  # reconstructions within this of the worst library's best error count as equal
+
+Data = dict[str, np.ndarray]
+
+
+def case(kind: str, size: int, coils: int) -> Data:
+    """Simulated data, with maps of norm one and the weight that self-validation finds."""
+    rng = np.random.default_rng(7)
+    shape = (size, size)
+    maps = birdcage(shape, coils)
+    maps = (maps / np.sqrt((np.abs(maps) ** 2).sum(axis=0))).astype(np.complex64)
+    if kind == "lines":
+        lines = equispaced(shape, 4) | equispaced(shape, size / 24, calibration=24)
+        mask = np.broadcast_to(lines, shape)
+    else:
+        mask = poisson_disc(shape, 4.0, calibration=24, rng=rng)
+    image = brain(shape, Contrast.T1, rng=rng)
+    measured = simulate(image, maps, mask, snr=30, rng=rng, phase=smooth_phase(shape, rng=rng))
+    kspace = measured.kspace.astype(np.complex64)
+    scan = scan_of(kspace, mask=measured.mask, maps=maps)
+    found = reconstruct(scan, Method.L1_WAVELET)
+    return {
+        "kspace": kspace,
+        "maps": maps,
+        "mask": np.ascontiguousarray(measured.mask),
+        "image": measured.image.astype(np.complex64),
+        "lamda": np.array(_LAMDA),
+        "lamda_l1": np.array(found.weight * _most(scan)),
+    }
+
+
+def _most(scan: Any) -> float:
+    """The weight that blots out the image, which `reconstruct` counts in."""
+    from sciml.operators import SENSE, Wavelet
+
+    back = SENSE(scan.maps, scan.mask).adjoint(scan.kspace)
+    return float(np.abs(Wavelet(SENSE(scan.maps).domain)(back)).max())
+
+
+def radial_case() -> Data:
+    """256², 8 coils, 201 spokes of 512 samples."""
+    maps = birdcage((256, 256), 8).astype(np.complex64)
+    image = brain((256, 256), Contrast.T1, rng=np.random.default_rng(7)).astype(np.complex64)
+    return {"maps": maps, "image": image, "coords": radial(201, 512)}
+
+
+def run(library: str, data: Data, options: argparse.Namespace, folder: Path) -> Data | None:
+    """What the worker found, in the first interpreter that has the library; None if none has."""
+    source, target = folder / "data.npz", folder / "result.npz"
+    np.savez(source, **data)  # pyright: ignore[reportArgumentType]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+    for python in (sys.executable, *options.rivals):
+        words = [library, source, target, options.threads, options.repeats]
+        done = subprocess.run(
+            [python, str(_WORKER), *map(str, words)],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode == 0:
+            with np.load(target) as file:
+                return {name: file[name] for name in file.files}
+        if "ModuleNotFoundError" not in done.stderr:
+            raise RuntimeError(f"{library}: {done.stderr[-2000:]}")
+    return None
+
+
+def seconds(found: Data, task: str) -> float:
+    """The median; of BART without what starting costs."""
+    start = {"sense": "start", **{f"l1 {n}": "l1 start" for n in GROWING}}.get(task)
+    less = np.median(found[f"times {start}"]) if f"times {start}" in found else 0.0
+    return float(np.median(found[f"times {task}"]) - less)
+
+
+def error(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.linalg.norm(x - y) / np.linalg.norm(y))
+
+
+def to_equal(found: dict[str, Data], image: np.ndarray) -> dict[str, float]:
+    """Seconds until each library's L1-wavelet image is as good as the worst one's best."""
+    errors = {
+        library: [error(data[f"image l1 {n}"], image) for n in GROWING]
+        for library, data in found.items()
+        if f"image l1 {GROWING[0]}" in data
+    }
+    level = _EQUAL * max(min(each) for each in errors.values())
+    reached = {}
+    for library, each in errors.items():
+        first = next(n for n, one in zip(GROWING, each, strict=True) if one <= level)
+        reached[library] = seconds(found[library], f"l1 {first}")
+    return reached
+
+
+def rows_of(kind: str, options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    data = case(kind, options.size, options.coils)
+    libraries = ["sciml", "sigpy", "deepinv", *(["bart"] if shutil.which("bart") else [])]
+    found = {one: run(one, data, options, folder) for one in libraries}
+    there = {one: data for one, data in found.items() if data is not None}
+    pairs = run("transforms", data, options, folder) or {}
+    fastest = min(seconds(pairs, name[6:]) for name in pairs if name.startswith("times"))
+    wavelets = to_equal(there, data["image"])
+    rows = []
+    for library, one in there.items():
+        has_normal = "times normal" in one
+        rows.append(
+            {
+                "mask": kind,
+                "library": library,
+                "normal, ms": 1e3 * seconds(one, "normal") if has_normal else "",
+                "normal / transforms": seconds(one, "normal") / fastest if has_normal else "",
+                f"CG, {STEPS} steps, ms": 1e3 * seconds(one, "sense"),
+                "against ours": seconds(one, "sense") / seconds(there["sciml"], "sense"),
+                "image off ours": error(one["image sense"], there["sciml"]["image sense"]),
+                "L1-wavelet, ms": 1e3 * wavelets[library] if library in wavelets else "",
+                "against ours ": wavelets[library] / wavelets["sciml"]
+                if library in wavelets
+                else "",
+                "NRMSE": min(error(one[f"image l1 {n}"], data["image"]) for n in GROWING)
+                if library in wavelets
+                else "",
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--coils", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--rivals", nargs="+", default=[], metavar="PYTHON")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mri-") as name:
+        folder = Path(name)
+        rows = [row for kind in ("lines", "Poisson disc") for row in rows_of(kind, options, folder)]
+        round_trip = run("radial", radial_case(), options, folder)
+    notes = [
+        f"{options.size}² x {options.coils} coils, R = 4, complex64, {options.threads} threads for "
+        f"all. CG: {STEPS} steps on A^H A + {_LAMDA:g} I; ours with its certificate. deepinv's "
+        "damping cannot be set: the same work, another image. BART: less a run of one step.",
+        "L1-wavelet: time until the image is as good as the worst library's best one; the same "
+        "weight for all, db4 (BART: its default).",
+        "Transforms: the fastest of torch, ducc0 and pyfftw for all coils, there and back.",
+    ]
+    if round_trip is not None:
+        toeplitz, twice = (1e3 * seconds(round_trip, one) for one in ("toeplitz", "twice"))
+        notes.append(
+            f"Radial, 256², 8 coils, 201 spokes: normal operator {toeplitz:.1f} ms as a Toeplitz "
+            f"matrix, {twice:.1f} ms by two transforms of finufft ({twice / toeplitz:.1f} times)."
+        )
+    print(write_results("mri", "MRI reconstruction", rows, notes=notes, packages=("finufft",)))
+
+
+if __name__ == "__main__":
+    main()
