@@ -9,6 +9,7 @@ import typer
 from ._errors import BadInput, exit_code
 from ._output import emit, say
 from .bench import bench_condiff
+from .bench_mri import bench_mri
 from .bench_poisson import bench_poisson
 from .data import data_condiff
 from .demo import demo
@@ -49,6 +50,7 @@ def _bench_group() -> None:
 _data.command("condiff")(data_condiff)
 _bench.command("condiff")(bench_condiff)
 _bench.command("poisson")(bench_poisson)
+_bench.command("mri")(bench_mri)
 
 
 @app.callback()

@@ -220,7 +220,7 @@ def _write(
     write_image(out, image, voxel=voxel)
     if out_kspace is None:
         return [str(out)]
-    full = _stacked([found.kspace for _, found in slices], kspace.batch_shape)
+    full = _stacked([scan.as_measured(f.kspace) for scan, f in slices], kspace.batch_shape)
     write_kspace(out_kspace, replace(kspace, data=full.astype(kspace.data.dtype)))
     return [str(out), str(out_kspace)]
 

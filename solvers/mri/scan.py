@@ -28,6 +28,8 @@ class Scan:
         mask: bool (*shape). maps: complex (coil, *shape).
         region: the fully sampled centre; None where there is none.
         calibration: a reference scan, complex (coil, *any); None without one.
+        whitening: (coil, coil), what k-space, maps and reference scan were multiplied with, so that
+            the coils' noise is independent and of one size; None without a noise scan.
         sigma: of the noise per complex sample, over all coils; None where nothing tells.
         sigma_is: where it is from.
     """
@@ -39,11 +41,18 @@ class Scan:
     sigma: float | None
     sigma_is: str
     calibration: np.ndarray | None = None
+    whitening: np.ndarray | None = None
 
     @property
     def complete(self) -> bool:
         """Whether every sample was measured."""
         return bool(self.mask.all())
+
+    def as_measured(self, kspace: np.ndarray) -> np.ndarray:
+        """k-space (coil, *shape) of this scan's coils, as the scanner's own coils have it."""
+        if self.whitening is None:
+            return kspace
+        return _mixed(np.linalg.inv(self.whitening), kspace)
 
 
 def scan_of(
@@ -61,7 +70,8 @@ def scan_of(
 
     Args:
         kspace: complex (coil, *shape). mask: bool (*shape). maps: complex (coil, *shape).
-        calibration: a reference scan, complex (coil, *any). noise: complex (coil, samples).
+        calibration: a reference scan, complex (coil, *any).
+        noise: complex (coil, samples), without signal. By it the coils are whitened.
         say: told of what takes time.
 
     Raises:
@@ -80,7 +90,12 @@ def scan_of(
             f"expected samples where the mask is 1, got zeros in {missing} of {int(mask.sum())} "
             "places: the mask belongs to other data, or its axes are in another order"
         )
-    kspace = kspace * mask
+    kspace, whitening = kspace * mask, None
+    if noise is not None and noise.size:
+        whitening = _whitening(noise, len(kspace))
+        kspace, noise = _mixed(whitening, kspace), _mixed(whitening, noise)
+        maps = None if maps is None else _mixed(whitening, maps)
+        calibration = None if calibration is None else _mixed(whitening, calibration)
     try:
         region = calibration_region(mask, mask.ndim, least=_LEAST)
     except ValueError:
@@ -95,7 +110,7 @@ def scan_of(
         raise ValueError(f"expected maps of k-space's shape {kspace.shape}, got {maps.shape}")
     sigma, sigma_is = noise_of(kspace, mask, noise)
     maps = np.asarray(maps).astype(kspace.dtype, copy=False)
-    return Scan(kspace, mask, maps, region, sigma, sigma_is, calibration)
+    return Scan(kspace, mask, maps, region, sigma, sigma_is, calibration, whitening)
 
 
 def _fitting(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -112,6 +127,33 @@ def _fitting(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(
             f"expected a mask that fits k-space {shape}, got {mask.shape}{hint}"
         ) from None
+
+
+def _whitening(noise: np.ndarray, coils: int) -> np.ndarray:
+    """W with W C W^H = s² I for the noise covariance C of mean variance s² (Pruessmann 1999).
+
+    Raises:
+        ValueError: the noise scan is of other coils, too short, or of coils that see the same.
+    """
+    if noise.ndim != 2 or len(noise) != coils or noise.shape[1] < 2 * coils:
+        raise ValueError(
+            f"expected a noise scan (coil, samples) of {coils} coils and at least {2 * coils} "
+            f"samples, got {noise.shape}"
+        )
+    wide = noise.astype(np.complex128)
+    C = wide @ wide.conj().T / wide.shape[1]
+    try:
+        L = np.linalg.cholesky(C)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "expected a noise scan whose coils are independent, got one that is not"
+        ) from None
+    return np.sqrt(np.trace(C).real / coils) * np.linalg.inv(L)
+
+
+def _mixed(W: np.ndarray, kspace: np.ndarray) -> np.ndarray:
+    """W along the coils."""
+    return np.tensordot(W, kspace, axes=1).astype(kspace.dtype)
 
 
 def noise_of(

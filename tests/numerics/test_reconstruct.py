@@ -60,9 +60,30 @@ def test_what_is_known_of_a_scan_is_found(simulated: tuple[np.ndarray, Scan]) ->
     assert 0.02 < found.sigma < 0.05
     size = np.sqrt((np.abs(found.maps) ** 2).sum(axis=0))
     overlap = np.abs((found.maps.conj() * scan.maps).sum(axis=0))[size > 0.5]
-    assert np.median(overlap) > 0.99
-    noise = np.random.default_rng(0).standard_normal((6, 999)) * (1 + 1j)
+    assert np.median(overlap) > 0.98
+    noise = Space((6, 4000), np.complex128).random(np.random.default_rng(0)) * 2**0.5
     assert scan_of(scan.kspace, noise=noise).sigma == pytest.approx(2**0.5, rel=0.05)
+
+
+def test_a_noise_scan_whitens_the_coils(simulated: tuple[np.ndarray, Scan]) -> None:
+    image, scan = simulated
+    rng = np.random.default_rng(8)
+    mixing = np.eye(6) + 0.4 * (rng.standard_normal((6, 6)) + 1j * rng.standard_normal((6, 6)))
+    mixing[2] *= 8  # one bad coil
+    noise = mixing @ Space((6, 4000), np.complex128).random(rng)
+    bad = mixing @ Space((6, 64 * 64), np.complex128).random(rng) * 0.04
+    kspace = SENSE(scan.maps)(image) + bad.reshape(6, 64, 64).astype(np.complex64)
+    kspace = kspace * scan.mask
+    plain = scan_of(kspace, maps=scan.maps)
+    white = scan_of(kspace, maps=scan.maps, noise=noise)
+    assert white.whitening is not None
+    C = white.whitening @ (mixing @ mixing.conj().T) @ white.whitening.conj().T
+    np.testing.assert_allclose(C / C[0, 0].real, np.eye(6), atol=0.15)
+    np.testing.assert_allclose(white.as_measured(white.kspace), kspace, atol=1e-3)
+    errors = [relative(reconstruct(s, Method.SENSE).image, image) for s in (white, plain)]
+    assert errors[0] < 0.9 * errors[1]
+    with pytest.raises(ValueError, match="noise scan"):
+        scan_of(kspace, maps=scan.maps, noise=noise[:4])
 
 
 def test_priors_beat_least_squares_beat_zero_filling(simulated: tuple[np.ndarray, Scan]) -> None:
