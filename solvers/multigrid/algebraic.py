@@ -25,7 +25,8 @@ from ..precond import AMG
 
 if TYPE_CHECKING:
     from ..precond.amg import AMGOperator
-    from .hierarchy import Hierarchy, Step
+    from .hierarchy import Hierarchy
+    from .plans import Step
 
 __all__ = ["Algebraic", "slow"]
 
@@ -61,11 +62,16 @@ def slow(levels: Hierarchy, steps: list[Step], singular: bool) -> bool:
 
 
 class Algebraic:
-    """z = one cycle of `AMG` of that dtype for a level of `levels`."""
+    """z = one cycle of `AMG` of that dtype for a level of `levels`.
+
+    Raises:
+        numpy.linalg.LinAlgError: the level's matrix is seen not to be positive semidefinite.
+    """
 
     def __init__(self, levels: Hierarchy, level: int, dtype: np.dtype | None = None) -> None:
         self.shape, self.padded = levels.plans[level].shape, levels.plans[level].padded
         self.cycle: AMGOperator = AMG(dtype=dtype)(matrix(levels, level))  # type: ignore[assignment]
+        self.nbytes = self.cycle.nbytes
 
     def __call__(self, f: np.ndarray, z: np.ndarray) -> None:
         """f, z: natural arrays of the level; z is written."""
@@ -73,10 +79,6 @@ class Algebraic:
         b[tuple(map(slice, self.shape))] = f
         x = np.asarray(self.cycle(b.reshape(-1))).reshape(self.padded)
         z[...] = x[tuple(map(slice, self.shape))]
-
-    @property
-    def nbytes(self) -> int:
-        return self.cycle.nbytes
 
 
 def matrix(levels: Hierarchy, level: int) -> Sparse:

@@ -14,8 +14,9 @@ from sciml.problem import LinearSystem
 from .coarsest import dense_inverse
 from .cycle import Cycle
 from .form import Form
-from .hierarchy import Hierarchy, plans, schedule
+from .hierarchy import Hierarchy
 from .operator import side_by_side
+from .plans import plans, schedule
 
 __all__ = ["Held", "alike", "constant", "load", "pieces_of", "set_up", "systems_of"]
 

@@ -11,7 +11,7 @@ from sciml.kernels.box import assemble3d, blocks2d
 from sciml.kernels.box.relax3d import directions_of
 
 if TYPE_CHECKING:
-    from .hierarchy import Plan
+    from .plans import Plan
 
 __all__ = ["assemble", "close_rings", "dense_inverse"]
 

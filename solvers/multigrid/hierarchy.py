@@ -1,4 +1,4 @@
-"""Levels of a geometric multigrid on a box, their storage, and the order in which they are visited.
+"""Levels of a geometric multigrid on a box, their storage, and a cycle through them.
 
 All levels lie in a few flat arrays, so that the small ones can be run by one compiled call; what
 changes during a cycle is a `Workspace`, of which each thread has its own.
@@ -8,103 +8,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
 from sciml.kernels._threads import launch, parallel_section, threads
 from sciml.kernels.box import blocks2d, factor2d, lines2d, steps2d
 
-from .algebraic import Algebraic
 from .boxes import BOXES
 from .coarsest import assemble, close_rings, dense_inverse
 from .cycle import Cycle
 from .lines import Factors, Lines
+from .plans import Step, plans, schedule
 
-__all__ = ["Hierarchy", "Plan", "Step", "Workspace"]
-
-Step = tuple[int, int] | np.ndarray  # (step, level), or rows of them that one call runs
-
-# Unknowns of the coarsest level, which is solved by its dense inverse.
-_COARSEST = 20
+__all__ = ["Below", "Hierarchy", "Workspace"]
 
 
-class Plan(NamedTuple):
-    """One level: its grid, and where its arrays begin in the flat storage."""
+class Below(Protocol):
+    """What solves a level in the place of all coarser ones."""
 
-    shape: tuple[int, ...]  # of its unknowns
-    padded: tuple[int, ...]  # with one more along periodic axes of odd length
-    width: int  # of a split row: (half + 2) lanes
-    links: int  # how many links an unknown stores
-    at_links: int
-    at_split: int  # inv, mass, u
-    at_weights: int
-    at_natural: int  # f, z, kept
+    nbytes: int
 
-    @property
-    def row(self) -> tuple[int, ...]:
-        """As the kernels' tables have it."""
-        if len(self.shape) == 2:
-            return (self.padded[0], self.shape[1], self.shape[0], *self[2:])
-        return (*self.padded[:2], *self.shape, *self[2:])
-
-    @property
-    def split(self) -> tuple[int, ...]:
-        return (*self.padded[:-1], 2, self.width)
-
-    @property
-    def halo(self) -> tuple[int, ...]:
-        return (self.links, *(n + 2 for n in self.padded[:-1]), 2, self.width)
-
-    @property
-    def coarse(self) -> tuple[int, ...]:
-        return tuple((n + 1) // 2 for n in self.padded)
-
-    @property
-    def weights(self) -> tuple[int, ...]:
-        count = BOXES[len(self.shape)].weights
-        return (count, *(n + 1 for n in self.coarse[:-1]), self.width)
-
-
-def plans(shape: tuple[int, ...], rings: tuple[bool, ...], lanes: int) -> tuple[list[Plan], Plan]:
-    """The levels from `shape` down, and a last entry that holds the sizes of the flat arrays."""
-    made: list[Plan] = []
-    at = [0, 0, 0, 0]
-    links = len(shape)
-    while True:
-        last = math.prod(shape) <= _COARSEST
-        even = (
-            shape if last else tuple(n + (r and n % 2) for n, r in zip(shape, rings, strict=True))
-        )
-        width = ((even[-1] + 1) // 2 + 2) * lanes
-        plan = Plan(shape, even, width, links, *at)
-        made.append(plan)
-        natural = math.prod(shape) * lanes
-        for i, n in enumerate((plan.halo, plan.split, plan.weights, (natural,))):
-            at[i] += math.prod(n)
-        if last:
-            return made, Plan(shape, even, 0, 0, *at)
-        shape, links = plan.coarse, BOXES[len(shape)].links
-
-
-def schedule(levels: int, cycle: Cycle, twice: int = 1) -> list[tuple[int, int]]:
-    """Steps (step, level) of one cycle that visits levels from `twice` on more than once."""
-    steps: list[tuple[int, int]] = []
-
-    def visit(level: int, kind: Cycle) -> None:
-        if level == levels - 1:
-            steps.append((steps2d.SOLVE, level))
-            return
-        steps.append((steps2d.DOWN, level))
-        visit(level + 1, kind)
-        if kind is not Cycle.V and twice <= level + 1 < levels - 1:
-            steps.append((steps2d.RESIDUAL, level + 1))
-            visit(level + 1, Cycle.V if kind is Cycle.F else kind)
-            steps.append((steps2d.ADD, level + 1))
-        steps.append((steps2d.UP, level))
-
-    visit(0, cycle)
-    return steps
+    def __call__(self, f: np.ndarray, z: np.ndarray) -> None:
+        """z is written; both are natural arrays of the level."""
+        ...
 
 
 class Workspace:
@@ -168,7 +95,7 @@ class Hierarchy:
                 own = (self.view_links(level), self.view_mass(level), self.view_inv(level))
                 factor2d.factor(*own, *self.factors[level], self.rings, self.lanes)
         self.inverse = dense_inverse(self._coarsest(), lanes).astype(self.dtype)
-        self.algebraic: Algebraic | None = None
+        self.below: Below | None = None
         rows = zip(self.plans, self.factors.table, strict=True)
         self.table = np.array([(*plan.row, *factors) for plan, factors in rows])
         self._spare: list[Workspace] = []
@@ -229,13 +156,9 @@ class Hierarchy:
         mass = self.view_mass(last) if self.massive else None
         return assemble(self.view_links(last), mass, self.plans[last].shape, self.rings, self.lanes)
 
-    def go_algebraic(self, dtype: np.dtype | None) -> list[Step]:
-        """From now on the second level is solved by `AMG(dtype=dtype)`: the steps of a cycle.
-
-        Raises:
-            numpy.linalg.LinAlgError: the level's matrix is seen not to be positive semidefinite.
-        """
-        self.algebraic = Algebraic(self, 1, dtype)
+    def hand_over(self, below: Below) -> list[Step]:
+        """From now on the second level is solved by `below`: the steps of a cycle."""
+        self.below = below
         return [(steps2d.SOLVE, 1)]
 
     # -- a cycle ---------------------------------------------------------------------------------
@@ -309,8 +232,8 @@ class Hierarchy:
         elif step == steps2d.RESIDUAL:
             self._residual(level, f, z, self._natural(work.kept, level))
         elif step == steps2d.SOLVE:
-            assert self.algebraic is not None
-            self.algebraic(f, z)
+            assert self.below is not None
+            self.below(f, z)
         else:
             z += self._natural(work.kept, level)
 
@@ -382,7 +305,7 @@ class Hierarchy:
         return (
             own
             + self.inverse.nbytes
-            + (0 if self.algebraic is None else self.algebraic.nbytes)
+            + (0 if self.below is None else self.below.nbytes)
             + self.dtype.itemsize * (split + 3 * natural + self.factors.scratch)
         )
 

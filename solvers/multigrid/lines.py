@@ -12,7 +12,7 @@ import numpy as np
 from sciml.kernels.box import factor2d
 
 if TYPE_CHECKING:
-    from .hierarchy import Plan
+    from .plans import Plan
 
 __all__ = ["Factors", "Lines"]
 

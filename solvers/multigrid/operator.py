@@ -12,7 +12,7 @@ from sciml._memory import empty
 from sciml.arrays import Array, host_view, like_host
 from sciml.operator import Operator, Trait
 
-from .algebraic import slow
+from .algebraic import Algebraic, slow
 from .cycle import Cycle
 from .form import MANY, SOME, Form, read
 from .hierarchy import Hierarchy
@@ -113,7 +113,7 @@ class MultigridOperator(Operator):
             steps = levels.steps(self.cycle, self.twice)
             if doubtful and len(levels.plans) > 2 and slow(levels, steps, singular):
                 with contextlib.suppress(np.linalg.LinAlgError):  # rounding; the box then serves
-                    steps = levels.go_algebraic(self.recipe.dtype)
+                    steps = levels.hand_over(Algebraic(levels, 1, self.recipe.dtype))
             yield _Block(members, min(B, len(k) - start), levels, steps)
 
     def update(self, A: Operator) -> MultigridOperator:

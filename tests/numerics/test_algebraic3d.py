@@ -23,7 +23,7 @@ SIDES = (D, N, P, (N, D, D), (P, D, N), ((D, N), (N, N), P), ((N, D), P, P))
 
 
 def algebraic(M: Any) -> bool:
-    return all(block.levels.algebraic is not None for block in M.blocks)
+    return all(block.levels.below is not None for block in M.blocks)
 
 
 def balls(n: int) -> np.ndarray:
