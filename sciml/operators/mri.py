@@ -106,6 +106,8 @@ class SENSE(Operator):
     structure_names = ("mask",)
 
     def __init__(self, maps: Array, mask: Array | None = None, *, ndim: int = 2) -> None:
+        if isinstance(maps, np.ndarray):  # transposed ones would slow every product down
+            maps = np.ascontiguousarray(maps)
         self.maps, self.ndim = maps, integer(ndim, "ndim", 1)
         batch, kspace, image = _maps_space(maps, self.ndim)
         xp = namespace(maps)

@@ -109,7 +109,8 @@ def scan_of(
     elif maps.shape != kspace.shape:
         raise ValueError(f"expected maps of k-space's shape {kspace.shape}, got {maps.shape}")
     sigma, sigma_is = noise_of(kspace, mask, noise)
-    maps = np.asarray(maps).astype(kspace.dtype, copy=False)
+    maps = np.ascontiguousarray(maps, dtype=kspace.dtype)
+    kspace = np.ascontiguousarray(kspace)
     return Scan(kspace, mask, maps, region, sigma, sigma_is, calibration, whitening)
 
 
