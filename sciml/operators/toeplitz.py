@@ -87,7 +87,7 @@ class Toeplitz(Operator):
 
         def some(first: int, last: int) -> None:
             for i in range(first, last):
-                out[i] = self.convolve(images[i])
+                out[i] = self.convolve(images[i].copy())
 
         in_threads(some, len(images), len(images) * self.work, ())
         return like_host(out.reshape(host.shape), x)
@@ -100,7 +100,7 @@ class Toeplitz(Operator):
         return self._apply(y)
 
     def convolve(self, x: Array) -> Array:
-        """A^H W A x on the calling thread, for x (*any axes, *shape)."""
+        """A^H W A x on the calling thread, for x (*any axes, *shape), which NumPy overwrites."""
         if 0 in x.shape:  # torch refuses to transform an empty batch
             return namespace(x).zeros_like(x)
         on_host = type(x) is np.ndarray
@@ -154,24 +154,22 @@ def _spectrum(coords: Array, space: Space, weights: Array | None) -> Array:
 
 
 def _convolve_host(x: np.ndarray, spectrum: np.ndarray, turns: list[np.ndarray]) -> np.ndarray:
-    """`_convolve`, in place where it can be."""
+    """`_convolve`, which overwrites x: the odd frequencies come first."""
     from scipy import fft
 
-    axis: int = -len(turns)
-    total = x
-    for parity in (0, 1):
-        z: Any = x * turns[0] if parity else x.copy()
-        z = fft.fft(z, axis=axis, overwrite_x=True)
+    axis = -len(turns)
+
+    def part(x: np.ndarray, parity: int) -> Any:
+        z: Any = fft.fft(x, axis=axis, overwrite_x=True)
         if len(turns) > 1:
             z = _convolve_host(z, spectrum[parity], turns[1:])
         else:
             z *= spectrum[parity]
-        z = fft.ifft(z, axis=axis, norm="forward", overwrite_x=True)
-        if parity:
-            z *= turns[0].conj()
-            total += z
-        else:
-            total = z
+        return fft.ifft(z, axis=axis, norm="forward", overwrite_x=True)
+
+    total = part(x * turns[0], 1)
+    total *= turns[0].conj()
+    total += part(x, 0)
     return total
 
 
