@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from .._checks import number
+from .._fft import in_torch, torch_pays
 from ..arrays import (
     Array,
     astype,
     check_same_place,
     dtype_of,
-    host_view,
-    like_host,
     namespace,
     real_dtype,
     sum_to,
 )
 from ..operator import Operator, Trait
 from ..space import Space
-from ._coils import sum_by_coil
 from .mri import _maps_space
 from .nufft import NUFFT, watched
 from .toeplitz import Toeplitz, check_weights
@@ -128,14 +128,16 @@ class NonCartesianNormal(Operator):
         super().__init__(A.domain, traits={Trait.POSITIVE}, batch_shape=A.batch_shape)
 
     def _apply(self, x: Array) -> Array:
-        convolve = self.toeplitz.convolve
-        host, maps = self.toeplitz.on_host(x), host_view(self.maps)
-        if host is not None and maps is not None and not self.batch_shape:
-            work = self.toeplitz.work
-            return like_host(sum_by_coil(maps, host, lambda seen, _: convolve(seen), work), x)
+        if torch_pays(self.maps) and type(x) is np.ndarray:
+            return self._sum(in_torch(x), in_torch(self.maps)).numpy()
+        return self._sum(x, self.maps)
+
+    def _sum(self, x: Array, maps: Array) -> Array:
         xp = namespace(x)
-        seen = astype(self.maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
-        return xp.sum(xp.conj(self.maps) * convolve(seen), axis=-1 - self.ndim)
+        seen = astype(maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
+        seen = self.toeplitz.convolve(seen)
+        seen *= astype(xp.conj(maps), dtype_of(x))
+        return xp.sum(seen, axis=-1 - self.ndim)
 
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)

@@ -15,19 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from .._fft import in_torch, torch_pays
 from ..arrays import (
     Array,
     astype,
     check_same_place,
     dtype_of,
     from_host,
-    host_view,
-    like_host,
+    is_torch,
     namespace,
     real_dtype,
     to_numpy,
 )
-from ..kernels._threads import in_threads
 from ..operator import Operator, Trait
 from ..space import Space
 from .nufft import NUFFT, check_coords, watched
@@ -79,42 +78,45 @@ class Toeplitz(Operator):
         super().__init__(space, traits={Trait.POSITIVE})
 
     def _apply(self, x: Array) -> Array:
-        host = self.on_host(x)
-        if host is None:
-            return self.convolve(x)
-        images = host.reshape(-1, *self.domain.shape)
-        out = np.empty_like(images)
-
-        def some(first: int, last: int) -> None:
-            for i in range(first, last):
-                out[i] = self.convolve(images[i].copy())
-
-        in_threads(some, len(images), len(images) * self.work, ())
-        return like_host(out.reshape(host.shape), x)
-
-    def on_host(self, x: Array) -> np.ndarray | None:
-        """x in host memory where SciPy's transforms serve for it, else None."""
-        return host_view(x) if host_view(self.spectrum) is not None and 0 not in x.shape else None
+        if torch_pays(x) and isinstance(self.spectrum, np.ndarray):
+            return self.convolve(in_torch(x)).numpy()
+        return self.convolve(x)
 
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)
 
     def convolve(self, x: Array) -> Array:
-        """A^H W A x on the calling thread, for x (*any axes, *shape), which NumPy overwrites."""
+        """A^H W A x for x (*any axes, *shape), in the library of x."""
+        xp, d = namespace(x), self.domain.ndim
         if 0 in x.shape:  # torch refuses to transform an empty batch
-            return namespace(x).zeros_like(x)
-        on_host = type(x) is np.ndarray
-        spectrum = to_numpy(self.spectrum) if on_host else self.spectrum
-        twiddles = to_numpy(self.twiddles) if on_host else self.twiddles
-        spectrum = astype(spectrum, real_dtype(dtype_of(x)))
-        twiddles = astype(twiddles, dtype_of(x))
+            return xp.zeros_like(x)
+        spectrum, turns = self._of(x)
+        axes = tuple(range(-d, 0))
+        total: Any = None
+        for parity in itertools.product((0, 1), repeat=d):
+            turn: Any = math.prod(t for t, odd in zip(turns, parity, strict=True) if odd)
+            z = x * turn if any(parity) else x
+            z = xp.fft.fftn(z, axes=axes)
+            z *= spectrum[parity]
+            z = xp.fft.ifftn(z, axes=axes, norm="forward")
+            if any(parity):
+                z *= xp.conj(turn)
+            total = z if total is None else total + z
+        return astype(total, dtype_of(x))
+
+    def _of(self, x: Array) -> tuple[Array, list[Array]]:
+        """(spectrum, the twiddles of each axis) in the library and precision of x."""
+        held = [self.spectrum, self.twiddles]
+        if is_torch(x):
+            held = [in_torch(a) if isinstance(a, np.ndarray) else a for a in held]
+        elif type(x) is np.ndarray:
+            held = [to_numpy(a) for a in held]
+        spectrum, twiddles = astype(held[0], real_dtype(dtype_of(x))), astype(held[1], dtype_of(x))
         turns, at = [], 0
         for a, n in enumerate(self.domain.shape):
             turns.append(twiddles[at : at + n].reshape(n, *(1,) * (self.domain.ndim - a - 1)))
             at += n
-        if on_host:
-            return _convolve_host(x, spectrum, turns)
-        return astype(_convolve(x, spectrum, turns, namespace(x)), dtype_of(x))
+        return spectrum, turns
 
     def diagonal(self) -> Array:
         """h(0), the same for every pixel."""
@@ -151,40 +153,6 @@ def _spectrum(coords: Array, space: Space, weights: Array | None) -> Array:
     spectrum = xp.empty_like(astype(xp.reshape(full, (*(2,) * d, *space.shape)), space.real_dtype))
     spectrum[...] = astype(xp.permute_dims(split, order), space.real_dtype)
     return spectrum
-
-
-def _convolve_host(x: np.ndarray, spectrum: np.ndarray, turns: list[np.ndarray]) -> np.ndarray:
-    """`_convolve`, which overwrites x: the odd frequencies come first."""
-    from scipy import fft
-
-    axis = -len(turns)
-
-    def part(x: np.ndarray, parity: int) -> Any:
-        z: Any = fft.fft(x, axis=axis, overwrite_x=True)
-        if len(turns) > 1:
-            z = _convolve_host(z, spectrum[parity], turns[1:])
-        else:
-            z *= spectrum[parity]
-        return fft.ifft(z, axis=axis, norm="forward", overwrite_x=True)
-
-    total = part(x * turns[0], 1)
-    total *= turns[0].conj()
-    total += part(x, 0)
-    return total
-
-
-def _convolve(x: Array, spectrum: Array, turns: list[Array], xp: Any) -> Array:
-    """One axis after the other, the first one first: 2 + 4 + ... + 2^d transforms each way."""
-    axis, total = -len(turns), x
-    for parity in (0, 1):
-        z = xp.fft.fft(x * turns[0] if parity else x, axis=axis)
-        if len(turns) > 1:
-            z = _convolve(z, spectrum[parity, ...], turns[1:], xp)
-        else:
-            z = z * spectrum[parity, ...]
-        z = xp.fft.ifft(z, axis=axis, norm="forward")
-        total = total + z * xp.conj(turns[0]) if parity else z
-    return total
 
 
 def check_weights(weights: Array | None, coords: Array) -> Array:
