@@ -27,6 +27,7 @@ Task = tuple[str, Callable[[], Any]]
 
 
 def ours(data: Data, threads: int) -> list[Task]:
+    import pywt
     import torch
 
     from sciml import Gaussian, Identity, InverseProblem, LinearSystem, Stop, solve
@@ -37,7 +38,8 @@ def ours(data: Data, threads: int) -> list[Task]:
     torch.set_num_threads(threads)
     A = SENSE(data["maps"], data["mask"])
     N, lamda, y, x = A.normal, float(data["lamda"]), data["kspace"], data["image"]
-    W = Wavelet(A.domain)
+    # As many levels as SigPy takes by itself.
+    W = Wavelet(A.domain, "db4", levels=pywt.dwt_max_level(min(x.shape), "db4"))
 
     def cg() -> np.ndarray:
         system = LinearSystem(N + lamda * Identity(A.domain), A.adjoint(y))

@@ -143,6 +143,11 @@ def rows_of(kind: str, options: argparse.Namespace, folder: Path) -> list[dict[s
                 f"CG, {STEPS} steps, ms": 1e3 * seconds(one, "sense"),
                 "against ours": seconds(one, "sense") / seconds(there["sciml"], "sense"),
                 "image off ours": error(one["image sense"], there["sciml"]["image sense"]),
+                "L1 image off ours": error(
+                    one[f"image l1 {GROWING[-1]}"], there["sciml"][f"image l1 {GROWING[-1]}"]
+                )
+                if library in wavelets
+                else "",
                 "L1-wavelet, ms": 1e3 * wavelets[library] if library in wavelets else "",
                 "against ours ": wavelets[library] / wavelets["sciml"]
                 if library in wavelets
