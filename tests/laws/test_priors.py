@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import sciml.priors
-from sciml import Gaussian, InverseProblem, Space, Status, Stop, solve
+from sciml import Gaussian, InverseProblem, LinearSystem, Space, Status, Stop, solve
 from sciml.arrays import dtype_of, from_host, to_numpy
 from sciml.operators import FFT, SENSE, Wavelet
 from sciml.priors import L1Wavelet, Tikhonov, TotalVariation
-from solvers import ADMM, FISTA, PrimalDual
+from solvers import ADMM, CG, FISTA, PrimalDual
 
 SHAPE = (12, 9)
 PRIORS: dict[str, Callable[[Space], Any]] = {
@@ -132,6 +132,11 @@ def test_the_estimate_of_a_dual_method_is_never_too_small(
         true = float(problem.norm(problem.residual(state.x)))
         if method != "FISTA":
             assert true <= float(state.estimate) * (1 + 1e-3) + 1e-3 * float(problem.scale)
+    # At the minimum of the data term alone nothing but the prior's gap tells.
+    least = solve(LinearSystem(problem.A.normal, problem.A.adjoint(problem.y)), CG()).x
+    start = METHODS[method].init(problem, least, None)
+    true = float(problem.norm(problem.residual(least)))
+    assert true <= float(start.estimate) * (1 + 1e-3)
 
 
 def test_scale_does_not_matter(rng: np.random.Generator) -> None:
@@ -154,7 +159,7 @@ def test_problems_and_priors_that_do_not_fit_are_refused(rng: np.random.Generato
         with pytest.raises(TypeError, match="expected a prior with"):
             solve(bare, method)
         with pytest.raises(TypeError, match="expected an InverseProblem"):
-            solve(sciml.LinearSystem(problem.A.normal, bare.start()), method)
+            solve(LinearSystem(problem.A.normal, bare.start()), method)
     with pytest.raises(TypeError, match="grad"):
         InverseProblem(problem.A, problem.y, problem.noise, "smooth")
     with pytest.raises(ValueError, match="weight"):
