@@ -32,9 +32,7 @@ _ROUGH, _ROUGH_STEPS, _LOOK = 3e-4, 100, 5
 class Method(enum.Enum):
     """How an image is made from undersampled k-space."""
 
-    ZERO_FILLED = (
-        "zero-filled"  # A^H y over the coils' sum of squares: exact where all was measured
-    )
+    ZERO_FILLED = "zero-filled"  # A^H y over the coils' sum of squares
     SENSE = "sense"  # least squares with Tikhonov's weight
     L1_WAVELET = "l1-wavelet"
     TV = "tv"
