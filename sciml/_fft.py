@@ -39,7 +39,10 @@ def torch_pays(x: Array) -> bool:
 
 
 def in_torch(x: np.ndarray) -> Array:
-    """x as a tensor on the same memory; of a read-only array a copy, which torch cannot mark so."""
+    """x as a tensor on the same memory; a copy where torch knows no such array: read-only ones, and
+    those that run backwards through memory.
+    """
     import torch
 
+    x = np.ascontiguousarray(x)
     return torch.from_numpy(x if x.flags.writeable else x.copy())

@@ -20,6 +20,7 @@ from .arrays import (
     dtype_of,
     from_host,
     is_array,
+    is_torch,
     namespace,
     safe_norm,
     squares_kept,
@@ -356,12 +357,12 @@ class InverseProblem(Problem):
     A^H S^-1 (y − A x), and scale = ||A^H S^-1 y||. A prior with `grad(x)` adds −grad(x) to it. With
     one that has a proximal operator it is the gradient mapping
     (prox_t(x + t A^H S^-1 (y − A x)) − x) / t, which vanishes at the minimum alone (Beck, First-
-    Order Methods in Optimization, 2017, section 10.3), with t = `step`.
+    Order Methods in Optimization, 2017, section 10.3), with t = `step`; where that operator is
+    iterated, what is unproven of it counts as residual.
 
     Args:
         A: Operator. y: (*batch, *A.range.shape). noise: Gaussian.
         prior: see `sciml.prior`: Differentiable or Proximable; None for none.
-        step: of the gradient mapping, at most 1 / ||A^H S^-1 A||; found if not given.
     """
 
     def __init__(
@@ -370,8 +371,6 @@ class InverseProblem(Problem):
         y: Array,
         noise: Gaussian,
         prior: Any = None,
-        *,
-        step: float | None = None,
     ) -> None:
         self.A, self.y, self.noise, self.prior = as_operator(A), y, noise, prior
         need(noise, Gaussian, "noise as a Gaussian", "Gaussian(sigma)")
@@ -379,7 +378,9 @@ class InverseProblem(Problem):
             raise TypeError(f"expected a prior with grad(x) or prox(x, step), got {told(prior)}")
         self.domain, self.codomain = self.A.domain, self.A.domain
         self.batch = _batch_of(self.A, y)
-        self._step = step
+        self._step: float | None = None
+        if is_torch(noise.sigma) and getattr(noise.sigma, "requires_grad", False):
+            raise TypeError("expected noise without gradients, got a sigma that requires them")
 
     @property
     def proximal(self) -> bool:
@@ -411,6 +412,15 @@ class InverseProblem(Problem):
             return back - self.prior.grad(x)
         return (self.prior.prox(x + self.step * back, self.step) - x) / self.step
 
+    def measure(self, x: Array | None, scale: np.ndarray | None = None) -> tuple[np.ndarray, Array]:
+        """As in Problem; where the proximal operator is iterated, an upper bound of the norm."""
+        if not (self.proximal and hasattr(self.prior, "prox_within")):
+            return super().measure(x, scale)
+        x = self.start() if x is None else x
+        near, off = self.prior.prox_within(x + self.step * self.descent(x), self.step)
+        found = (near - x) / self.step
+        return self.norm(found) + off / self.step, found
+
     @property
     def scale(self) -> np.ndarray:
         weighed = self.A.adjoint(self.noise.weigh(self.y))
@@ -423,11 +433,10 @@ class InverseProblem(Problem):
         return {"y": self.y, **{f"A.{n}": p for n, p in self.A.params.items()}}
 
     def to(self, *, dtype: Any) -> InverseProblem:
-        step = self.step if self.proximal else self._step
         prior = self.prior.to(dtype=dtype) if hasattr(self.prior, "to") else self.prior
-        return InverseProblem(
-            self.A.to(dtype=dtype), _cast(self.y, dtype), self.noise, prior, step=step
-        )
+        made = InverseProblem(self.A.to(dtype=dtype), _cast(self.y, dtype), self.noise, prior)
+        made._step = self.step if self.proximal else self._step
+        return made
 
 
 def _norm_squared(A: Operator, like: Array, steps: int = 30) -> float:

@@ -100,6 +100,12 @@ def _guess(shape: tuple[int, ...], path: Path) -> int:
             f"expected one axis of {shape} that is much shorter than the others for the coils, got "
             f"{short} and {next_} at axes {axis} and {other}; pass coil_axis={axis} or another",
         )
+    if len(by_length) > 3 and next_ <= MOST_COILS and next_ * APART <= by_length[2][0]:
+        raise FileError(
+            path,
+            f"expected one short axis of {shape} for the coils, got two, axes {axis} and {other}: "
+            f"slices and coils? pass coil_axis={other} or another",
+        )
     return axis
 
 

@@ -25,8 +25,8 @@ class Wavelet(Operator):
     Args:
         space: of images, real or complex.
         wavelet: an orthonormal one of PyWavelets, such as "db4", "sym4" or "haar".
-        levels: how often the averages are split; as many as leave 16 entries on the shortest axis
-            if not given.
+        levels: how often the averages are split; as many as leave 16 entries on the longest axis,
+            and at least once, if not given. Axes of one entry are not split further.
         axes: how many trailing axes to transform; all of them if not given.
 
     Raises:
@@ -50,8 +50,8 @@ class Wavelet(Operator):
         low, high = _filters(wavelet)
         self._low, self._high = low, high
         self.axes = tuple(range(-count, 0))
-        shortest = min(space.shape[-count:])
-        most = max(0, int(np.log2(max(shortest, 1) / 16)))
+        longest = max(space.shape[-count:])
+        most = max(1, int(np.log2(max(longest, 1) / 16)))
         self.levels = most if levels is None else integer(levels, "levels", 0)
         super().__init__(space, traits={Trait.UNITARY})
 

@@ -140,7 +140,7 @@ def run_mri(
         f"{acceleration:g}, signal-to-noise ratio {snr:g}, seed {seed}. Maps by ESPIRiT in "
         f"{mapping:.2f} s, for all. Errors are of magnitudes against the root sum of squares "
         "without noise (fastMRI's definitions). Seconds include the search for the weight; SigPy "
-        "is handed the weight that was found."
+        "is handed the weight that was found, and takes its own number of wavelet levels."
     )
     environment = {"machine": machine(), "versions": versions(("sigpy",)), "date": today()}
     return MriReport(tuple(rows), images, setting, skipped, environment)

@@ -38,7 +38,7 @@ class Words(Enum):
     GRAPPA = "grappa"
 
 
-_IMAGES = (".npy", ".h5", ".cfl", ".nii", ".gz", ".png")
+_IMAGES = (".npy", ".h5", ".cfl", ".nii", ".nii.gz", ".png")
 _KSPACES = (".npy", ".h5", ".cfl")
 
 
@@ -85,7 +85,11 @@ def recon(
     batch axes are reconstructed one by one.
     """
     picture = out.with_name(_stem(out) + ("_report" if out.suffix == ".png" else "") + ".png")
-    _check_outputs(file, out, out_kspace, picture if png else None)
+    inputs = [file, *(Path(maps),) * (maps != "auto")]
+    inputs += [path for path in (mask, calibration, reference) if path is not None]
+    _check_outputs(inputs, out, out_kspace, picture if png else None)
+    if lamda is not None and method is Words.ZERO_FILLED:
+        raise BadInput("expected no --lamda with --method zero-filled, which has no prior")
     with Spinner(not as_json) as spinner:
         spinner.tell(f"reading {file.name!a}")
         kspace = read_kspace(file, variable=key, coil_axis=coil_axis).without_oversampling()
@@ -95,26 +99,25 @@ def recon(
                 "sciml.operators.NonCartesianSENSE from Python"
             )
         given = _Given(kspace, maps, mask, calibration)
-        compared = None if reference is None else read_image(reference).data
+        compared = None if reference is None else _compared(reference, kspace)
         chosen = None if method is Words.AUTO else Method(method.value)
         slices: list[tuple[Scan, Reconstruction]] = []
         with refusals():
             for number, scan_now in enumerate(given.scans(spinner.tell)):
                 rng = np.random.default_rng(seed)
                 found = reconstruct(scan_now, chosen, weight=lamda, rng=rng, say=spinner.tell)
+                if found.result is not None and found.result.status is Status.INTERRUPTED:
+                    return INTERRUPTED  # half an image is none: nothing is written
                 slices.append((scan_now, found))
                 spinner.tell(f"slice {number + 1}")
     image = _stacked([found.image for _, found in slices], kspace.batch_shape)
-    scores = None if compared is None else _scores(image, compared, reference)
+    scores = None if compared is None else _scores(image, compared)
     written = _write(out, image, kspace, out_kspace, slices)
     if png:
         _write_picture(picture, *slices[len(slices) // 2], compared if len(slices) == 1 else None)
         written.append(str(picture))
     facts = _facts(file, kspace, slices, scores, written)
     emit(json.dumps(facts, allow_nan=False) if as_json else _text(facts))
-    results = [found.result for _, found in slices if found.result is not None]
-    if any(Status(r.status) is Status.INTERRUPTED for r in results):
-        return INTERRUPTED
     return 0 if all(found.ok for _, found in slices) else 1
 
 
@@ -122,22 +125,35 @@ def _stem(path: Path) -> str:
     return path.name[: -len(".nii.gz")] if path.name.endswith(".nii.gz") else path.stem
 
 
-def _check_outputs(file: Path, out: Path, out_kspace: Path | None, picture: Path | None) -> None:
-    check_output(out, "--out", _one_of(out, "--out", _IMAGES), [file])
-    if out_kspace is not None:
-        suffix = _one_of(out_kspace, "--out-kspace", _KSPACES)
-        check_output(out_kspace, "--out-kspace", suffix, [file, out])
-    if picture is not None:
-        check_output(picture, "--png", ".png", [file])
+def _check_outputs(
+    inputs: list[Path], out: Path, out_kspace: Path | None, picture: Path | None
+) -> None:
+    """Raise BadInput unless all can be written, and none is an input or another output."""
+    wanted = [(out, "--out", _IMAGES), (out_kspace, "--out-kspace", _KSPACES)]
+    taken = [one for path in inputs for one in _files(path)]
+    for path, option, suffixes in (*wanted, (picture, "--png", (".png",))):
+        if path is None:
+            continue
+        suffix = next((s for s in suffixes if path.name.lower().endswith(s)), None)
+        if suffix is None:
+            raise BadInput(
+                f"{path}: expected a name that ends in {', '.join(suffixes)} for {option}: "
+                "rename it"
+            )
+        check_output(path, option, path.suffix.lower(), [])
+        for one in _files(path):
+            if one in taken:
+                raise BadInput(f"{path}: expected a file of its own for {option}, got one in use")
+            taken.append(one)
 
 
-def _one_of(path: Path, option: str, suffixes: tuple[str, ...]) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in suffixes:
-        raise BadInput(
-            f"{path}: expected a name that ends in {', '.join(suffixes)} for {option}: rename it"
-        )
-    return suffix
+def _files(path: Path) -> list[Path]:
+    """What is read or written under a name: BART's files are pairs."""
+    resolved = path.resolve()
+    if resolved.suffix.lower() in (".cfl", ".hdr"):
+        return [resolved.with_suffix(".cfl"), resolved.with_suffix(".hdr")]
+    bare = resolved.with_name(resolved.name + ".cfl")
+    return [bare, resolved.with_name(resolved.name + ".hdr")] if bare.exists() else [resolved]
 
 
 class _Given:
@@ -173,7 +189,8 @@ def _of_member(array: np.ndarray | None, i: int, axes: int) -> np.ndarray | None
     """What of an array with batch axes, or without, belongs to a member."""
     if array is None or array.ndim == axes:
         return array
-    return array.reshape(-1, *array.shape[array.ndim - axes :])[i]
+    members = array.reshape(-1, *array.shape[array.ndim - axes :])
+    return members[i if len(members) > 1 else 0]
 
 
 def _maps(path: Path, kspace: KSpace) -> np.ndarray:
@@ -181,6 +198,7 @@ def _maps(path: Path, kspace: KSpace) -> np.ndarray:
     expected = (kspace.coils, *kspace.shape)
     if maps.shape[-len(expected) :] != expected:
         raise BadInput(f"{path}: expected maps (coil, ...) {expected}, got {maps.shape}")
+    _check_batch(path, maps.shape[: -len(expected)], kspace)
     return maps.astype(kspace.data.dtype)
 
 
@@ -190,17 +208,31 @@ def _reference_scan(path: Path, kspace: KSpace) -> np.ndarray:
         raise BadInput(
             f"{path}: expected a reference scan of {kspace.coils} coils, got {found.coils}"
         )
+    _check_batch(path, found.batch_shape, kspace)
     return found.data
+
+
+def _check_batch(path: Path, batch: tuple[int, ...], kspace: KSpace) -> None:
+    if int(np.prod(batch)) not in (1, int(np.prod(kspace.batch_shape))):
+        raise BadInput(
+            f"{path}: expected one slice for all, or slices {kspace.batch_shape}, got {batch}"
+        )
 
 
 def _stacked(members: list[np.ndarray], batch: tuple[int, ...]) -> np.ndarray:
     return np.stack(members).reshape(*batch, *members[0].shape)
 
 
-def _scores(image: np.ndarray, compared: np.ndarray, path: Path | None) -> dict[str, float]:
-    compared = compared.reshape(image.shape) if compared.size == image.size else compared
-    if compared.shape != image.shape:
-        raise BadInput(f"{path}: expected a reference {image.shape}, got {compared.shape}")
+def _compared(path: Path, kspace: KSpace) -> np.ndarray:
+    """The reference with the image's axes; axes of length 1 do not count."""
+    expected = (*kspace.batch_shape, *kspace.shape)
+    found = read_image(path).data
+    if np.squeeze(found).shape != tuple(n for n in expected if n > 1):
+        raise BadInput(f"{path}: expected a reference {expected}, got {found.shape}")
+    return found.reshape(expected)
+
+
+def _scores(image: np.ndarray, compared: np.ndarray) -> dict[str, float]:
     with refusals():
         return {
             "nrmse": nrmse(image, compared),
@@ -245,8 +277,9 @@ def _facts(
     scores: dict[str, float] | None,
     written: list[str],
 ) -> dict[str, Any]:
-    """The report; of several slices the middle one, with the worst misfit of all."""
-    scan, found = slices[len(slices) // 2]
+    """The report; of several slices one that failed, else the middle one, with the worst misfit."""
+    failed = [pair for pair in slices if not pair[1].ok]
+    scan, found = failed[0] if failed else slices[len(slices) // 2]
     result = found.result
     return {
         "file": str(file),
@@ -270,9 +303,15 @@ def _facts(
         "seconds": sum(f.seconds for _, f in slices),
         "scores": scores,
         "written": written,
-        "notes": list(kspace.notes),
+        "notes": [*kspace.notes, *_remarks(found)],
         "version": __version__,
     }
+
+
+def _remarks(found: Reconstruction) -> list[str]:
+    if found.search is not None and found.search.at_end:
+        return ["the smallest weight that was tried predicts best: a smaller --lamda may be better"]
+    return []
 
 
 def _text(facts: dict[str, Any]) -> str:
@@ -294,7 +333,7 @@ def _text(facts: dict[str, Any]) -> str:
         lines.append(("", f"{facts['iterations']} iterations, gap {facts['residual']:.1e}"))
     noise = ""
     if facts["noise"] is not None:
-        noise = f"; the noise alone {facts['noise']:.4f}, by {facts['noise_is']}"
+        noise = f"; noise {facts['noise']:.4f} by {facts['noise_is']}"
     lines.append(("misfit", f"{facts['misfit']:.4f} of ||y||{noise}"))
     if facts["scores"] is not None:
         scores = facts["scores"]

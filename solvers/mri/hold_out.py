@@ -69,6 +69,11 @@ class Search:
     weights: tuple[float, ...]
     errors: tuple[float, ...]
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the smallest weight that was tried is the best: smaller ones may be better."""
+        return int(np.argmin(self.errors)) == len(self.errors) - 1
+
 
 def search(
     weights: Sequence[float],

@@ -43,7 +43,7 @@ def draw(
     axes[0].set_title(found.method.value)
     axes[1].imshow(phase, cmap="twilight", vmin=-np.pi, vmax=np.pi)
     axes[1].set_title("phase")
-    axes[2].imshow(_plane(scan.mask), cmap="gray", interpolation="nearest")
+    axes[2].imshow(_plane(scan.mask), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes[2].set_title(f"samples, {scan.mask.mean():.1%}")
     axes[3].imshow(rest, cmap="gray", vmin=0, vmax=most)
     axes[3].set_title(title)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,7 +32,7 @@ _ROUGH, _ROUGH_STEPS, _LOOK = 3e-4, 100, 5
 class Method(enum.Enum):
     """How an image is made from undersampled k-space."""
 
-    ZERO_FILLED = "zero-filled"  # A^H y
+    ZERO_FILLED = "zero-filled"  # A^H y over the coils' sum of squares
     SENSE = "sense"  # least squares with Tikhonov's weight
     L1_WAVELET = "l1-wavelet"
     TV = "tv"
@@ -49,8 +49,8 @@ class Reconstruction:
         method: what made it. reason: why it was chosen; empty where it was named.
         weight: of its prior, see `reconstruct`; 0 without one.
         misfit: ||y − A x|| / ||y|| over the measured samples.
-        noise: the same of the noise alone, where it is known: a misfit far above says that the
-            image does not explain the data, one far below that it explains noise.
+        noise: the same of the noise alone: a misfit far above says that the image does not explain
+            the data. Without a noise scan it is an upper bound.
         search: how the weight was found; None where it was given, or there is none.
         result: the certified solve; None for a closed form.
         seconds: in all.
@@ -100,9 +100,12 @@ def reconstruct(
     need(scan, Scan, "a Scan", "scan_of(kspace)")
     if method is not None:
         need(method, Method, "a Method, such as Method.L1_WAVELET")
-    if weight is not None:
-        number(weight, "weight")
+    if weight is not None and number(weight, "weight") > 1:
+        raise ValueError(f"expected weight from 0 to 1, got {weight}")
+    if len(scan.kspace) == 1 and method in (Method.SENSE, Method.GRAPPA):
+        raise ValueError(f"expected several coils for {method.value}, got one: use l1-wavelet")
     _check_finite(scan.kspace)
+    scan, unit = _of_size_one(scan)
     rng = np.random.default_rng(0) if rng is None else rng
     stop = Stop(rtol=1e-3, max_iters=300) if stop is None else stop
     chosen, reason, found = _chosen(scan, method, weight, rng, say)
@@ -115,7 +118,8 @@ def reconstruct(
         kspace = grappa(y, scan.mask, calibration=scan.calibration, lamda=weight)
         image = everything.adjoint(kspace)
     elif chosen is Method.ZERO_FILLED:
-        weight, image = 0.0, A.adjoint(y)
+        power = (np.abs(scan.maps) ** 2).sum(axis=0)
+        weight, image = 0.0, A.adjoint(y) / np.where(power > 0, power, 1)
         kspace = everything(image)
     else:
         if found is None and weight is None:
@@ -131,9 +135,25 @@ def reconstruct(
     samples = int(scan.mask.sum()) * len(y)
     noise = None if scan.sigma is None else scan.sigma * samples**0.5 / size
     seconds = time.perf_counter() - began
+    image, kspace = image * unit, kspace * unit
     return Reconstruction(
         image, kspace, chosen, reason, weight, misfit, noise, seconds, found, result
     )
+
+
+def _of_size_one(scan: Scan) -> tuple[Scan, np.float32 | np.float64]:
+    """(the scan over a power of two that brings its samples near 1, that power).
+
+    Squares of tiny or huge samples would vanish or overflow in single precision.
+    """
+    largest = float(np.abs(scan.kspace.astype(np.complex128)).max())
+    power = np.frexp(largest)[1] if largest > 0 else 0
+    real = np.finfo(scan.kspace.dtype).dtype.type
+    unit = real(2.0 ** int(np.clip(power, -120, 120)))
+    sigma = None if scan.sigma is None else scan.sigma / float(unit)
+    calibration = None if scan.calibration is None else scan.calibration / unit
+    kspace = scan.kspace / unit
+    return replace(scan, kspace=kspace, sigma=sigma, calibration=calibration), unit
 
 
 def _chosen(
@@ -201,7 +221,8 @@ def _posed(
         prior = TotalVariation(weight * float(np.abs(back).max()), space)
         return InverseProblem(A, y, Gaussian(1.0), prior), PrimalDual()
     W = Wavelet(space)
-    penalty = L1Wavelet(weight * float(np.abs(W(back)).max()), W)
+    # Averages are counted in: outside the maps nothing else would hold them.
+    penalty = L1Wavelet(weight * float(np.abs(W(back)).max()), W, averages=True)
     return InverseProblem(A, y, Gaussian(1.0), penalty), FISTA()
 
 

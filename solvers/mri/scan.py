@@ -30,7 +30,8 @@ class Scan:
         calibration: a reference scan, complex (coil, *any); None without one.
         whitening: (coil, coil), what k-space, maps and reference scan were multiplied with, so that
             the coils' noise is independent and of one size; None without a noise scan.
-        sigma: of the noise per complex sample, over all coils; None where nothing tells.
+        sigma: of the noise per complex sample, over all coils; without a noise scan an upper bound
+            that may be mostly signal; None where nothing tells.
         sigma_is: where it is from.
     """
 
@@ -85,7 +86,7 @@ def scan_of(
     if not mask.any():
         raise ValueError("expected a mask with samples, got an empty one: nothing was measured")
     missing = int((mask & ~measured).sum())
-    if missing > 0.5 * mask.sum():
+    if missing > (1 - _COMPLETE) * mask.sum():
         raise ValueError(
             f"expected samples where the mask is 1, got zeros in {missing} of {int(mask.sum())} "
             "places: the mask belongs to other data, or its axes are in another order"
@@ -110,6 +111,8 @@ def scan_of(
         raise ValueError(f"expected maps of k-space's shape {kspace.shape}, got {maps.shape}")
     sigma, sigma_is = noise_of(kspace, mask, noise)
     maps = np.ascontiguousarray(maps, dtype=kspace.dtype)
+    if not (np.isfinite(maps).all() and maps.any()):
+        raise ValueError("expected finite maps that are not all 0, got others")
     kspace = np.ascontiguousarray(kspace)
     return Scan(kspace, mask, maps, region, sigma, sigma_is, calibration, whitening)
 

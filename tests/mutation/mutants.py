@@ -511,7 +511,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a mask of other data is refused",
         SCAN,
-        "if missing > 0.5 * mask.sum():",
+        "if missing > (1 - _COMPLETE) * mask.sum():",
         "if missing > mask.sum():",
         (RECONSTRUCT + "bad_input_is_named",),
     ),

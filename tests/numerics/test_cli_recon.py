@@ -182,6 +182,13 @@ def test_bad_input_is_one_line_and_exit_code_2(
         ((SAMPLE, "--lamda", "-1"), "weight"),
         ((SAMPLE, "--method", "magic"), "magic"),
         ((SAMPLE, "--reference", saved("r.npy", np.ones((3, 3)))), "expected a reference"),
+        ((SAMPLE, "--reference", saved("t.npy", np.ones((64, 256)))), "expected a reference"),
+        ((SAMPLE, "--lamda", "2"), "weight from 0 to 1"),
+        ((SAMPLE, "--lamda", "0.1", "--method", "zero-filled"), "no --lamda"),
+        ((SAMPLE, "--maps", saved("z.npy", 0 * kspace)), "not all 0"),
+        ((SAMPLE, "--maps", saved("b.npy", np.stack([kspace] * 3))), "one slice for all"),
+        ((saved("slices.npy", np.stack([kspace[:, :96, :80]] * 3)),), "slices and coils"),
+        ((saved("one.npy", kspace[:1]), "--method", "grappa"), "several coils"),
     ]
     for words, match in cases:
         told = refused(capsys, tmp_path, *words, "--out", out)
@@ -190,5 +197,24 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (SAMPLE, "--out", tmp_path / "x.bmp"),
         (SAMPLE, "--out", tmp_path / "no" / "x.npy"),
         (SAMPLE, "--out", out, "--out-kspace", tmp_path / "k.mat"),
+        (SAMPLE, "--out", out, "--out-kspace", out),
+        (SAMPLE, "--mask", tmp_path / "m1.npy", "--out", tmp_path / "m1.npy"),
+        (SAMPLE, "--reference", tmp_path / "r.npy", "--out", tmp_path / "r.npy"),
+        (SAMPLE, "--out", tmp_path / "x.gz"),
     ):
         assert "expected" in refused(capsys, tmp_path, *words)
+
+
+def test_an_interrupted_solve_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from solvers import FISTA
+
+    def stopped(self: FISTA, state: Any, k: int) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FISTA, "advance", stopped)
+    out = tmp_path / "x.npy"
+    words = ["--method", "l1-wavelet", "--lamda", "0.001", "--out", str(out)]
+    assert main(["recon", str(SAMPLE), *words]) == 130
+    assert not out.exists()

@@ -90,3 +90,10 @@ def test_bad_arguments_are_refused(rng: np.random.Generator) -> None:
         SENSE(maps.real)
     with pytest.raises(ValueError, match="coil"):
         Coils(maps[0])
+
+
+def test_arrays_that_run_backwards_are_taken(rng: np.random.Generator) -> None:
+    maps = maps_for((192, 192), rng, coils=2)[:, ::-1]
+    A = SENSE(maps, rng.random((192, 192))[::-1] < 0.5)
+    x = A.domain.random(rng)[::-1]
+    np.testing.assert_allclose(A.normal(x), A.adjoint(A(x)), atol=1e-10)
