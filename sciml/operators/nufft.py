@@ -23,7 +23,6 @@ from ..arrays import (
     on_cpu,
     to_numpy,
 )
-from ..kernels._threads import in_threads
 from ..operator import Operator
 from ..space import Space
 from ._plans import Plans, same_memory
@@ -108,6 +107,8 @@ class NUFFT(Operator):
         flat = view.reshape(count, *(source.shape if not adjoint else (source.size,)))
         out = np.empty((count, *(target.shape if adjoint else (target.size,))), target.dtype)
         kernel = self._plans.adjoint if adjoint else self._plans.transform
+        from ..kernels._threads import in_threads  # numba, which importing operators must not load
+
         in_threads(kernel, count, count * self.work, (flat, out))
         out *= scale
         return like_host(out.reshape(*batch, *target.shape), x)
