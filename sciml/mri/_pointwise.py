@@ -8,7 +8,6 @@ import numpy as np
 
 from .._blas import one_blas_thread
 from ..arrays import Array, dtype_of, from_host, namespace
-from ..kernels._threads import in_threads
 
 __all__ = ["leading", "rotate", "virtual_coil"]
 
@@ -52,6 +51,8 @@ def leading(
 
     if isinstance(like, np.ndarray):
         with one_blas_thread():
+            from ..kernels._threads import in_threads  # numba, which an import must not load
+
             in_threads(run, blocks, int(np.prod(shape)) * coils**3 * _EIGEN_WORK, ())
     else:
         run(0, blocks)
