@@ -168,8 +168,8 @@ def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
             yield Choice(Direct(M=FastPoisson()), f"{why}{words}")
         elif form is not None and A.batch_shape and form.ndim == 2 and not form.stretched:
             yield Choice(MultigridCG(), "A is diffusion on a box, another one for each member")
-        elif form is not None and form.ndim == 3 and form.stretched and not A.singular:
-            why = "A is diffusion in 3-D on cells much longer than wide"
+        elif form is not None and form.ndim == 3 and form.stretched:
+            why = f"A is diffusion in 3-D on cells much longer than wide{words}"
             if not A.batch_shape:  # points smooth too little there
                 yield Choice(CG(M=AMG()), why)
             yield Choice(CG(M=Multigrid()), why)

@@ -55,7 +55,7 @@ def slow(levels: Hierarchy, steps: list[Step], singular: bool) -> bool:
         r = r - rz / pq * q
         z = levels.apply_below(steps, r.reshape(shape)).reshape(-1)
         rz, old = dot(r, z), rz
-        if rz <= _ENOUGH * first:
+        if 0 <= rz <= _ENOUGH * first:
             return False
         p = z + rz / old * p
     return True

@@ -89,13 +89,23 @@ class Form:
 
     @cached_property
     def jumps(self) -> float:
-        """The share of neighbours, in a sample of rows, between which k jumps."""
-        rows = self.k.reshape(-1, self.k.shape[-1])
-        rows = rows[:: max(1, len(rows) // _SAMPLED_ROWS)]
-        a, b = rows[:, 1:], rows[:, :-1]
-        solid = (a == 0) | (b == 0)
-        jump = (a > _JUMP * b) | (b > _JUMP * a)
-        return float((jump & ~solid).mean()) if jump.size else 0.0
+        """The share of neighbours between which k jumps, along the axis where that is most often.
+
+        In a sample of rows that are drawn at random: evenly spaced ones may all lie on one face.
+        """
+        cells = self.k.shape[-self.ndim :]
+        rows = self.k.reshape(-1, cells[-1])
+        chosen = np.arange(len(rows))
+        if len(rows) > _SAMPLED_ROWS:
+            drawn = np.random.default_rng(0).choice(len(rows), _SAMPLED_ROWS, replace=False)
+            chosen = np.sort(drawn)
+        here = rows[chosen]
+        shares = [_share_of_jumps(here[:, 1:], here[:, :-1])]
+        for axis, n in enumerate(cells[:-1]):
+            step = math.prod(cells[axis + 1 : -1])  # rows from one to the next along the axis
+            inside = chosen // step % n < n - 1
+            shares.append(_share_of_jumps(rows[chosen[inside] + step], here[inside]))
+        return max(shares)
 
     @property
     def weights(self) -> np.ndarray:
@@ -139,6 +149,13 @@ class Form:
         return np.broadcast_to(found, (*self.diffusion.batch_shape, *self.diffusion.domain.shape))
 
 
+def _share_of_jumps(a: np.ndarray, b: np.ndarray) -> float:
+    """Of pairs without solid cells."""
+    solid = (a == 0) | (b == 0)
+    jump = (a > _JUMP * b) | (b > _JUMP * a)
+    return float((jump & ~solid).mean()) if jump.size else 0.0
+
+
 def _exponent(log2: float) -> int:
     return max(-1000, min(1000, round(log2)))
 
@@ -155,6 +172,13 @@ def read(A: Operator) -> Form:
     k = host_view(diffusion.k)
     if k is None or (mass is not None and (mass < 0).any()):
         raise _refusal(A)
+    if mass is not None:
+        lead = mass.shape[: mass.ndim - diffusion.domain.ndim]
+        if np.broadcast_shapes(lead, diffusion.batch_shape) != diffusion.batch_shape:
+            raise TypeError(
+                f"Multigrid expected masses for the members {diffusion.batch_shape} of its operator, "
+                f"got {lead}: give each member a coefficient"
+            )
     return Form(diffusion, k, factor, mass)
 
 

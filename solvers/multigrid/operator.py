@@ -129,6 +129,8 @@ class MultigridOperator(Operator):
     def _release(self) -> list[Hierarchy]:
         blocks = self._held()
         object.__setattr__(self, "blocks", None)
+        for block in blocks:
+            block.levels.below = None  # its memory serves nobody
         return [block.levels for block in blocks]
 
     def _held(self) -> tuple[_Block, ...]:

@@ -518,7 +518,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "slow coarse levels of a box are noticed",
         ALGEBRAIC,
-        "if rz <= _ENOUGH * first:",
+        "if 0 <= rz <= _ENOUGH * first:",
         "if rz <= first:",
         (BODIES + "where_bodies_are_thin_it_takes_over_and_keeps_the_iterations",),
     ),

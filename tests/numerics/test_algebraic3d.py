@@ -11,11 +11,12 @@ import pytest
 from sciml import LinearSystem, Status, Stop, solve
 from sciml.operators import Diffusion, Side
 from sciml.operators.dense import Diagonal
-from solvers import CG
+from solvers import CG, Auto
 from solvers.bench.fields import draw
 from solvers.multigrid import Cycle, Multigrid
 from solvers.multigrid.algebraic import matrix
 from solvers.multigrid.coarsest import assemble
+from solvers.multigrid.form import read
 from tests.numerics.test_multigrid import dense, rough
 
 D, N, P = Side.DIRICHLET, Side.NEUMANN, Side.PERIODIC
@@ -120,3 +121,38 @@ def test_threads_do_not_matter_and_update_equals_a_new_one(rng: np.random.Genera
     assert not algebraic(there)
     assert there(r).tobytes() == Multigrid()(b)(r).tobytes()
     assert there.update(a)(r).tobytes() == found[0]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_jumps_are_seen_wherever_they_are(axis: int) -> None:
+    """Bodies off the faces of the box, and layers along any axis."""
+    k = np.ones((64, 64, 64))
+    k[2:-2, 2:-2, 2:-2] = balls(64)[2:-2, 2:-2, 2:-2]
+    moved = np.ascontiguousarray(np.moveaxis(k, axis, 0))
+    assert read(Diffusion(moved, ndim=3)).jumps > 0.02
+    assert algebraic(Multigrid()(Diffusion(moved, ndim=3)))
+    layers = np.where(np.arange(48) // 3 % 2 == 0, 1.0, 1e6)
+    shape = [1, 1, 1]
+    shape[axis] = 48
+    k = np.broadcast_to(layers.reshape(shape), (48, 40, 48) if axis != 1 else (40, 48, 48)).copy()
+    assert 0.2 < read(Diffusion(k, ndim=3)).jumps < 0.5
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_layers_take_as_many_iterations_along_either_axis(
+    axis: int, rng: np.random.Generator
+) -> None:
+    values = 10 ** (6 * rng.random(128 // 7 + 1))
+    layers = values[np.arange(128) // 7]
+    k = np.ascontiguousarray(np.broadcast_to(layers[:, None], (128, 128)))
+    op = Diffusion(k if axis == 0 else np.ascontiguousarray(k.T))
+    result = solve(LinearSystem(op, rng.standard_normal((128, 128))), CG(M=Multigrid()))
+    assert result.iterations <= 15
+
+
+def test_masses_for_more_members_than_coefficients_are_refused(rng: np.random.Generator) -> None:
+    A = Diffusion(np.ones((12, 12)), ndim=2) + Diagonal(rng.random((3, 12, 12)), ndim=2)
+    with pytest.raises(TypeError, match="give each member a coefficient"):
+        Multigrid()(A)
+    system = LinearSystem(A, rng.standard_normal((3, 12, 12)))
+    assert solve(system, Auto()).ok
