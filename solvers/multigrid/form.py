@@ -176,7 +176,7 @@ def read(A: Operator) -> Form:
         lead = mass.shape[: mass.ndim - diffusion.domain.ndim]
         if np.broadcast_shapes(lead, diffusion.batch_shape) != diffusion.batch_shape:
             raise TypeError(
-                f"Multigrid expected masses for the members {diffusion.batch_shape} of its operator, "
+                f"Multigrid expected masses for members {diffusion.batch_shape} of its operator, "
                 f"got {lead}: give each member a coefficient"
             )
     return Form(diffusion, k, factor, mass)
