@@ -12,15 +12,22 @@ import numpy as np
 
 from .._checks import integer, told
 from .._fft import fft, ifft, in_torch, torch_pays
-from ..arrays import Array, astype, check_float, dtype_of, from_host, namespace, sum_to, to_numpy
+from ..arrays import (
+    Array,
+    astype,
+    check_float,
+    dtype_of,
+    from_host,
+    namespace,
+    real_dtype,
+    sum_to,
+    to_numpy,
+)
 from ..operator import Operator, Trait
 from ..space import Space
 from .fourier import FFT
 
 __all__ = ["SENSE", "Coils", "Sampling"]
-
-# Multiplications of a Fourier transform and its inverse, per entry.
-_FFT_WORK = 64
 
 
 class Coils(Operator):
@@ -38,11 +45,11 @@ class Coils(Operator):
 
     def __init__(self, maps: Array, *, ndim: int = 2) -> None:
         self.maps, self.ndim = maps, integer(ndim, "ndim", 1)
-        batch, coils, image = _maps_space(maps, self.ndim)
+        batch, coils, image = maps_space(maps, self.ndim)
         super().__init__(image, coils, batch_shape=batch)
 
     def _apply(self, x: Array) -> Array:
-        return astype(self.maps * namespace(x).expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
+        return seen_by(self.maps, x, self.ndim)
 
     def _adjoint(self, y: Array) -> Array:
         return namespace(y).sum(namespace(y).conj(self.maps) * y, axis=-1 - self.ndim)
@@ -109,7 +116,7 @@ class SENSE(Operator):
         if isinstance(maps, np.ndarray):  # transposed ones would slow every product down
             maps = np.ascontiguousarray(maps)
         self.maps, self.ndim = maps, integer(ndim, "ndim", 1)
-        batch, kspace, image = _maps_space(maps, self.ndim)
+        batch, kspace, image = maps_space(maps, self.ndim)
         xp = namespace(maps)
         if mask is None:
             mask = xp.ones((1,) * self.ndim, dtype=xp.real(maps[..., :1]).dtype)
@@ -122,9 +129,7 @@ class SENSE(Operator):
         return FFT(self.domain, centred=True)
 
     def _apply(self, x: Array) -> Array:
-        xp = namespace(x)
-        seen = astype(self.maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
-        return self.fourier(seen) * _weights(self.mask, x)
+        return self.fourier(seen_by(self.maps, x, self.ndim)) * _weights(self.mask, x)
 
     def _adjoint(self, y: Array) -> Array:
         xp = namespace(y)
@@ -139,10 +144,6 @@ class SENSE(Operator):
     def norm_bound(self) -> float:
         """The largest root-sum-of-squares of the maps at a point."""
         return _most(self.maps, self.ndim)
-
-    @property
-    def work(self) -> int:
-        return self.range.size * _FFT_WORK // 2
 
     def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
         xp = namespace(x)
@@ -185,15 +186,14 @@ class SENSENormal(Operator):
 
     def _sum(self, x: Array, maps: Array, back: Array, spectrum: Array) -> Array:
         """Σ_c conj(S_c) F^H mask F S_c x, all in one library."""
-        xp = namespace(x)
-        seen = astype(maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
+        seen = seen_by(maps, x, self.ndim)
         if self.axes:
             seen = fft(seen, self.axes)
         seen *= _weights(spectrum, x)
         if self.axes:
             seen = ifft(seen, self.axes)
         seen *= astype(back, dtype_of(x))
-        return xp.sum(seen, axis=-1 - self.ndim)
+        return namespace(x).sum(seen, axis=-1 - self.ndim)
 
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)
@@ -201,25 +201,34 @@ class SENSENormal(Operator):
     def diagonal(self) -> Array:
         xp = namespace(self.maps)
         share = xp.mean(self.spectrum, axis=tuple(range(-self.ndim, 0)), keepdims=True)
-        power = xp.real(self.maps * xp.conj(self.maps)) * astype(share, self.domain.real_dtype)
+        power = _squares(self.maps) * astype(share, self.domain.real_dtype)
         return astype(xp.sum(power, axis=-1 - self.ndim), self.domain.dtype)
 
     @property
     def norm_bound(self) -> float:
         return _most(self.maps, self.ndim) ** 2
 
-    @property
-    def work(self) -> int:
-        return self.maps.shape[-1 - self.ndim] * self.domain.size * _FFT_WORK
+
+def seen_by(maps: Array, x: Array, ndim: int) -> Array:
+    """S_c x of each coil, in the dtype of x."""
+    return astype(maps * namespace(x).expand_dims(x, axis=-1 - ndim), dtype_of(x))
+
+
+def power_of(maps: Array, ndim: int) -> Array:
+    """Σ_c |S_c|² at each point, real."""
+    return namespace(maps).sum(_squares(maps), axis=-1 - ndim)
+
+
+def _squares(maps: Array) -> Array:
+    xp = namespace(maps)
+    return xp.real(maps * xp.conj(maps))
 
 
 def _most(maps: Array, ndim: int) -> float:
-    xp = namespace(maps)
-    power = xp.sum(xp.real(maps * xp.conj(maps)), axis=-1 - ndim)
-    return float(xp.max(power)) ** 0.5
+    return float(namespace(maps).max(power_of(maps, ndim))) ** 0.5
 
 
-def _maps_space(maps: Array, ndim: int) -> tuple[tuple[int, ...], Space, Space]:
+def maps_space(maps: Array, ndim: int) -> tuple[tuple[int, ...], Space, Space]:
     """(batch shape, space of k-space, space of an image)."""
     namespace(maps)
     dtype = check_float(dtype_of(maps), "maps")
@@ -254,5 +263,4 @@ def _mask(mask: Any, shape: tuple[int, ...], real: np.dtype) -> Array:
 
 def _weights(mask: Array, like: Array) -> Array:
     """The mask in the precision of `like`."""
-    kind = np.dtype(np.float32 if dtype_of(like) in (np.complex64, np.float32) else np.float64)
-    return mask if dtype_of(mask) == kind else astype(mask, kind)
+    return astype(mask, real_dtype(dtype_of(like)))

@@ -19,7 +19,7 @@ from ..arrays import (
 )
 from ..operator import Operator, Trait
 from ..space import Space
-from .mri import _maps_space
+from .mri import maps_space, power_of, seen_by
 from .nufft import NUFFT, watched
 from .toeplitz import Toeplitz, check_weights
 
@@ -60,7 +60,7 @@ class NonCartesianSENSE(Operator):
     ) -> None:
         check_same_place(maps, coords)
         self.maps, self.coords, self.ndim = maps, coords, int(coords.shape[-1])
-        batch, kspace, image = _maps_space(maps, self.ndim)
+        batch, kspace, image = maps_space(maps, self.ndim)
         self.rtol = None if rtol is None else number(rtol, "rtol", least=1e-14)
         self.root = None
         if weights is not None:
@@ -86,7 +86,7 @@ class NonCartesianSENSE(Operator):
         return xp.sum(xp.conj(self.maps) * self.nufft.adjoint(self._weighted(y)), axis=self._coil)
 
     def _seen(self, x: Array) -> Array:
-        return astype(self.maps * namespace(x).expand_dims(x, axis=self._coil), dtype_of(x))
+        return seen_by(self.maps, x, self.ndim)
 
     @property
     def _coil(self) -> int:
@@ -134,8 +134,7 @@ class NonCartesianNormal(Operator):
 
     def _sum(self, x: Array, maps: Array) -> Array:
         xp = namespace(x)
-        seen = astype(maps * xp.expand_dims(x, axis=-1 - self.ndim), dtype_of(x))
-        seen = self.toeplitz.convolve(seen)
+        seen = self.toeplitz.convolve(seen_by(maps, x, self.ndim))
         seen *= astype(xp.conj(maps), dtype_of(x))
         return xp.sum(seen, axis=-1 - self.ndim)
 
@@ -143,10 +142,4 @@ class NonCartesianNormal(Operator):
         return self._apply(y)
 
     def diagonal(self) -> Array:
-        xp = namespace(self.maps)
-        power = xp.sum(xp.real(self.maps * xp.conj(self.maps)), axis=-1 - self.ndim)
-        return astype(power, self.domain.dtype) * self.toeplitz.diagonal()
-
-    @property
-    def work(self) -> int:
-        return self.maps.shape[-1 - self.ndim] * self.toeplitz.work
+        return astype(power_of(self.maps, self.ndim), self.domain.dtype) * self.toeplitz.diagonal()

@@ -33,9 +33,6 @@ from .nufft import NUFFT, check_coords, watched
 
 __all__ = ["Toeplitz"]
 
-# Multiplications per pixel and per one of the 2^d parities.
-_WORK = 64
-
 
 class Toeplitz(Operator):
     """x -> A^H W A x for the `NUFFT` A of these coordinates, by FFTs of the image's own size.
@@ -123,10 +120,6 @@ class Toeplitz(Operator):
         xp = namespace(self.spectrum)
         value = astype(xp.sum(self.spectrum), self.domain.dtype)
         return xp.broadcast_to(value, self.domain.shape)
-
-    @property
-    def work(self) -> int:
-        return self.domain.size * _WORK << self.domain.ndim
 
 
 def _spectrum(coords: Array, space: Space, weights: Array | None) -> Array:
