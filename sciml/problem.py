@@ -27,6 +27,7 @@ from .arrays import (
     with_precision,
 )
 from .operator import Operator, Trait
+from .prior import Bounded, Differentiable, Proximable
 from .space import Space
 
 __all__ = [
@@ -374,7 +375,7 @@ class InverseProblem(Problem):
     ) -> None:
         self.A, self.y, self.noise, self.prior = as_operator(A), y, noise, prior
         need(noise, Gaussian, "noise as a Gaussian", "Gaussian(sigma)")
-        if not (prior is None or hasattr(prior, "grad") or hasattr(prior, "prox")):
+        if not (prior is None or isinstance(prior, Differentiable | Proximable)):
             raise TypeError(f"expected a prior with grad(x) or prox(x, step), got {told(prior)}")
         self.domain, self.codomain = self.A.domain, self.A.domain
         self.batch = _batch_of(self.A, y)
@@ -385,7 +386,7 @@ class InverseProblem(Problem):
     @property
     def proximal(self) -> bool:
         """Whether the residual is the gradient mapping."""
-        return self.prior is not None and not hasattr(self.prior, "grad")
+        return self.prior is not None and not isinstance(self.prior, Differentiable)
 
     @property
     def step(self) -> float:
@@ -414,7 +415,7 @@ class InverseProblem(Problem):
 
     def measure(self, x: Array | None, scale: np.ndarray | None = None) -> tuple[np.ndarray, Array]:
         """As in Problem; where the proximal operator is iterated, an upper bound of the norm."""
-        if not (self.proximal and hasattr(self.prior, "prox_within")):
+        if not (self.proximal and isinstance(self.prior, Bounded)):
             return super().measure(x, scale)
         x = self.start() if x is None else x
         near, off = self.prior.prox_within(x + self.step * self.descent(x), self.step)

@@ -9,7 +9,10 @@ from sciml.arrays import Array, is_array
 from sciml.operator import Trait
 from sciml.problem import InverseProblem, Problem
 
-__all__ = ["gradient", "need_linear", "need_prior"]
+__all__ = ["SPLITTABLE", "gradient", "need_linear", "need_prior"]
+
+# What a Splittable prior has, in words.
+SPLITTABLE = "K, lengths and project, such as TotalVariation(weight, space)"
 
 
 def need_linear(problem: Problem, name: str) -> InverseProblem:
@@ -28,13 +31,11 @@ def need_linear(problem: Problem, name: str) -> InverseProblem:
     return problem
 
 
-def need_prior(problem: Problem, name: str, needs: tuple[str, ...], hint: str) -> InverseProblem:
-    """The same, with a prior that has these methods."""
+def need_prior(problem: Problem, name: str, kind: type, needs: str) -> InverseProblem:
+    """The same, with a prior of a protocol of `sciml.prior`; `needs`: in words, and an example."""
     found = need_linear(problem, name)
-    if not all(hasattr(found.prior, one) for one in needs):
-        raise TypeError(
-            f"{name} expected a prior with {' and '.join(needs)}, got {told(found.prior)}: {hint}"
-        )
+    if not isinstance(found.prior, kind):
+        raise TypeError(f"{name} expected a prior with {needs}, got {told(found.prior)}")
     return found
 
 

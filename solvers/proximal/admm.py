@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from sciml._checks import integer, number
 from sciml.arrays import Array, is_array
 from sciml.operator import Operator
+from sciml.prior import Splittable
 from sciml.problem import InverseProblem, LinearSystem, Problem
 from sciml.solver import Solver
 
 from ..krylov import CG
-from ._base import gradient, need_prior
+from ._base import SPLITTABLE, gradient, need_prior
 from .primal_dual import bound
 
 __all__ = ["ADMM"]
@@ -52,7 +53,7 @@ class ADMM(Solver):
         number(self.rho, "rho", least=1e-12)
 
     def check(self, problem: Problem) -> None:
-        found = need_prior(problem, self.name, ("K", "project"), "TotalVariation(weight, space)")
+        found = need_prior(problem, self.name, Splittable, SPLITTABLE)
         if found.noise.sigma is None or is_array(found.noise.sigma):
             raise TypeError("ADMM expected noise of one size, Gaussian(sigma): whiten y and A")
 
@@ -66,7 +67,7 @@ class ADMM(Solver):
         H = float(sigma) ** -2 * problem.A.normal + rho * prior.K.normal
         slope, z = gradient(problem), prior.K(x)
         u = 0 * z
-        first = bound(problem, x, z, u, slope(x), 0 * x)
+        first = bound(problem, z, u, slope(x), 0 * x)
         return _State(x, z, u, first, 0, problem, slope, H, rho)
 
     def advance(self, state: _State, k: int) -> _State:
@@ -78,5 +79,5 @@ class ADMM(Solver):
             v = (Kx := prior.K(x)) + u
             u = prior.project(v, prior.weight / rho)  # (3.7), for v = u + K x
             z = v - u  # (3.6): the proximal operator, by Moreau's decomposition
-            estimate = bound(problem, x, Kx, rho * u, slope(x), rho * prior.K.adjoint(u))
+            estimate = bound(problem, Kx, rho * u, slope(x), rho * prior.K.adjoint(u))
         return _State(x, z, u, estimate, flag, problem, slope, H, rho)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sciml.arrays import Array, namespace
+from sciml.prior import Proximable
 from sciml.problem import InverseProblem, Problem
 from sciml.solver import Solver
 
@@ -40,7 +41,7 @@ class FISTA(Solver):
     momentum: bool = True
 
     def check(self, problem: Problem) -> None:
-        need_prior(problem, self.name, ("prox",), "L1Wavelet(weight, Wavelet(space)), for instance")
+        need_prior(problem, self.name, Proximable, "prox, such as L1Wavelet(weight, W)")
 
     def init(self, problem: InverseProblem, x0: Array | None, rng: Any = None) -> _State:
         x = problem.start() if x0 is None else x0

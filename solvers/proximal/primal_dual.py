@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sciml.arrays import Array, from_host, namespace
+from sciml.prior import Splittable
+from sciml.priors.classical import sums
 from sciml.problem import InverseProblem, Problem
 from sciml.solver import Solver
 
-from ._base import gradient, need_prior
+from ._base import SPLITTABLE, gradient, need_prior
 
 __all__ = ["PrimalDual", "bound"]
 
@@ -42,7 +44,7 @@ class PrimalDual(Solver):
     balance: float = 10.0
 
     def check(self, problem: Problem) -> None:
-        need_prior(problem, self.name, ("K", "project"), "TotalVariation(weight, space)")
+        need_prior(problem, self.name, Splittable, SPLITTABLE)
 
     def init(self, problem: InverseProblem, x0: Array | None, rng: Any = None) -> _State:
         x = problem.start() if x0 is None else x0
@@ -50,7 +52,7 @@ class PrimalDual(Solver):
         Kx = prior.K(x)
         p = 0 * Kx
         slope_x, KHp = slope(x), 0 * x
-        first = bound(problem, x, Kx, p, slope_x, KHp)
+        first = bound(problem, Kx, p, slope_x, KHp)
         return _State(x, Kx, p, slope_x, KHp, first, 0, problem, slope)
 
     def advance(self, state: _State, k: int) -> _State:
@@ -64,30 +66,20 @@ class PrimalDual(Solver):
             Kx_old, Kx = Kx, K(x)
             p = prior.project(p + sigma * (2 * Kx - Kx_old), prior.weight)
             slope_x, KHp = slope(x), K.adjoint(p)
-            estimate = bound(problem, x, Kx, p, slope_x, KHp)
+            estimate = bound(problem, Kx, p, slope_x, KHp)
         return _State(x, Kx, p, slope_x, KHp, estimate, flag, problem, slope)
 
 
-def bound(
-    problem: InverseProblem, x: Array, Kx: Array, p: Array, slope_x: Array, KHp: Array
-) -> Array:
+def bound(problem: InverseProblem, Kx: Array, p: Array, slope_x: Array, KHp: Array) -> Array:
     """An upper bound of the gradient mapping's norm at x, by any dual p within the prior's ball.
 
     With u = prox_t(x − t ∇f): the proximal objective is 1-strongly convex, and p bounds its minimum
     from below, so that ½ ||x − u||² ≤ t (g(x) − <p, K x>) + ½ t² ||∇f + K^H p||².
     """
     space, prior = problem.domain, problem.prior
-    xp = namespace(x)
-    gap = prior.value(x) if Kx is None else _gap(prior, Kx, p)
-    square = space.norm(slope_x + KHp) ** 2
-    gap = from_host(gap.reshape(gap.shape + (1,) * (square.ndim - gap.ndim)), x)
-    return (square + 2 * xp.abs(gap) / problem.step) ** 0.5
-
-
-def _gap(prior: Any, Kx: Array, p: Array) -> Any:
-    from sciml.priors.classical import sums
-
     xp, ndim = namespace(Kx), prior.K.domain.ndim
-    return prior.weight * sums(prior.lengths(Kx), ndim) - sums(
-        xp.real(xp.conj(p) * Kx), prior.K.range.ndim
-    )
+    inner = sums(xp.real(xp.conj(p) * Kx), prior.K.range.ndim)
+    gap = prior.weight * sums(prior.lengths(Kx), ndim) - inner
+    square = space.norm(slope_x + KHp) ** 2
+    gap = from_host(gap.reshape(gap.shape + (1,) * (square.ndim - gap.ndim)), Kx)
+    return (square + 2 * xp.abs(gap) / problem.step) ** 0.5

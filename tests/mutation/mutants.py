@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.mutation.mutant import Mutant
+from tests.mutation.reconstruction import RECONSTRUCTION
 
-__all__ = ["MUTANTS", "Mutant"]
+__all__ = ["MUTANTS"]
 
 DRIVER = "sciml/solve.py"
 TRAIL = "sciml/_trail.py"
@@ -21,10 +22,6 @@ MINRES = "solvers/krylov/minres.py"
 GMRES = "solvers/krylov/gmres.py"
 BICGSTAB = "solvers/krylov/bicgstab.py"
 CHEBYSHEV = "solvers/krylov/chebyshev.py"
-PRIMAL_DUAL = "solvers/proximal/primal_dual.py"
-HOLD_OUT = "solvers/mri/hold_out.py"
-SCAN = "solvers/mri/scan.py"
-ALGEBRAIC = "solvers/multigrid/algebraic.py"
 
 FAULTS = "tests/faults/test_promises_"
 CERTIFIED = FAULTS + "certified.py::test_"
@@ -39,27 +36,6 @@ CORNERS = "tests/faults/test_corners.py::test_"
 GRADIENTS = "tests/numerics/test_gradients.py::test_"
 BENCH = "tests/numerics/test_bench.py::test_"
 CONDIFF = "tests/numerics/test_condiff.py::test_"
-PRIORS = "tests/laws/test_priors.py::test_"
-RECONSTRUCT = "tests/numerics/test_reconstruct.py::test_"
-BODIES = "tests/numerics/test_algebraic3d.py::test_"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A safeguard taken away.
-
-    Attributes:
-        name: of the safeguard, in words.
-        file: where it is. fragment: its source, found there exactly once.
-        mutated: what stands there instead.
-        tests: pytest node ids of which at least one must fail.
-    """
-
-    name: str
-    file: str
-    fragment: str
-    mutated: str
-    tests: tuple[str, ...]
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -487,39 +463,5 @@ MUTANTS: tuple[Mutant, ...] = (
         "q *= (-b * unit)[..., None]\n",
         (CORNERS + "older_states_of_gmres_stay_valid",),
     ),
-    Mutant(
-        "a proximal prior is certified by the gradient mapping",
-        PROBLEM,
-        "return (self.prior.prox(x + self.step * back, self.step) - x) / self.step",
-        "return back",
-        (PRIORS + "every_method_finds_the_minimum",),
-    ),
-    Mutant(
-        "a dual method's estimate bounds the certificate",
-        PRIMAL_DUAL,
-        "return (square + 2 * xp.abs(gap) / problem.step) ** 0.5",
-        "return square**0.5",
-        (PRIORS + "the_estimate_of_a_dual_method_is_never_too_small",),
-    ),
-    Mutant(
-        "nothing of the calibration region is hidden",
-        HOLD_OUT,
-        "outside[kept] = False",
-        "outside[kept] = mask[kept]",
-        (RECONSTRUCT + "whole_lines_are_hidden_where_the_mask_is_lines",),
-    ),
-    Mutant(
-        "a mask of other data is refused",
-        SCAN,
-        "if missing > (1 - _COMPLETE) * mask.sum():",
-        "if missing > mask.sum():",
-        (RECONSTRUCT + "bad_input_is_named",),
-    ),
-    Mutant(
-        "slow coarse levels of a box are noticed",
-        ALGEBRAIC,
-        "if 0 <= rz <= _ENOUGH * first:",
-        "if rz <= first:",
-        (BODIES + "where_bodies_are_thin_it_takes_over_and_keeps_the_iterations",),
-    ),
+    *RECONSTRUCTION,
 )

@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.mutation.mutants import MUTANTS, Mutant  # noqa: E402
+from tests.mutation.mutant import Mutant  # noqa: E402
+from tests.mutation.mutants import MUTANTS  # noqa: E402
 
 COPIED = ("sciml", "solvers", "tests", "pyproject.toml")
 
