@@ -26,7 +26,9 @@ from _report import write_results
 from sciml.mri import equispaced, poisson_disc, radial, simulate
 from sciml.mri.brain import Contrast, brain, smooth_phase
 from sciml.mri.coils import birdcage
+from sciml.operators import SENSE, Wavelet
 from solvers.mri import Method, reconstruct, scan_of
+from solvers.mri.reconstruct import largest_coefficient
 
 _WORKER = Path(__file__).with_name("_mri_worker.py")
 _LAMDA = 1e-3  # Tikhonov's, for maps of norm one
@@ -51,22 +53,16 @@ def case(kind: str, size: int, coils: int) -> Data:
     kspace = measured.kspace.astype(np.complex64)
     scan = scan_of(kspace, mask=measured.mask, maps=maps)
     found = reconstruct(scan, Method.L1_WAVELET)
+    A = SENSE(maps, scan.mask)
+    most = largest_coefficient(Wavelet(A.domain), A.adjoint(scan.kspace))
     return {
         "kspace": kspace,
         "maps": maps,
         "mask": np.ascontiguousarray(measured.mask),
         "image": measured.image.astype(np.complex64),
         "lamda": np.array(_LAMDA),
-        "lamda_l1": np.array(found.weight * _most(scan)),
+        "lamda_l1": np.array(found.weight * most),
     }
-
-
-def _most(scan: Any) -> float:
-    """The weight that blots out the image, which `reconstruct` counts in."""
-    from sciml.operators import SENSE, Wavelet
-
-    back = SENSE(scan.maps, scan.mask).adjoint(scan.kspace)
-    return float(np.abs(Wavelet(SENSE(scan.maps).domain)(back)).max())
 
 
 def radial_case() -> Data:

@@ -15,6 +15,7 @@ from sciml.io import atomic_file, write_json
 from sciml.mri import nrmse, psnr, simulate_brain, ssim
 from sciml.operators import SENSE
 from solvers.mri import Method, Reconstruction, Scan, reconstruct, scan_of
+from solvers.mri.reconstruct import largest_coefficient
 
 from .report import environment_text, machine, markdown_table, today, versions
 
@@ -177,7 +178,7 @@ def _sigpy_wavelet(scan: Scan, weight: float) -> tuple[np.ndarray, float]:
     from sciml.operators import Wavelet
 
     A = SENSE(scan.maps, scan.mask)
-    most = float(np.abs(Wavelet(A.domain)(A.adjoint(scan.kspace))).max())
+    most = largest_coefficient(Wavelet(A.domain), A.adjoint(scan.kspace))
     app = mr.app.L1WaveletRecon(
         scan.kspace, scan.maps, weight * most, weights=scan.mask.astype(np.float32),
         max_iter=100, show_pbar=False,

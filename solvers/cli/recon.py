@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -168,10 +168,11 @@ class _Given:
         own = kspace.calibration
         self.calibration = own if calibration is None else _reference_scan(calibration, kspace)
 
-    def scans(self, say: Callable[[str], None]) -> list[Scan]:
+    def scans(self, say: Callable[[str], None]) -> Iterator[Scan]:
+        """One after the other: the maps of one slice are found when it is its turn."""
         split = len(self.kspace.batch_shape)
         members = self.kspace.data.reshape(-1, *self.kspace.data.shape[split:])
-        return [self._scan(i, member, say) for i, member in enumerate(members)]
+        return (self._scan(i, member, say) for i, member in enumerate(members))
 
     def _scan(self, i: int, member: np.ndarray, say: Callable[[str], None]) -> Scan:
         full = self.kspace.data.shape[len(self.kspace.batch_shape) :]

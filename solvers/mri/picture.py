@@ -52,6 +52,4 @@ def draw(
 
 
 def _plane(image: np.ndarray) -> np.ndarray:
-    while image.ndim > 2:
-        image = image[image.shape[0] // 2]
-    return image
+    return image[tuple(n // 2 for n in image.shape[:-2])]

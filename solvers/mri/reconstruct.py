@@ -12,6 +12,7 @@ import numpy as np
 from sciml import Gaussian, Identity, InverseProblem, LinearSystem, Result, Solver, Stop, solve
 from sciml._checks import need, number, told
 from sciml.operators import SENSE, Wavelet
+from sciml.operators.mri import power_of
 from sciml.priors import L1Wavelet, TotalVariation
 
 from ..krylov import CG
@@ -20,7 +21,7 @@ from .grappa import grappa
 from .hold_out import NothingToHide, Search, hold_out, search
 from .scan import Scan
 
-__all__ = ["Method", "Reconstruction", "reconstruct"]
+__all__ = ["Method", "Reconstruction", "largest_coefficient", "reconstruct"]
 
 _GRAPPA = 0.01  # GRAPPA's weight, where none is given
 _SHARE = 0.1  # of the samples that are hidden to choose a weight
@@ -118,7 +119,7 @@ def reconstruct(
         kspace = grappa(y, scan.mask, calibration=scan.calibration, lamda=weight)
         image = everything.adjoint(kspace)
     elif chosen is Method.ZERO_FILLED:
-        power = (np.abs(scan.maps) ** 2).sum(axis=0)
+        power = power_of(scan.maps, scan.mask.ndim)
         weight, image = 0.0, A.adjoint(y) / np.where(power > 0, power, 1)
         kspace = everything(image)
     else:
@@ -126,7 +127,7 @@ def reconstruct(
             found = _validated(scan, chosen, rng, say)
         weight = found.weight if weight is None and found is not None else float(weight or 0.0)
         say(f"{chosen.value}, weight {weight:.1e}")
-        problem, solver = _posed(A, y, chosen, weight)
+        problem, solver = _posed(A, y, chosen)(weight)
         result = solve(problem, solver, stop=stop, throw=False)
         image = result.x
         kspace = everything(image)
@@ -196,12 +197,12 @@ def _validated(
     seen, held = hold_out(scan.mask, kept, _SHARE, rng)
     ndim = scan.mask.ndim
     A, B = SENSE(scan.maps, seen, ndim=ndim), SENSE(scan.maps, held, ndim=ndim)
-    y, hidden = scan.kspace * seen, scan.kspace * held
+    pose, hidden = _posed(A, scan.kspace * seen, method), scan.kspace * held
     size = float(np.linalg.norm(hidden))
 
     def fit(weight: float, x0: np.ndarray | None) -> np.ndarray:
         say(f"{method.value}: trying weight {weight:.1e}")
-        return _rough(A, y, method, weight, x0)
+        return _rough(pose, weight, x0)
 
     def error(x: np.ndarray) -> float:
         return float(np.linalg.norm(hidden - B(x))) / size
@@ -209,28 +210,45 @@ def _validated(
     return search([2.0**-k for k in range(2, 2 + _STEPS)], fit, error)
 
 
-def _posed(
-    A: SENSE, y: np.ndarray, method: Method, weight: float
-) -> tuple[LinearSystem | InverseProblem, Solver]:
-    """Problem and method, for a weight relative to the one that blots out the image."""
+Pose = Callable[[float], tuple[LinearSystem | InverseProblem, Solver]]
+
+
+def _posed(A: SENSE, y: np.ndarray, method: Method) -> Pose:
+    """weight -> (problem, method), for weights relative to the one that blots out the image."""
     back, space = A.adjoint(y), A.domain
     if method is Method.SENSE:
-        ridge = (weight * A.norm_bound**2) * Identity(space)
-        return LinearSystem(A.normal + ridge, back), CG()
+        normal, most = A.normal, A.norm_bound**2
+        return lambda weight: (
+            LinearSystem(normal + (weight * most) * Identity(space), back),
+            CG(),
+        )
     if method is Method.TV:
-        prior = TotalVariation(weight * float(np.abs(back).max()), space)
-        return InverseProblem(A, y, Gaussian(1.0), prior), PrimalDual()
+        brightest = float(np.abs(back).max())
+
+        def varied(weight: float) -> tuple[InverseProblem, Solver]:
+            prior = TotalVariation(weight * brightest, space)
+            return InverseProblem(A, y, Gaussian(1.0), prior), PrimalDual()
+
+        return varied
     W = Wavelet(space)
-    # Averages are counted in: outside the maps nothing else would hold them.
-    penalty = L1Wavelet(weight * float(np.abs(W(back)).max()), W, averages=True)
-    return InverseProblem(A, y, Gaussian(1.0), penalty), FISTA()
+    largest = largest_coefficient(W, back)
+
+    def sparse(weight: float) -> tuple[InverseProblem, Solver]:
+        # Averages are counted in: outside the maps nothing else would hold them.
+        prior = L1Wavelet(weight * largest, W, averages=True)
+        return InverseProblem(A, y, Gaussian(1.0), prior), FISTA()
+
+    return sparse
 
 
-def _rough(
-    A: SENSE, y: np.ndarray, method: Method, weight: float, x0: np.ndarray | None
-) -> np.ndarray:
+def largest_coefficient(W: Wavelet, back: np.ndarray) -> float:
+    """The weight of an L1 norm of W x from which on x = 0 is the minimum, for back = A^H y."""
+    return float(np.abs(W(back)).max())
+
+
+def _rough(pose: Pose, weight: float, x0: np.ndarray | None) -> np.ndarray:
     """A reconstruction to compare weights by: not certified, which would cost more than it."""
-    problem, solver = _posed(A, y, method, weight)
+    problem, solver = pose(weight)
     state = solver.init(problem, x0, None)
     for _ in range(_ROUGH_STEPS // _LOOK):
         state = solver.advance(state, _LOOK)
