@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import (
     avg_pool1d,
@@ -61,7 +62,8 @@ class SingleLevel(DirectionNetwork):
 
     Convolutions of 3 cells a side at full resolution and one coarser level. With ndim=3, width=16:
     `SingleLevel(3)` is theirs for 64³ (97,457 parameters), `SingleLevel(3, 2, 5, 3)` the one for
-    128³ (152,881). It knows nothing of the matrix, and works on any grid.
+    128³ (152,881). It knows nothing of the matrix, and works on any grid. Ours starts near q = r,
+    which takes far fewer steps of training than random weights.
 
     Args:
         ndim: 1, 2 or 3.
@@ -91,6 +93,25 @@ class SingleLevel(DirectionNetwork):
         self.coarse = nn.Sequential(*(_Residual(ndim, width) for _ in range(coarse)))
         self.after = nn.Sequential(*(_Residual(ndim, width) for _ in range(after)))
         self.drop = conv(width, 1, 1)  # Dense(1)
+        self._start()
+
+    def _start(self) -> None:
+        """Begin near q = r: filters pass r and −r through the ReLUs, residual units are small."""
+        signs = torch.where(torch.arange(self.lift.out_channels) % 2 == 0, 1.0, -1.0)
+        centre = (1,) * self.ndim
+        with torch.no_grad():
+            for p in self.parameters():
+                if p.ndim == 1:
+                    p.zero_()
+            self.lift.weight[(slice(None), 0, *centre)] += signs
+            for conv in (self.first, self.down):
+                conv.weight.mul_(0.3)
+                for i in range(len(signs)):
+                    conv.weight[(i, i, *centre)] += 1
+            for unit in (*self.before, *self.coarse, *self.after):
+                unit.second.weight.mul_(0.3)
+            self.drop.weight.mul_(0.1)
+            self.drop.weight[(0, slice(None), *(0,) * self.ndim)] += signs / len(signs)
 
     def forward(self, r: Tensor, system: Any = None) -> Tensor:
         shape = r.shape[2:]
@@ -99,4 +120,6 @@ class SingleLevel(DirectionNetwork):
         x = relu(self.down(self.before(x)))
         low = self.coarse(_POOL[self.ndim](x, 2))
         x = self.after(interpolate(low, scale_factor=2) + x)
-        return self.drop(x)[(..., *(slice(n) for n in shape))]
+        with torch.autocast(x.device.type, enabled=False):  # the rounding of bfloat16 averages out
+            q = self.drop(x.float())
+        return q[(..., *(slice(n) for n in shape))]

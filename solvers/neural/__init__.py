@@ -1,0 +1,1 @@
+"""Learned solvers for linear systems on boxes."""
