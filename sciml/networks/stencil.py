@@ -64,6 +64,11 @@ class Stencil:
             tuple(c.to(dtype) for c in self.faces), self.extra.to(dtype), self.fluid.to(dtype)
         )
 
+    def on(self, device: torch.device) -> Stencil:
+        """The same on another device."""
+        faces = tuple(c.to(device) for c in self.faces)
+        return Stencil(faces, self.extra.to(device), self.fluid.to(device))
+
     def diagonal(self) -> Tensor:
         """(batch, 1, *shape)."""
         total = self.extra

@@ -47,9 +47,9 @@ def write_checkpoint(
     tensors = {"losses": torch.tensor(snapshot.losses, dtype=torch.float64)}
     for name, p in named.items():
         tensors[f"weights.{name}"] = p.detach().contiguous()
-        tensors[f"mean.{name}"] = snapshot.mean[name]
+        tensors[f"mean.{name}"] = snapshot.mean[name].contiguous()
         for moment in _MOMENTS:
-            tensors[f"{moment}.{name}"] = adam.state[p][moment]
+            tensors[f"{moment}.{name}"] = adam.state[p][moment].contiguous()
     known = {
         "plan": dataclasses.asdict(plan),
         "rng": rng.bit_generator.state,
