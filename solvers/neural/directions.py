@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sciml._checks import integer, need, told
-from sciml.arrays import Array, from_host, pick, ratio, to_numpy
+from sciml.arrays import Array, from_host, namespace, pick, ratio, to_numpy
 from sciml.operator import Operator, Trait
 from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
@@ -140,33 +140,34 @@ class NeuralDirections(Solver):
         return state
 
     def _step(self, s: _State) -> _State:
-        A, r = s.A, s.r
+        A, r, kept = s.A, s.r, s.kept
         asked = s.run == 0
-        d, Ad = r, r  # to be chosen
-        taken = np.zeros(asked.shape, bool)
-        own = np.zeros(asked.shape)
-        flag = s.flag
+        taken, lost = np.zeros(asked.shape, bool), np.zeros(asked.shape, bool)
+        own, Ar = np.full(asked.shape, -np.inf), r
+        d, Ad = r, r
         if self.safeguard or not asked.all():
-            c, Ac = _conjugate(A, r, A(r), s.kept)
-            d, Ad = c, Ac
-            own = _gain(A, c, Ac, r)
+            Ar = A(r)
+            lost |= ~_finite(A, Ar)
+            d, Ad = _conjugate(A, r, Ar, kept)
+            own = _gain(A, d, Ad, r)
         if asked.any():
-            q, _ = _conjugate(A, s.M(r), None, s.kept)
+            q, _ = _conjugate(A, s.M(r), None, kept)
             Aq = A(q)
+            lost |= _finite(A, q) & ~_finite(A, Aq)  # a network may fail, A must not
             theirs = _gain(A, q, Aq, r)
             spent = (s.age >= self.window) & (_host(s.estimate) > s.mark / 2)
             good = np.isfinite(theirs) & (theirs >= own) & ~spent
             taken = asked & (good if self.safeguard else True)
             d, Ad = pick(taken, q, d), pick(taken, Aq, Ad)
-            # a network may fail, A must not: told apart by q, which was finite
-            sound = np.isfinite(_host(A.domain.norm(q))) & ~np.isfinite(_host(A.domain.norm(Aq)))
-            flag = mark(flag, from_host(sound, s.estimate, bool), Status.NONFINITE_OUTPUT)
         refused = asked & ~taken
-        kept = s.kept
         if refused.any():  # plain CG starts from here
-            d, Ad = pick(refused, r, d), pick(refused, A(r), Ad)
-            none = from_host(refused, s.estimate, bool)
-            kept = tuple(k._replace(energy=ratio(k.energy, 1.0 - none)) for k in kept)
+            d, Ad = pick(refused, r, d), pick(refused, Ar, Ad)
+            dropped = from_host(refused, s.estimate, bool)
+            kept = tuple(
+                k._replace(energy=namespace(dropped).where(dropped, 0 * k.energy, k.energy))
+                for k in kept
+            )
+        flag = mark(s.flag, from_host(lost, s.estimate, bool), Status.NONFINITE_OUTPUT)
         return self._search(s._replace(kept=kept, flag=flag), d, Ad, taken, refused)
 
     def _search(
@@ -219,6 +220,10 @@ def _gain(A: Operator, d: Array, Ad: Array, r: Array) -> np.ndarray:
     space = A.domain
     along, energy = _host(space.inner_real(d, r)), _host(space.inner_real(d, Ad))
     return np.where(energy > 0, along**2 / np.where(energy > 0, energy, 1), -np.inf)
+
+
+def _finite(A: Operator, x: Array) -> np.ndarray:
+    return np.isfinite(_host(A.domain.norm(x)))
 
 
 def _host(values: Array) -> np.ndarray:

@@ -149,7 +149,7 @@ def train_directions(
         "loss_first": float(done.losses[: max(1, len(done.losses) // 20)].mean()),
         "loss_last": float(done.losses[-max(1, len(done.losses) // 20) :].mean()),
         "held_out": repr(chosen.held_out),
-        "held_out_steps_to_1e-4": steps,
+        "held_out_steps": steps,
         "held_out_steps_untrained": before,
     }
     network.to(memory_format=torch.contiguous_format)

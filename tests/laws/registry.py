@@ -13,6 +13,7 @@ import torch
 import solvers
 from sciml import Operator, Solver, Space, Trait
 from sciml.arrays import from_host
+from sciml.networks import SingleLevel
 from sciml.operators import (
     FFT,
     NUFFT,
@@ -394,6 +395,14 @@ class Method:
     kind: Kind = Kind.POSITIVE
     batched: bool = True
     libraries: tuple[str, ...] = (NUMPY, TORCH, STRICT)
+    dtypes: tuple[str, ...] = REAL + COMPLEX
+
+
+def _untrained(**how: int) -> SingleLevel:
+    """A small network on vectors that was never trained: whatever it says, laws hold."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return SingleLevel(1, width=4, **how)
 
 
 METHODS: dict[str, Method] = {
@@ -428,6 +437,12 @@ METHODS: dict[str, Method] = {
         solvers.LSMR(M=solvers.ILU0()), Kind.GENERAL, batched=False, libraries=HOST
     ),
     "Direct": Method(solvers.Direct(), Kind.GENERAL, batched=False, libraries=HOST),
+    "NeuralDirections": Method(
+        solvers.NeuralDirections(_untrained()), libraries=HOST, dtypes=REAL
+    ),
+    "NeuralDirections, impatient": Method(
+        solvers.NeuralDirections(_untrained(coarse=1), window=1), libraries=HOST, dtypes=REAL
+    ),
     "Auto": Method(solvers.Auto(), Kind.GENERAL, batched=False),
     "Auto positive": Method(solvers.Auto(), batched=False),
 }
@@ -440,4 +455,5 @@ def method_params() -> list[tuple[str, str, str]]:
         for name, method in METHODS.items()
         for library in method.libraries
         for dtype in (REAL + COMPLEX if library == NUMPY else ("float64", "complex64"))
+        if dtype in method.dtypes
     ]
