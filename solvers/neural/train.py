@@ -60,7 +60,7 @@ def course(name: Pretrained, *, quick: bool = False) -> Course:
             partial(SingleLevel, 2),
             Boxes(2, (64, 128), members=8),
             Boxes(2, (64,), warm=0),
-            Plan(4000, ema=0.99),
+            Plan(2500, ema=0.99),
         ),
         Pretrained.DCDM_3D: lambda: single(
             partial(SingleLevel, 3),
@@ -72,19 +72,19 @@ def course(name: Pretrained, *, quick: bool = False) -> Course:
             partial(Multilevel, 2),
             Boxes(2, (64, 128), members=8, solid=0.5),
             Boxes(2, (128,), solid=0.5, warm=0),
-            Plan(2000, ema=0.99),
+            Plan(800, 2e-3, ema=0.98),
         ),
         Pretrained.DIRECTIONS_3D: lambda: several(
             partial(Multilevel, 3),
             Boxes(3, (32,), members=2, solid=0.5),
             Boxes(3, (32,), members=2, solid=0.5, warm=0),
-            Plan(1500, ema=0.99),
+            Plan(300, 2e-3, ema=0.98),
         ),
         Pretrained.DIRECTIONS_CONDIFF: lambda: several(
             partial(Multilevel, 2),
-            Fields((64, 128)),
+            Fields((64, 64, 128)),
             Fields((128,), warm=0),
-            Plan(2500, ema=0.99),
+            Plan(1200, 2e-3, ema=0.98),
         ),
     }
     full = made[name]()
