@@ -95,6 +95,7 @@ def train_directions(
     name: Pretrained,
     out: str | os.PathLike[str],
     *,
+    taken: Course | None = None,
     quick: bool = False,
     seed: int = 0,
     resume: bool = False,
@@ -104,6 +105,9 @@ def train_directions(
 
     Batches, the untrained weights and the held-out systems each have a stream of random numbers
     of their own, spawned from `seed`. A resumed run ends as an uninterrupted one would.
+
+    Args:
+        taken: a course of your own in place of `course(name)`.
 
     Returns:
         Paths of the weights and the card.
@@ -115,7 +119,7 @@ def train_directions(
 
     from .objective import trajectory_loss
 
-    chosen = course(name, quick=quick)
+    chosen = course(name, quick=quick) if taken is None else taken
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     drawn, first, judged = np.random.SeedSequence(seed).spawn(3)
