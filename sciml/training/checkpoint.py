@@ -82,9 +82,7 @@ def read_checkpoint(
             raise FileError(
                 path, f"expected a checkpoint of {plan}, got {known['plan']}: train it anew"
             )
-        moments = {
-            name: {m: tensors[f"{m}.{name}"].clone() for m in _MOMENTS} for name in named
-        }
+        moments = {name: {m: tensors[f"{m}.{name}"].clone() for m in _MOMENTS} for name in named}
         with torch.no_grad():
             for name, p in named.items():
                 if tensors[f"weights.{name}"].shape != p.shape:

@@ -114,6 +114,7 @@ def _tensor(a: Array) -> Any:
 
 def _unit_box(shape: tuple[int, ...]) -> Any:
     import torch
+
     from sciml.networks import Stencil
 
     longer = [tuple(n + (a == i) for i, n in enumerate(shape)) for a in range(len(shape))]

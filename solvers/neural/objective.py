@@ -55,7 +55,9 @@ def trajectory_loss(
     bfloat16 the network's convolutions run in it, and all else in float32.
     """
     A, e = batch.stencil, batch.error * batch.stencil.fluid
-    constants = A.fluid * (A.extra.flatten(1).sum(1) == 0).to(e.dtype).view(-1, *(1,) * (e.ndim - 1))
+    constants = A.fluid * (A.extra.flatten(1).sum(1) == 0).to(e.dtype).view(
+        -1, *(1,) * (e.ndim - 1)
+    )
     e = _without(e, constants)
     system = network.prepare(A)
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -90,11 +92,16 @@ def _without(e: Tensor, constants: Tensor) -> Tensor:
 
 
 def residual_history(
-    network: DirectionNetwork, batch: Batch, most: int, tolerance: float
+    network: DirectionNetwork,
+    batch: Batch,
+    most: int,
+    tolerance: float,
+    *,
+    bfloat16: bool = False,
 ) -> np.ndarray:
     """‖r‖ relative to the first, before each step until all are below `tolerance`: (steps, batch).
 
-    In float32 and without safeguards: for judging a network while it is trained.
+    In single precision and without safeguards: for judging a network while it is trained.
     """
     A, e = batch.stencil, batch.error * batch.stencil.fluid
     r, system = A(e), network.prepare(A)
@@ -105,7 +112,8 @@ def residual_history(
         found.append((_norm(r) / first).numpy())
         if (found[-1] <= tolerance).all():
             break
-        q, Aq, qAq = _direction(network, system, A, r, kept)
+        with torch.autocast(r.device.type, torch.bfloat16, enabled=bfloat16):
+            q, Aq, qAq = _direction(network, system, A, r, kept)
         r = r - _column(_dot(q, r) / qAq, q) * Aq
         kept = [*kept[-1:], (q, Aq, qAq)]
     return np.array(found)

@@ -12,8 +12,9 @@ from sciml.operator import Operator
 from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 
 if TYPE_CHECKING:
-    from sciml.networks import Stencil
     from torch import Tensor
+
+    from sciml.networks import Stencil
 
 __all__ = ["Batch", "Boxes", "Fields", "modes", "paper_spread", "ritz_vectors", "stencil_of"]
 
@@ -170,7 +171,9 @@ def _power(values: np.ndarray, power: float) -> np.ndarray:
     return np.power(values, -power / 2, where=positive, out=np.zeros(values.shape))
 
 
-def ritz_vectors(A: Operator, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def ritz_vectors(
+    A: Operator, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """(Ritz values, Ritz vectors (count, *shape)) of Lanczos with full reorthogonalisation.
 
     It starts from A·noise, as the paper does, and keeps `count` vectors in memory: for small
@@ -217,6 +220,7 @@ def stencil_of(A: Operator) -> Stencil | None:
 
 def _batch(operators: list[Operator], errors: np.ndarray, warm: int) -> Batch:
     import torch
+
     from sciml.networks import Stencil
 
     parts = [stencil_of(A) for A in operators]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Course", "course", "held_out_steps", "train_directions"]
 
 _TOLERANCE = 1e-4
-_MOST_STEPS = 200
+_MOST_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ def course(name: Pretrained, *, quick: bool = False) -> Course:
         ),
     }
     full = made[name]()
-    return full if not quick else replace(full, plan=replace(full.plan, steps=full.plan.steps // 10))
+    return (
+        full if not quick else replace(full, plan=replace(full.plan, steps=full.plan.steps // 10))
+    )
 
 
 def train_directions(
@@ -137,9 +139,9 @@ def train_directions(
         resume=resume,
         progress=progress,
     )
-    steps = held_out_steps(network, chosen.held_out, np.random.default_rng(judged))
-    before = held_out_steps(
-        untrained(chosen, first), chosen.held_out, np.random.default_rng(judged)
+    steps, before = (
+        held_out_steps(judge, chosen.held_out, np.random.default_rng(judged), chosen.bfloat16)
+        for judge in (network, untrained(chosen, first))
     )
     about = {
         "command": f"sciml train {name.value}{' --quick' if quick else ''} --seed {seed}",
@@ -173,11 +175,12 @@ def held_out_steps(
     network: DirectionNetwork,
     draw: Callable[[np.random.Generator], Batch],
     rng: np.random.Generator,
+    bfloat16: bool = False,
     batches: int = 3,
 ) -> float:
     """The mean number of steps to a residual of 1e-4, over systems drawn from `rng`.
 
-    Members that are not there after 200 steps count as 200.
+    Members that are not there after 100 steps count as 100.
     """
     import torch
 
@@ -186,7 +189,9 @@ def held_out_steps(
     counts: list[float] = []
     with torch.no_grad():
         for _ in range(batches):
-            history = residual_history(network, draw(rng), _MOST_STEPS, _TOLERANCE)
+            history = residual_history(
+                network, draw(rng), _MOST_STEPS, _TOLERANCE, bfloat16=bfloat16
+            )
             counts += [float((member > _TOLERANCE).sum()) for member in history.T]
     return float(np.mean(counts))
 

@@ -437,9 +437,7 @@ METHODS: dict[str, Method] = {
         solvers.LSMR(M=solvers.ILU0()), Kind.GENERAL, batched=False, libraries=HOST
     ),
     "Direct": Method(solvers.Direct(), Kind.GENERAL, batched=False, libraries=HOST),
-    "NeuralDirections": Method(
-        solvers.NeuralDirections(_untrained()), libraries=HOST, dtypes=REAL
-    ),
+    "NeuralDirections": Method(solvers.NeuralDirections(_untrained()), libraries=HOST, dtypes=REAL),
     "NeuralDirections, impatient": Method(
         solvers.NeuralDirections(_untrained(coarse=1), window=1), libraries=HOST, dtypes=REAL
     ),

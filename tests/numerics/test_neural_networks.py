@@ -129,7 +129,9 @@ def test_a_multilevel_network_is_equivariant(
             assert not q[:, :, torch.from_numpy(mask)].any()
         found.append(q)
     for other in found[1:]:
-        torch.testing.assert_close(other, found[0], rtol=1e-3, atol=1e-4 * float(found[0].abs().max()))
+        torch.testing.assert_close(
+            other, found[0], rtol=1e-3, atol=1e-4 * float(found[0].abs().max())
+        )
 
 
 def test_a_multilevel_network_is_told_of_k(rng: np.random.Generator) -> None:

@@ -107,7 +107,7 @@ def _slopes(*values: float, **how):
 
     plan = Plan(len(values), 0.1, **how)
     train(module, loss, lambda rng: next(given), plan=plan, rng=np.random.default_rng(0))
-    return float(module.w), seen
+    return float(module.w.detach()), seen
 
 
 def test_the_rate_falls_along_half_a_cosine() -> None:
@@ -245,9 +245,7 @@ def test_training_writes_weights_that_are_better(tmp_path: Path) -> None:
     assert about["held_out_steps"] < about["held_out_steps_untrained"]
     assert about["seed"] == 2 and card.exists()
     first = load_network(weights, ndim=2)
-    again, _ = train_directions(
-        Pretrained.DCDM_2D, tmp_path / "again", taken=_small(), seed=2
-    )
+    again, _ = train_directions(Pretrained.DCDM_2D, tmp_path / "again", taken=_small(), seed=2)
     assert _same(first, load_network(again))
 
 
