@@ -104,12 +104,13 @@ class SingleLevel(DirectionNetwork):
                 if p.ndim == 1:
                     p.zero_()
             self.lift.weight[(slice(None), 0, *centre)] += signs
-            for conv in (self.first, self.down):
-                conv.weight.mul_(0.3)
+            for weight in (self.first.weight, self.down.weight):
+                weight.mul_(0.3)
                 for i in range(len(signs)):
-                    conv.weight[(i, i, *centre)] += 1
-            for unit in (*self.before, *self.coarse, *self.after):
-                unit.second.weight.mul_(0.3)
+                    weight[(i, i, *centre)] += 1
+            for unit in self.modules():
+                if isinstance(unit, _Residual):
+                    unit.second.weight.mul_(0.3)
             self.drop.weight.mul_(0.1)
             self.drop.weight[(0, slice(None), *(0,) * self.ndim)] += signs / len(signs)
 

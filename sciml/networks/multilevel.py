@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +95,9 @@ class Multilevel(DirectionNetwork):
         self.arguments = {"ndim": ndim, "width": width, "hidden": hidden}
         self.blocks = nn.ModuleList(_Block(ndim, width, hidden) for _ in range(2))
 
+    def _block(self, level: int) -> _Block:
+        return cast(_Block, self.blocks[min(level, 1)])
+
     def prepare(self, stencil: Stencil | None) -> list[_Level]:
         if stencil is None:
             raise ValueError("expected a stencil for a conditioned network, got None")
@@ -104,7 +108,7 @@ class Multilevel(DirectionNetwork):
             scale = stencil.fluid / diagonal.clamp_min(1e-30)
             # a cell with no open face has a residual of 0 in every solvable system
             scale = torch.where(diagonal > 0, scale, 0)
-            levels.append(_Level(stencil, scale, self.blocks[min(i, 1)].prepare(stencil)))
+            levels.append(_Level(stencil, scale, self._block(i).prepare(stencil)))
             if i < depth - 1:
                 stencil = stencil.coarsen()
         return levels
@@ -118,14 +122,15 @@ class Multilevel(DirectionNetwork):
         return q[(..., *(slice(n) for n in shape))]
 
     def _cycle(self, r: Tensor, levels: list[_Level], i: int) -> Tensor:
-        level, filters = levels[i], self.blocks[min(i, 1)].filters
+        level, filters = levels[i], self._block(i).filters
         A, scale, gates = level.stencil, level.scale, level.gates
-        u = scale.sign() * filters[0](scale * r, gates[0])
+        fluid = scale.sign()
+        u = fluid * filters[0](scale * r, gates[0])
         if i == len(levels) - 1:
             for _ in range(_COARSEST):
-                u = u + scale.sign() * filters[2](scale * (r - A(u)), gates[2])
+                u = u + fluid * filters[2](scale * (r - A(u)), gates[2])
             return u
         low = self._cycle(_MEAN[self.ndim](r - A(u), 2), levels, i + 1)
-        e = scale.sign() * interpolate(low, scale_factor=2)
-        u = u + e - scale.sign() * filters[1](scale * A(e), gates[1])
-        return u + scale.sign() * filters[2](scale * (r - A(u)), gates[2])
+        e = fluid * interpolate(low, scale_factor=2)
+        u = u + e - fluid * filters[1](scale * A(e), gates[1])
+        return u + fluid * filters[2](scale * (r - A(u)), gates[2])

@@ -20,7 +20,7 @@ def train(
         Path | None, typer.Option(help="Folder for weights, card and checkpoint; made if missing.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A tenth of the steps: minutes on two cores.")
+        bool, typer.Option("--quick", help="A quarter of the steps: minutes on two cores.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,

@@ -45,7 +45,7 @@ class _State(NamedTuple):
     estimate: Array
     flag: Any
     A: Operator
-    M: Operator
+    M: Any
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,14 @@ class NeuralDirections(Solver):
         network: a DirectionNetwork, such as `load_network(Pretrained.DCDM_2D)` gives.
         safeguard: False takes every direction that the network gives, as the paper does.
         window: see above.
+        bfloat16: see `learned`.
         M: the network made ready for an operator; set when the solver is prepared.
     """
 
     network: DirectionNetwork = field(repr=False)
     safeguard: bool = True
     window: int = 16
+    bfloat16: bool = False
     M: Operator | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,8 +83,9 @@ class NeuralDirections(Solver):
 
         hint = "load one with sciml.networks.load_network"
         need(self.network, DirectionNetwork, "a DirectionNetwork", hint)
-        if not isinstance(self.safeguard, bool):
-            raise TypeError(f"expected safeguard as True or False, got {told(self.safeguard)}")
+        for name in ("safeguard", "bfloat16"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise TypeError(f"expected {name} as True or False, got {told(value)}")
         integer(self.window, "window", 1)
 
     def check(self, problem: Problem) -> None:
@@ -109,7 +112,8 @@ class NeuralDirections(Solver):
     def prepare(self, problem: Problem) -> NeuralDirections:
         if self.M is not None:
             return self
-        return replace(self, M=learned(problem.A, self.network))  # type: ignore[attr-defined]
+        A: Operator = problem.A  # type: ignore[attr-defined]
+        return replace(self, M=learned(A, self.network, bfloat16=self.bfloat16))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -128,7 +132,7 @@ class NeuralDirections(Solver):
         size = to_numpy(estimate).astype(np.float64)
         zero = np.zeros(size.shape, int)
         length = np.full(size.shape, _FIRST_RUN)
-        M = learned(problem.A, self.network) if self.M is None else self.M
+        M = self.prepare(problem).M if self.M is None else self.M
         flag = no_flag(estimate)
         return _State(
             x, r, (), zero, length, size, zero, zero, estimate, flag, problem.A, M
@@ -216,7 +220,7 @@ def _conjugate(
 
 
 def _gain(A: Operator, d: Array, Ad: Array, r: Array) -> np.ndarray:
-    """What the line search along d takes off ‖e‖²_A, per member on the host; −inf if d is no use."""
+    """What the line search along d takes off ‖e‖²_A, per member on the host; −inf if none."""
     space = A.domain
     along, energy = _host(space.inner_real(d, r)), _host(space.inner_real(d, Ad))
     return np.where(energy > 0, along**2 / np.where(energy > 0, energy, 1), -np.inf)

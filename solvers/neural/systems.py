@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def modes(shape: Shape, side: Side) -> tuple[np.ndarray, Callable[[np.ndarray], 
     for axis, n in enumerate(shape):
         one = 4 * np.sin(np.pi * (np.arange(n) + first) / (2 * n)) ** 2
         values = values + one.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-    return values, lambda c: transform(c, type=2, norm="ortho")
+    return values, lambda c: np.asarray(transform(c, type=2, norm="ortho"))
 
 
 def paper_spread(values: np.ndarray) -> np.ndarray:
@@ -211,10 +211,8 @@ def stencil_of(A: Operator) -> Stencil | None:
         t = a.detach() if is_torch(a) else torch.from_numpy(np.ascontiguousarray(to_numpy(a)))
         return t.reshape(-1, 1, *t.shape[t.ndim - A.domain.ndim :])
 
-    wide = A.to(dtype=np.float64)
-    fluid = None
-    if A.pins.any():
-        fluid = tensor(A.k) > 0
+    wide: Any = A.to(dtype=np.float64)
+    fluid = tensor(A.k) > 0 if A.pins.any() else None
     return Stencil.build(tuple(tensor(c) for c in wide.faces()), fluid).to(torch.float32)
 
 
@@ -223,7 +221,7 @@ def _batch(operators: list[Operator], errors: np.ndarray, warm: int) -> Batch:
 
     from sciml.networks import Stencil
 
-    parts = [stencil_of(A) for A in operators]
+    parts = [p for A in operators if (p := stencil_of(A)) is not None]
     stencil = Stencil(
         tuple(torch.cat([p.faces[i] for p in parts]) for i in range(parts[0].ndim)),
         torch.cat([p.extra for p in parts]),

@@ -263,5 +263,5 @@ def test_the_command_trains(tmp_path: Path, monkeypatch, capsys) -> None:
 def test_every_shipped_network_has_a_course_and_a_quick_one() -> None:
     for name in Pretrained:
         full, quick = course(name), course(name, quick=True)
-        assert 10 * quick.plan.steps == full.plan.steps
+        assert 4 * quick.plan.steps == full.plan.steps
         assert full.network().ndim == (3 if name.value.endswith("3d") else 2)
