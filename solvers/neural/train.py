@@ -88,9 +88,7 @@ def course(name: Pretrained, *, quick: bool = False) -> Course:
         ),
     }
     full = made[name]()
-    return (
-        full if not quick else replace(full, plan=replace(full.plan, steps=full.plan.steps // 4))
-    )
+    return full if not quick else replace(full, plan=replace(full.plan, steps=full.plan.steps // 4))
 
 
 def train_directions(

@@ -130,6 +130,48 @@ def test_the_error_falls_in_the_norm_of_A(said: str, rng: np.random.Generator) -
     assert energies[-1] < energies[0] * 0.9
 
 
+@pytest.mark.parametrize("said", HOSTILE)
+def test_no_step_is_worse_than_the_classical_one(said: str, rng: np.random.Generator) -> None:
+    """The first step of CG is the steepest descent, by its formula."""
+    problem = _system(rng)
+    matrix, b = problem.A.dense(), problem.b.ravel()
+    left = b @ np.linalg.solve(matrix, b) - (b @ b) ** 2 / (b @ matrix @ b)
+    found = _energies(problem, NeuralDirections(Says(2, HOSTILE[said])), 1)[1]
+    assert found <= left * (1 + 1e-9)
+
+
+def test_a_network_that_is_slow_is_refused(rng: np.random.Generator) -> None:
+    """One that is a little better than classical in each step, and does not halve ‖r‖ in it."""
+    problem = _system(rng)
+    inverse = torch.from_numpy(np.linalg.inv(problem.A.dense())).float()
+
+    def slow(r: torch.Tensor) -> torch.Tensor:
+        e = (inverse @ r.flatten()).reshape(r.shape)
+        return r + 0.1 * e / e.norm()
+
+    counts = [
+        solve(problem, NeuralDirections(Says(2, slow), window=w), stop=TIGHT).applies.fallbacks
+        for w in (1, 10_000)
+    ]
+    assert counts[0] > 2 * counts[1]
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_the_bits_do_not_depend_on_threads(bfloat16: bool, rng: np.random.Generator) -> None:
+    problem = LinearSystem(Diffusion(np.ones((70, 90))), rng.standard_normal((70, 90)))
+    solver = NeuralDirections(_untrained(SingleLevel), bfloat16=bfloat16)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            result = solve(problem, solver, stop=Stop(rtol=0.0, max_iters=8), throw=False)
+            found.append(result.x.tobytes())
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
+
+
 def test_a_fine_network_is_not_doubted(rng: np.random.Generator) -> None:
     problem = _system(rng, 40)
     result = solve(problem, NeuralDirections(_untrained()), stop=TIGHT)
@@ -256,7 +298,6 @@ def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
         lambda: learned(complex_A, net),
         lambda: learned(general, net),
     ]
-    for i, call in enumerate(calls):
+    for call in calls:
         with pytest.raises((TypeError, ValueError), match=r"expected .* got"):
             call()
-        assert i >= 0
