@@ -96,8 +96,6 @@ class NeuralDirections(Solver):
                 f"NeuralDirections expected an operator with the trait HERMITIAN, got {A!r}: "
                 "use FGMRES with learned(A, network)"
             )
-        if A.domain.is_complex:
-            raise TypeError(f"NeuralDirections expected a real operator, got {A!r}: use CG")
         if A.domain.ndim != self.network.ndim:
             raise ValueError(
                 f"expected an operator on {self.network.ndim}-D grids for this network, got "
@@ -181,7 +179,7 @@ class NeuralDirections(Solver):
         space = s.A.domain
         energy = space.inner_real(d, Ad)
         flag = mark(s.flag, energy <= 0, Status.INDEFINITE)
-        alpha = ratio(space.inner_real(d, s.r), energy)
+        alpha = ratio(space.inner(d, s.r), energy)
         x, r = s.x + alpha * d, s.r - alpha * Ad
         estimate = space.norm(r)
         size = _host(estimate)
@@ -212,7 +210,7 @@ def _conjugate(
     A: Operator, d: Array, Ad: Array | None, kept: tuple[_Kept, ...]
 ) -> tuple[Array, Any]:
     """d, and A d if given, less its parts along the kept directions (classical Gram-Schmidt)."""
-    parts = [ratio(A.domain.inner_real(k.Ap, d), k.energy) for k in kept]
+    parts = [ratio(A.domain.inner(k.Ap, d), k.energy) for k in kept]
     for k, part in zip(kept, parts, strict=True):
         d = d - part * k.p
         Ad = None if Ad is None else Ad - part * k.Ap
@@ -222,8 +220,10 @@ def _conjugate(
 def _gain(A: Operator, d: Array, Ad: Array, r: Array) -> np.ndarray:
     """What the line search along d takes off ‖e‖²_A, per member on the host; −inf if none."""
     space = A.domain
-    along, energy = _host(space.inner_real(d, r)), _host(space.inner_real(d, Ad))
-    return np.where(energy > 0, along**2 / np.where(energy > 0, energy, 1), -np.inf)
+    along, energy = abs(to_numpy(space.inner(d, r))), _host(space.inner_real(d, Ad))
+    return np.where(
+        energy > 0, along.astype(np.float64) ** 2 / np.where(energy > 0, energy, 1), -np.inf
+    )
 
 
 def _finite(A: Operator, x: Array) -> np.ndarray:

@@ -26,7 +26,7 @@ def learned(A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -
     """`network` as a nonlinear preconditioner of A, for FlexibleCG and FGMRES.
 
     Args:
-        A: real, on a grid of the network's dimension. What a conditioned network is told of A is
+        A: on a grid of the network's dimension. What a conditioned network is told of A is
             read from a Diffusion or NodalDiffusion; for other operators it is told of constant k
             and u = 0 around.
         network: a copy of it is kept.
@@ -34,14 +34,14 @@ def learned(A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -
             have instructions for it, slower on others.
 
     Raises:
-        TypeError: A is complex or not square, or no network. ValueError: of another dimension.
+        TypeError: A is not square, or no network. ValueError: of another dimension.
     """
     from sciml.networks import DirectionNetwork
 
     need(A, Operator, "an Operator")
     need(network, DirectionNetwork, "a DirectionNetwork", "see sciml.networks.load_network")
-    if A.domain != A.range or A.domain.is_complex:
-        raise TypeError(f"expected a real, square operator for a network, got {A!r}")
+    if A.domain != A.range:
+        raise TypeError(f"expected a square operator for a network, got {A!r}")
     if A.domain.ndim != network.ndim:
         raise ValueError(
             f"expected an operator on {network.ndim}-D grids for this network, got {A!r}: load "
@@ -53,8 +53,9 @@ def learned(A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -
 class Learned(Operator):
     """x -> ‖x‖ f(x / ‖x‖), f in single precision on the device of the network's weights.
 
-    0 in solid cells, and orthogonal to A's null vector. Not linear by its traits. In host memory it
-    runs on one thread: the last bits of a convolution depend on how many there are.
+    Real and imaginary part go through f one after the other. 0 in solid cells, and orthogonal to
+    A's null vector. Not linear by its traits. In host memory it runs on one thread: the last bits
+    of a convolution depend on how many there are.
     """
 
     def __init__(self, A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -> None:
@@ -86,10 +87,14 @@ class Learned(Operator):
             axes = tuple(range(own.ndim - self.domain.ndim, own.ndim))
             size = own.abs().amax(axes, keepdim=True)  # first, so that no square overflows
             r = own / torch.where(size > 0, size, 1)
-            norm = r.square().sum(axes, keepdim=True).sqrt()
-            r = (r / torch.where(norm > 0, norm, 1)).float()
+            norm = r.abs().square().sum(axes, keepdim=True).sqrt()
+            r = r / torch.where(norm > 0, norm, 1)
             with _one_thread(r), torch.autocast(r.device.type, torch.bfloat16, self.bfloat16):
-                q = self._directions(r).to(own.dtype)
+                if self.domain.is_complex:
+                    q = torch.complex(self._directions(r.real), self._directions(r.imag))
+                else:
+                    q = self._directions(r)
+            q = q.to(own.dtype)
             if self.fluid is not None:
                 q = q * self.fluid
             if self.constants is not None:
@@ -103,11 +108,13 @@ class Learned(Operator):
         """f for r (*batch, *shape): members of A's batch together, the rest one after another."""
         import torch
 
-        members = math.prod(self.batch_shape)
+        r, members = r.float(), math.prod(self.batch_shape)
         if not self.batch_shape:
-            return self.network(r.reshape(-1, 1, *self.domain.shape), self.system).reshape(r.shape)
-        groups = r.reshape(-1, members, 1, *self.domain.shape)
-        return torch.stack([self.network(g, self.system) for g in groups]).reshape(r.shape)
+            q = self.network(r.reshape(-1, 1, *self.domain.shape), self.system)
+        else:
+            groups = r.reshape(-1, members, 1, *self.domain.shape)
+            q = torch.stack([self.network(g, self.system) for g in groups])
+        return q.float().reshape(r.shape)
 
     @property
     def nbytes(self) -> int:

@@ -395,7 +395,6 @@ class Method:
     kind: Kind = Kind.POSITIVE
     batched: bool = True
     libraries: tuple[str, ...] = (NUMPY, TORCH, STRICT)
-    dtypes: tuple[str, ...] = REAL + COMPLEX
 
 
 def _untrained(**how: int) -> SingleLevel:
@@ -437,9 +436,9 @@ METHODS: dict[str, Method] = {
         solvers.LSMR(M=solvers.ILU0()), Kind.GENERAL, batched=False, libraries=HOST
     ),
     "Direct": Method(solvers.Direct(), Kind.GENERAL, batched=False, libraries=HOST),
-    "NeuralDirections": Method(solvers.NeuralDirections(_untrained()), libraries=HOST, dtypes=REAL),
+    "NeuralDirections": Method(solvers.NeuralDirections(_untrained()), libraries=HOST),
     "NeuralDirections, impatient": Method(
-        solvers.NeuralDirections(_untrained(coarse=1), window=1), libraries=HOST, dtypes=REAL
+        solvers.NeuralDirections(_untrained(coarse=1), window=1), libraries=HOST
     ),
     "Auto": Method(solvers.Auto(), Kind.GENERAL, batched=False),
     "Auto positive": Method(solvers.Auto(), batched=False),
@@ -453,5 +452,4 @@ def method_params() -> list[tuple[str, str, str]]:
         for name, method in METHODS.items()
         for library in method.libraries
         for dtype in (REAL + COMPLEX if library == NUMPY else ("float64", "complex64"))
-        if dtype in method.dtypes
     ]
