@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NeuralDirections"]
 
-_FIRST_RUN = 4
+_FIRST_RUN = 2
 
 
 class _Kept(NamedTuple):
@@ -59,7 +59,7 @@ class NeuralDirections(Solver):
 
     Safeguard: each step also weighs the classical direction, r made A-orthogonal in the same way,
     at one more application of A. Where the network's lowers the A-norm less, is not finite, or has
-    not halved the residual in `window` steps, plain CG runs from there, for 4 steps and twice as
+    not halved the residual in `window` steps, plain CG runs from there, for 2 steps and twice as
     many at each further refusal. So all in all it takes at most about twice the steps of CG, plus
     `window` for each halving of the residual. `result.applies.fallbacks` counts the classical
     steps, `.M` the calls of the network.
