@@ -86,7 +86,7 @@ class Sampling(Operator):
     structure_names = ("mask",)
 
     def __init__(self, mask: Array, space: Space) -> None:
-        self.mask = _mask(mask, space.shape, space.real_dtype)
+        self.mask = checked_mask(mask, space.shape, space.real_dtype)
         super().__init__(space, traits={Trait.DIAGONAL, Trait.POSITIVE})
 
     def _apply(self, x: Array) -> Array:
@@ -126,7 +126,7 @@ class SENSE(Operator):
         xp = namespace(maps)
         if mask is None:
             mask = xp.ones((1,) * self.ndim, dtype=xp.real(maps[..., :1]).dtype)
-        self.mask = _mask(mask, kspace.shape, kspace.real_dtype)
+        self.mask = checked_mask(mask, kspace.shape, kspace.real_dtype)
         super().__init__(image, kspace, batch_shape=batch)
 
     @property
@@ -279,8 +279,12 @@ def maps_space(maps: Array, ndim: int) -> tuple[tuple[int, ...], Space, Space]:
     return shape[:split], Space(shape[split:], dtype), Space(shape[split + 1 :], dtype)
 
 
-def _mask(mask: Any, shape: tuple[int, ...], real: np.dtype) -> Array:
-    """The mask in the real dtype of k-space, once it is found to be one."""
+def checked_mask(mask: Any, shape: tuple[int, ...], real: np.dtype) -> Array:
+    """A mask of measured samples in the real dtype of k-space.
+
+    Raises:
+        ValueError: it does not broadcast to `shape`, holds other values than 0 and 1, or is empty.
+    """
     xp = namespace(mask)
     if mask.ndim > len(shape) or any(
         m not in (1, n) for m, n in zip(mask.shape[::-1], shape[::-1], strict=False)

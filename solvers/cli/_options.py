@@ -180,7 +180,7 @@ def words(solver: Any) -> tuple[str, str | None]:
 
 
 def limits_of(max_gib: float | None) -> Limits | None:
-    """What a reader may spend: its own caution, or as much memory as the user trusts a file with."""
+    """What a reader may spend; None for its own caution."""
     if max_gib is None:
         return None
     return Limits(max_bytes=int(max_gib * 2**30), max_datasets=1 << 30, max_ratio=1 << 60)

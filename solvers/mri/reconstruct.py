@@ -29,8 +29,8 @@ _STEPS = 16  # of weights that may be tried, each half of the one before
 _FIRST = 2.0**-6  # is tried first: rather too much than too little
 # Weights are compared by reconstructions to this tolerance, or of so many steps.
 _ROUGH, _ROUGH_STEPS, _LOOK = 3e-4, 40, 5
-# Of TV's dual step: small, since the weights that predict best are.
-_BALANCE = 1.0
+# Of TV's dual step: where it is small the image is near soon, its certificate later.
+_BALANCE, _ROUGH_BALANCE = 3.0, 1.0
 
 
 class Method(enum.Enum):
@@ -201,7 +201,7 @@ def _validated(
     seen, held = hold_out(scan.mask, kept, _SHARE, rng)
     ndim = scan.mask.ndim
     A, B = SENSE(scan.maps, seen, ndim=ndim), SENSE(scan.maps, held, ndim=ndim)
-    posed, hidden = _posed(A, scan.kspace * seen, method), scan.kspace * held
+    posed, hidden = _posed(A, scan.kspace * seen, method, _ROUGH_BALANCE), scan.kspace * held
     size = float(np.linalg.norm(hidden))
 
     def fit(weight: float, x: np.ndarray | None) -> np.ndarray:
@@ -229,7 +229,7 @@ class _Posed:
     scale: float
 
 
-def _posed(A: SENSE, y: np.ndarray, method: Method) -> _Posed:
+def _posed(A: SENSE, y: np.ndarray, method: Method, balance: float = _BALANCE) -> _Posed:
     back, space = A.adjoint(y), A.domain
     scale = float(space.norm(back))
     if method is Method.SENSE:
@@ -244,7 +244,7 @@ def _posed(A: SENSE, y: np.ndarray, method: Method) -> _Posed:
 
         def varied(weight: float) -> tuple[InverseProblem, Solver]:
             prior = TotalVariation(weight * brightest, space)
-            return InverseProblem(A, y, Gaussian(1.0), prior), PrimalDual(balance=_BALANCE)
+            return InverseProblem(A, y, Gaussian(1.0), prior), PrimalDual(balance=balance)
 
         return _Posed(varied, scale)
     W = Wavelet(space)
