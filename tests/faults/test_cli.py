@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -194,6 +195,12 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+def helped(*command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """The options of a command."""
+    main([*command, "--help"])
+    return {"--help", *re.findall(r"--[a-z-]+", capsys.readouterr().out)}
+
+
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.call or "nothing")
 def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad, folder, capsys):
     before = contents(folder)
@@ -203,6 +210,11 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad, folder, ca
     assert out == ""
     assert err.startswith("sciml: error: ") and err.endswith("\n") and err.count("\n") == 1, err
     assert bad.told in err
+    named = set(re.findall(r"(?<!\S)--[a-z-]+", err))
+    words = bad.call.split()
+    known = helped(*words[: 2 if words[:1] in (["bench"], ["data"]) else 1], capsys=capsys)
+    assert not named - known - {"--nope"}, "an option that the command does not have"
+    assert not re.search(r"\b(key|variable|coil_axis|max_\w+|limits|Limits)\b ?[=.]", err)
     assert "Traceback" not in err
     assert contents(folder) == before
 
