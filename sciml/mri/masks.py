@@ -298,16 +298,16 @@ def _count(centre: np.ndarray, free: np.ndarray, acceleration: float) -> int:
     fixed, most = int(centre.sum()), int(centre.sum() + free.sum())
     if wanted < max(fixed, 1):
         raise ArgumentError(
-            "expected ",
+            "expected an ",
             Argument("acceleration"),
-            f" such that at least {max(fixed, 1)} samples are left, got {acceleration:g}, which "
+            f" that leaves at least {max(fixed, 1)} samples, got {acceleration:g}, which "
             f"leaves {wanted} of {centre.size}: lower it, or the calibration region of {fixed}",
         )
     if wanted > most:
         raise ArgumentError(
-            "expected ",
+            "expected an ",
             Argument("acceleration"),
-            f" such that at most {most} samples are left, got {acceleration:g}, which leaves "
+            f" that leaves at most {most} samples, got {acceleration:g}, which leaves "
             f"{wanted} of {centre.size}: raise it, or the share of partial Fourier, or allow the "
             "corners",
         )
