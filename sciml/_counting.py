@@ -23,11 +23,11 @@ class Tally:
     """Applications so far: the only mutable thing in a solve."""
 
     def __init__(self) -> None:
-        self.A = self.A_H = self.M = self.certify = 0
+        self.A = self.A_H = self.M = self.certify = self.fallbacks = 0
 
     def applies(self) -> Applies:
         """The counts as a value."""
-        return Applies(self.A, self.A_H, self.M, self.certify)
+        return Applies(self.A, self.A_H, self.M, self.certify, self.fallbacks)
 
 
 class _Counted(Operator):

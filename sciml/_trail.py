@@ -40,6 +40,8 @@ class Trail:
         self.steps = 0
         self.taken: np.ndarray | None = None  # steps of each member, where members stop themselves
         self.steps_at_end = np.zeros_like(done)
+        self.fallbacks = 0  # classical steps of running members, of methods that have a network
+        self._fallbacks = np.zeros_like(done)
         self.most_done = int(done[active].max())
         self.lowest = np.full(active.shape, np.inf)
         self.held = active.copy()  # members whose best iterate is that of `state`
@@ -77,6 +79,11 @@ class Trail:
         """Take note that `advance` was asked for k steps and gave `state`."""
         self.taken = getattr(state, "steps", None)
         self.steps = self.steps + k if self.taken is None else int(self.taken.max())
+        classical = getattr(state, "fallbacks", None)
+        if classical is not None:
+            now = classical.reshape(-1)
+            self.fallbacks += int((now - self._fallbacks)[self.running].sum())
+            self._fallbacks = now
 
     def follow(self, state: State, estimate: np.ndarray) -> None:
         """Take note of a new state."""

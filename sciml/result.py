@@ -103,12 +103,17 @@ class Stop:
 
 @dataclass(frozen=True)
 class Applies:
-    """Applications of each operator (a batched application counts once), certification included."""
+    """Applications of each operator (a batched application counts once), certification included.
+
+    `fallbacks` counts the steps, over all members, in which a learned method took a classical
+    direction and not its network's.
+    """
 
     A: int = 0
     A_H: int = 0
     M: int = 0
     certify: int = 0
+    fallbacks: int = 0
 
 
 @dataclass(frozen=True)
@@ -208,6 +213,8 @@ class Result:
             f"Cost: {a.A} A, {a.A_H} A^H, {a.M} M and {a.certify} certifying applications; "
             f"set-up {self.seconds.setup:.3g} s, solve {self.seconds.solve:.3g} s."
         )
+        if a.fallbacks:
+            parts.append(f"{a.fallbacks} steps were classical ones, not the network's.")
         if a.certify:
             parts.append(f"The residual was evaluated in {self.certified_in}.")
         return " ".join([*parts, *self.notes])

@@ -274,6 +274,7 @@ class _Drive:
         except KeyboardInterrupt:
             trail.end(trail.running, Status.INTERRUPTED)
         self.iterations = trail.iterations()
+        self.tally.fallbacks += trail.fallbacks
         found = trail.best()
         if found is None:  # interrupted before the first look
             self._end(active, Status.INTERRUPTED)

@@ -22,6 +22,8 @@ class State(Protocol):
             member in batch order (any shape of that many entries).
         flag: 0 while running, else the Status code of a breakdown; as `estimate`, or the int 0.
         steps: only of methods with a `stride`: how many steps each member took since `init`.
+        fallbacks: only of safeguarded methods: classical steps each member took since `init`, on
+            the host.
     """
 
     @property

@@ -5,6 +5,7 @@ from .auto import Auto, Choice
 from .direct import Direct
 from .krylov import CG, FGMRES, GMRES, LSMR, LSQR, MINRES, BiCGStab, Chebyshev, FlexibleCG
 from .multigrid import Cycle, Multigrid, MultigridCG
+from .neural import NeuralDirections, learned
 from .poisson import FastPoisson
 from .precond import (
     AMG,
@@ -47,7 +48,9 @@ __all__ = [
     "Jacobi",
     "Multigrid",
     "MultigridCG",
+    "NeuralDirections",
     "PrimalDual",
     "Recipe",
     "SuperLU",
+    "learned",
 ]

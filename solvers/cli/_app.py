@@ -16,6 +16,7 @@ from .demo import demo
 from .info import info
 from .recon import recon
 from .solve import solve
+from .train import train
 
 app = typer.Typer(
     name="sciml",
@@ -31,6 +32,7 @@ _bench = typer.Typer(help="Compare methods, each answer certified.", rich_markup
 
 app.command("solve")(solve)
 app.command("recon")(recon)
+app.command("train")(train)
 app.add_typer(_data, name="data")
 app.add_typer(_bench, name="bench")
 app.command("info")(info)

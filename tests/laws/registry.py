@@ -13,6 +13,7 @@ import torch
 import solvers
 from sciml import Operator, Solver, Space, Trait
 from sciml.arrays import from_host
+from sciml.networks import SingleLevel
 from sciml.operators import (
     FFT,
     NUFFT,
@@ -396,6 +397,13 @@ class Method:
     libraries: tuple[str, ...] = (NUMPY, TORCH, STRICT)
 
 
+def _untrained(**how: int) -> SingleLevel:
+    """A small network on vectors that was never trained: whatever it says, laws hold."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return SingleLevel(1, width=4, **how)
+
+
 METHODS: dict[str, Method] = {
     "CG": Method(solvers.CG()),
     "CG Jacobi": Method(solvers.CG(M=solvers.Jacobi())),
@@ -428,6 +436,10 @@ METHODS: dict[str, Method] = {
         solvers.LSMR(M=solvers.ILU0()), Kind.GENERAL, batched=False, libraries=HOST
     ),
     "Direct": Method(solvers.Direct(), Kind.GENERAL, batched=False, libraries=HOST),
+    "NeuralDirections": Method(solvers.NeuralDirections(_untrained()), libraries=HOST),
+    "NeuralDirections, impatient": Method(
+        solvers.NeuralDirections(_untrained(coarse=1), window=1), libraries=HOST
+    ),
     "Auto": Method(solvers.Auto(), Kind.GENERAL, batched=False),
     "Auto positive": Method(solvers.Auto(), batched=False),
 }

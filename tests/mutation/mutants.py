@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutation.learned import LEARNED
 from tests.mutation.mutant import Mutant
 from tests.mutation.reconstruction import RECONSTRUCTION
 
@@ -464,4 +465,5 @@ MUTANTS: tuple[Mutant, ...] = (
         (CORNERS + "older_states_of_gmres_stay_valid",),
     ),
     *RECONSTRUCTION,
+    *LEARNED,
 )

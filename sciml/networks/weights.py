@@ -1,0 +1,169 @@
+"""Trained weights: safetensors with a JSON card beside them. Nothing in them is ever run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from .._checks import told
+from ..io._atomic import atomic_file
+from ..io._limits import FileError
+from .directions import DirectionNetwork, SingleLevel
+from .multilevel import Multilevel
+
+__all__ = ["Pretrained", "load_network", "read_card", "save_network"]
+
+FORMAT = 1
+_MOST_BYTES = 64 << 20
+_ARCHITECTURES: dict[str, type[DirectionNetwork]] = {
+    "SingleLevel": SingleLevel,
+    "Multilevel": Multilevel,
+}
+_KEYS = {"format", "architecture", "arguments", "dimension", "sha256", "about", "card_sha256"}
+_SHIPPED = Path(__file__).parents[1] / "weights"
+
+
+class Pretrained(Enum):
+    """Weights that come with the package; `sciml train NAME` makes them anew."""
+
+    DCDM_2D = "dcdm-2d"
+    DCDM_3D = "dcdm-3d"
+    DIRECTIONS_2D = "directions-2d"
+    DIRECTIONS_3D = "directions-3d"
+    DIRECTIONS_CONDIFF = "directions-condiff"
+
+
+def save_network(
+    path: str | os.PathLike[str], network: DirectionNetwork, about: Mapping[str, Any]
+) -> tuple[Path, Path]:
+    """Write weights at `path` (.safetensors) and their card beside them (.json).
+
+    Each file is replaced atomically; a pair of different runs is told by its check sums.
+
+    Args:
+        about: what a person should know, as JSON: data, seed, command, cost, metrics.
+
+    Returns:
+        The two paths.
+    """
+    from safetensors.torch import save
+
+    weights = _suffixed(path)
+    kind = next((n for n, c in _ARCHITECTURES.items() if type(network) is c), None)
+    if kind is None:
+        raise TypeError(f"expected one of {', '.join(_ARCHITECTURES)}, got {told(network)}")
+    content = save({n: p.detach().contiguous() for n, p in network.state_dict().items()})
+    card = {
+        "format": FORMAT,
+        "architecture": kind,
+        "arguments": network.arguments,
+        "dimension": network.ndim,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "about": dict(about),
+    }
+    card["card_sha256"] = _digest(card)
+    beside = weights.with_suffix(".json")
+    text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    for target, what in ((weights, content), (beside, text.encode())):
+        with atomic_file(target) as handle:
+            handle.write(what)
+    return weights, beside
+
+
+def load_network(
+    source: Pretrained | str | os.PathLike[str], *, ndim: int | None = None
+) -> DirectionNetwork:
+    """The network whose weights lie at `source`, on the CPU.
+
+    Args:
+        source: weights of the package, or the path of a .safetensors file with its card.
+        ndim: refuse networks for grids of another dimension.
+
+    Raises:
+        FileError: missing, damaged or tampered files; another version, architecture or dimension.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = _SHIPPED / f"{source.value}.safetensors" if isinstance(source, Pretrained) else source
+    weights = _suffixed(path)
+    card = read_card(weights)
+    if ndim is not None and card["dimension"] != ndim:
+        raise FileError(
+            weights,
+            f"expected a network for {ndim}-D grids, got one for {card['dimension']}-D: "
+            "choose other weights",
+        )
+    content = _content(weights)
+    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+        raise FileError(
+            weights, "expected the weights that the card's SHA-256 names, got others: fetch both "
+            "files again, or train anew"
+        )  # fmt: skip
+    try:
+        network = _ARCHITECTURES[card["architecture"]](**card["arguments"])
+        network.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError, ValueError, TypeError) as error:
+        raise FileError(
+            weights,
+            f"expected weights of a {card['architecture']}({card['arguments']}), got others "
+            f"({type(error).__name__}): train anew",
+        ) from error
+    return network.eval()
+
+
+def read_card(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """The card beside a weights file, checked.
+
+    Raises:
+        FileError: it is missing, damaged, tampered with, or of another version.
+    """
+    path = _suffixed(weights).with_suffix(".json")
+    try:
+        card = json.loads(_content(path))
+    except ValueError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(path, "expected a card as JSON, got something else: train anew") from error
+    if not isinstance(card, dict) or not isinstance(card.get("format"), int):
+        raise FileError(path, "expected a card of weights, got other JSON: train anew")
+    if card["format"] != FORMAT:
+        raise FileError(
+            path, f"expected weights of format {FORMAT}, got {card['format']}: use the release of "
+            "this package that wrote them, or train anew"
+        )  # fmt: skip
+    if set(card) != _KEYS or card["card_sha256"] != _digest(card):
+        raise FileError(path, "expected a card with its own check sum, got a changed one: fetch "
+                        "it again, or train anew")  # fmt: skip
+    if card["architecture"] not in _ARCHITECTURES:
+        raise FileError(
+            path, f"expected one of {', '.join(_ARCHITECTURES)}, got {card['architecture']!r}: "
+            "use the release of this package that wrote it"
+        )  # fmt: skip
+    return card
+
+
+def _digest(card: Mapping[str, Any]) -> str:
+    known = {k: v for k, v in card.items() if k != "card_sha256"}
+    text = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _suffixed(path: str | os.PathLike[str]) -> Path:
+    weights = Path(path)
+    if weights.suffix != ".safetensors":
+        raise FileError(weights, "expected a name that ends in .safetensors: rename it")
+    return weights
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise FileError(path, "expected a file, got none: weights and card lie side by side")
+    if path.stat().st_size > _MOST_BYTES:
+        raise FileError(path, f"expected at most {_MOST_BYTES} bytes of weights, got more")
+    return path.read_bytes()

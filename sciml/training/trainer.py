@@ -1,0 +1,134 @@
+"""One trainer for every network of the package."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._checks import integer, need, number
+from .checkpoint import Snapshot, read_checkpoint, write_checkpoint
+
+__all__ = ["Plan", "Trained", "train"]
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast.
+
+    Args:
+        steps: of Adam (Kingma and Ba 2015).
+        learning_rate: at the start; it falls along a half cosine to `floor` times itself.
+        clip: largest 2-norm of the gradient; None does not clip.
+        ema: decay of the running mean of the weights, which training then returns; None for none.
+        every: steps between checkpoints.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    floor: float = 0.02
+    clip: float | None = 1.0
+    ema: float | None = None
+    every: int = 100
+
+    def __post_init__(self) -> None:
+        integer(self.steps, "steps", 1)
+        integer(self.every, "every", 1)
+        number(self.learning_rate, "learning_rate")
+        number(self.floor, "floor")
+        if self.clip is not None:
+            number(self.clip, "clip")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise ValueError(f"expected ema in [0, 1) or None, got {self.ema}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step `step`, from 0."""
+        fall = (1 + math.cos(math.pi * step / self.steps)) / 2
+        return self.learning_rate * (self.floor + (1 - self.floor) * fall)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training did: the loss of each step, float64 (steps,), and its wall clock."""
+
+    losses: np.ndarray
+    seconds: float
+
+
+def train(
+    module: nn.Module,
+    loss: Callable[[nn.Module, Batch], Tensor],
+    draw: Callable[[np.random.Generator], Batch],
+    *,
+    plan: Plan,
+    rng: np.random.Generator,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trained:
+    """Minimise the mean of loss(module, draw(rng)); `module` holds the result.
+
+    A run that was interrupted and resumed ends with the same bits as one that was not, as long as
+    `loss` and `draw` depend on nothing but their arguments. Ctrl-C leaves the last checkpoint.
+
+    Args:
+        checkpoint: a safetensors file, written every `plan.every` steps and at the end.
+        resume: go on from it, if it exists; `rng` then continues as it was.
+        progress: called with (steps done, steps).
+
+    Raises:
+        FloatingPointError: the loss is NaN or Inf.
+        FileError: a checkpoint of another plan or module, or a damaged one.
+    """
+    need(plan, Plan, "a Plan", "Plan(steps=...)")
+    need(rng, np.random.Generator, "rng as a numpy.random.Generator")
+    path = None if checkpoint is None else Path(checkpoint)
+    named = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    adam = torch.optim.Adam(named.values(), lr=plan.learning_rate)
+    mean = {n: p.detach().clone() for n, p in named.items()}
+    losses: list[float] = []
+    spent = 0.0
+    if resume and path is not None and path.exists():
+        found = read_checkpoint(path, plan, named, adam, rng)
+        mean, losses, spent = found.mean, found.losses, found.seconds
+    began = time.perf_counter() - spent
+    module.train()
+    while (step := len(losses)) < plan.steps:
+        for group in adam.param_groups:
+            group["lr"] = plan.rate(step)
+        adam.zero_grad(set_to_none=True)
+        value = loss(module, draw(rng))
+        losses.append(value.item())
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"expected a finite loss, got {losses[-1]} at step {step}: lower the learning rate"
+            )
+        value.backward()
+        if plan.clip is not None:
+            torch.nn.utils.clip_grad_norm_(named.values(), plan.clip)
+        adam.step()
+        for name, p in named.items():
+            # the mean forgets its start, so that a short run does not return it
+            decay = 0.0 if plan.ema is None else min(plan.ema, (1 + step) / (10 + step))
+            mean[name].mul_(decay).add_(p.detach(), alpha=1 - decay)
+        done = step + 1
+        if path is not None and (done % plan.every == 0 or done == plan.steps):
+            seconds = time.perf_counter() - began
+            write_checkpoint(path, plan, named, adam, rng, Snapshot(mean, losses, seconds))
+        if progress is not None:
+            progress(done, plan.steps)
+    module.eval()
+    with torch.no_grad():
+        for name, p in named.items():
+            p.copy_(mean[name])
+    return Trained(np.array(losses), time.perf_counter() - began)
