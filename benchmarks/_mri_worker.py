@@ -3,8 +3,10 @@
     python _mri_worker.py LIBRARY DATA.npz RESULT.npz THREADS REPEATS
 
 Writes {task: times in seconds} and the images. Tasks: the normal operator, 30 steps of CG on
-A^H A + lamda I, and L1-wavelet reconstructions of growing numbers of steps. No sciml is needed for
-rivals. Each library gets arrays of its own kind, in the precision of the data, outside the clock.
+A^H A + lamda I, L1-wavelet reconstructions of growing numbers of steps as each library does them,
+the same with one Haar transform for all ("haar"), and both solved to the end ("agreed", not timed).
+No sciml is needed for rivals. Each library gets arrays of its own kind, in the precision of the
+data, outside the clock.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from typing import Any
 import numpy as np
 
 STEPS = 30
-GROWING = (5, 10, 20, 40, 80, 160)
+GROWING = (5, 7, 10, 14, 20, 28, 40, 56, 80, 160)
+MANY = 300
+LEVELS = 5  # of the Haar transform: what BART takes at 320 x 320
 
 Data = dict[str, np.ndarray]
 Task = tuple[str, Callable[[], Any]]
@@ -41,32 +45,48 @@ def ours(data: Data, threads: int) -> list[Task]:
     # As many levels as SigPy takes by itself.
     W = Wavelet(A.domain, "db4", levels=pywt.dwt_max_level(min(x.shape), "db4"))
 
-    def cg() -> np.ndarray:
-        system = LinearSystem(N + lamda * Identity(A.domain), A.adjoint(y))
-        return solve(system, CG(), stop=Stop(rtol=1e-12, max_iters=STEPS), throw=False).x
+    haar = Wavelet(A.domain, "haar", levels=LEVELS)
 
-    def l1(steps: int) -> np.ndarray:
-        prior = L1Wavelet(float(data["lamda_l1"]), W, averages=True)
+    def cg(steps: int = STEPS) -> np.ndarray:
+        system = LinearSystem(N + lamda * Identity(A.domain), A.adjoint(y))
+        return solve(system, CG(), stop=Stop(rtol=1e-12, max_iters=steps), throw=False).x
+
+    def l1(steps: int, transform: Wavelet = W) -> np.ndarray:
+        prior = L1Wavelet(float(data["lamda_l1"]), transform, averages=True)
         problem = InverseProblem(A, y, Gaussian(1.0), prior)
         return FISTA().advance(FISTA().init(problem, None), steps).x
 
+    seen = torch.from_numpy(data["maps"] * x)
     return [
         ("normal", lambda: N(x)),
+        ("pair", lambda: torch.fft.ifft2(torch.fft.fft2(seen, norm="ortho"), norm="ortho")),
         ("sense", cg),
         *((f"l1 {steps}", lambda steps=steps: l1(steps)) for steps in GROWING),
+        *((f"haar {steps}", lambda steps=steps: l1(steps, haar)) for steps in GROWING),
+        ("sense agreed", lambda: cg(MANY)),
+        ("haar agreed", lambda: l1(MANY, haar)),
     ]
 
 
 def sigpy(data: Data, threads: int) -> list[Task]:
+    import sigpy as sp
     import sigpy.mri as mr
 
     maps, mask, y = data["maps"], data["mask"].astype(np.float32), data["kspace"]
     A, x = mr.linop.Sense(maps, weights=mask), data["image"]
     N = A.N
 
-    def cg() -> np.ndarray:
+    W = sp.linop.Wavelet(x.shape, wave_name="haar", level=LEVELS)
+    shrinkage = sp.prox.UnitaryTransform(sp.prox.L1Reg(W.oshape, float(data["lamda_l1"])), W)
+
+    def cg(steps: int = STEPS) -> np.ndarray:
         return mr.app.SenseRecon(
-            y, maps, lamda=float(data["lamda"]), weights=mask, max_iter=STEPS, show_pbar=False
+            y, maps, lamda=float(data["lamda"]), weights=mask, max_iter=steps, show_pbar=False
+        ).run()
+
+    def haar(steps: int) -> np.ndarray:
+        return sp.app.LinearLeastSquares(
+            A, y * mask, proxg=shrinkage, max_iter=steps, show_pbar=False
         ).run()
 
     def l1(steps: int) -> np.ndarray:
@@ -78,6 +98,9 @@ def sigpy(data: Data, threads: int) -> list[Task]:
         ("normal", lambda: N(x)),
         ("sense", cg),
         *((f"l1 {steps}", lambda steps=steps: l1(steps)) for steps in GROWING),
+        *((f"haar {steps}", lambda steps=steps: haar(steps)) for steps in GROWING),
+        ("sense agreed", lambda: cg(MANY)),
+        ("haar agreed", lambda: haar(MANY)),
     ]
 
 
@@ -125,11 +148,17 @@ def bart(data: Data, threads: int) -> list[Task]:
     # -w 1 turns its rescaling of k-space off, so that the weights mean the same as elsewhere.
     plain = ("-w1", "-l2", f"-r{float(data['lamda'])}")
     wavelet = ("-w1", "-l1", f"-r{float(data['lamda_l1'])}", "-e")
+    # -n: no random shifts, which would make it another problem.
+    haar = ("-w1", f"-RW:3:0:{float(data['lamda_l1'])}", "--wavelet=haar", "-n", "-e")
     return [
         ("start", lambda: pics(*plain, "-i1")),
         ("sense", lambda: pics(*plain, f"-i{STEPS + 1}")),
         ("l1 start", lambda: pics(*wavelet, "-i1")),
         *((f"l1 {steps}", lambda s=steps: pics(*wavelet, f"-i{s + 1}")) for steps in GROWING),
+        ("haar start", lambda: pics(*haar, "-i1")),
+        *((f"haar {steps}", lambda s=steps: pics(*haar, f"-i{s + 1}")) for steps in GROWING),
+        ("sense agreed", lambda: pics(*plain, f"-i{MANY + 1}")),
+        ("haar agreed", lambda: pics(*haar, f"-i{MANY + 1}")),
     ]
 
 
@@ -211,7 +240,7 @@ def main() -> None:
     for name, task in LIBRARIES[library](data, int(threads)):
         found[f"image {name}"] = np.asarray(_host(task()))  # what is made at first use is made
         times = []
-        for _ in range(int(repeats)):
+        for _ in range(0 if "agreed" in name else int(repeats)):
             began = time.perf_counter()
             task()
             times.append(time.perf_counter() - began)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._checks import Argument
 from ._kspace import Axis
 from ._limits import FileError
 
@@ -22,6 +23,7 @@ APART = 1.5
 CHANCE = 0.01
 # Share of coils that may be zero throughout.
 UNPLUGGED = 0.25
+_NO_KSPACE = "; check that the array is k-space"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,12 @@ def arrange(values: np.ndarray, coil_axis: int | None, path: Path) -> Arrangemen
     """
     ndim, shape = values.ndim, values.shape
     if coil_axis is not None and not -ndim <= coil_axis < ndim:
-        raise FileError(path, f"expected coil_axis in -{ndim} to {ndim - 1}, got {coil_axis}")
+        raise FileError(
+            path,
+            "expected ",
+            Argument("coil_axis"),
+            f" in -{ndim} to {ndim - 1}, got {coil_axis}",
+        )
     if ndim < 2:
         raise FileError(path, f"expected k-space of 2 or more axes, got shape {shape}")
     if coil_axis is None and ndim == 2:
@@ -80,11 +87,12 @@ def check_coil_axis(values: np.ndarray, coil: int, path: Path) -> None:
     fitting = [a for a in range(values.ndim) if values.shape[a] > 1 and _shared(zero, a)]
     fitting.sort(key=lambda a: values.shape[a])
     names = " or ".join(map(str, fitting))
-    advice = f"; pass coil_axis={names}" if fitting else "; check that the array is k-space"
+    advice = ("; pass ", Argument("coil_axis", names)) if fitting else (_NO_KSPACE,)
     raise FileError(
         path,
         f"expected coils that are zero at the same samples, got zeros that differ along axis "
-        f"{coil} of {values.shape}{advice}",
+        f"{coil} of {values.shape}",
+        *advice,
     )
 
 
@@ -98,13 +106,17 @@ def _guess(shape: tuple[int, ...], path: Path) -> int:
         raise FileError(
             path,
             f"expected one axis of {shape} that is much shorter than the others for the coils, got "
-            f"{short} and {next_} at axes {axis} and {other}; pass coil_axis={axis} or another",
+            f"{short} and {next_} at axes {axis} and {other}; pass ",
+            Argument("coil_axis", str(axis)),
+            " or another",
         )
     if len(by_length) > 3 and next_ <= MOST_COILS and next_ * APART <= by_length[2][0]:
         raise FileError(
             path,
             f"expected one short axis of {shape} for the coils, got two, axes {axis} and {other}: "
-            f"slices and coils? pass coil_axis={other} or another",
+            "slices and coils? pass ",
+            Argument("coil_axis", str(other)),
+            " or another",
         )
     return axis
 

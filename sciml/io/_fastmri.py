@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .._checks import Argument
 from ._coil_axis import Arrangement, arrange, check_coil_axis
 from ._hdf5 import SafeFile, read_dataset
 from ._hdf5_write import atomic_hdf5
@@ -76,7 +77,10 @@ def _arrangement(
         coil = axes.index(Axis.COIL)
         if coil_axis is not None and coil_axis % values.ndim != coil:
             raise FileError(
-                file.path, f"expected coil_axis {coil} as the file names it, got {coil_axis}"
+                file.path,
+                "expected ",
+                Argument("coil_axis"),
+                f" {coil} as the file names it, got {coil_axis}",
             )
         return arrangement
     if coil_axis is None and values.ndim == 3 and _marked(file):

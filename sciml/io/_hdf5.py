@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5g, h5l, h5o, h5t, h5z  # pyright: ignore[reportAttributeAccessIssue]
 
+from .._checks import Argument
 from ._limits import Budget, FileError, Limits, regular_file
 
 MAX_DEPTH = 64
@@ -181,7 +182,9 @@ class SafeFile:
             raise FileError(
                 self.path,
                 f"expected at most {most} groups and datasets, got at least "
-                f"{self._objects + links}; pass Limits(max_datasets=...) if the file is trusted",
+                f"{self._objects + links}; set ",
+                Argument("Limits.max_datasets"),
+                " if the file is trusted",
             )
         self._objects += links if spend else 0
 

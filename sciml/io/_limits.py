@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from .._checks import Argument, ArgumentError
 
 
-class FileError(ValueError):
+class FileError(ArgumentError):
     """A file that cannot be read or written as asked.
 
     The message is one line: the path, what was expected, what was got, what to do.
     """
 
-    def __init__(self, path: str | os.PathLike[str], message: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], *message: str | Argument) -> None:
         self.path = os.fspath(path)
         self._message = message
-        super().__init__(" ".join(f"{self.path}: {message}".split()))
+        super().__init__(" ".join(f"{self.path}:".split()), " ", *map(_on_one_line, message))
 
-    def __reduce__(self) -> tuple[type[FileError], tuple[str, str]]:
-        # Exceptions pickle by their args, of which this one has one and its constructor two.
-        return type(self), (self.path, self._message)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, *self._message)
+
+
+def _on_one_line(part: str | Argument) -> str | Argument:
+    return re.sub(r"\s+", " ", part) if isinstance(part, str) else part
 
 
 @dataclass(frozen=True)
@@ -68,15 +75,18 @@ class Budget:
             raise FileError(
                 self.path,
                 f"expected at most {_size(self.limits.max_bytes)} once decoded, got {_size(total)} "
-                f"declared at {what}; pass Limits(max_bytes=...) if the file is trusted",
+                f"declared at {what}; set ",
+                Argument("Limits.max_bytes"),
+                " if the file is trusted",
             )
         ratio = self.limits.max_ratio
         if total > self.limits.free_bytes and total > ratio * self.file_bytes:
             raise FileError(
                 self.path,
                 f"expected at most {ratio} decoded bytes per byte of file, got {_size(total)} "
-                f"declared at {what} in a file of {_size(self.file_bytes)}; "
-                "pass Limits(max_ratio=...) if the file is trusted",
+                f"declared at {what} in a file of {_size(self.file_bytes)}; set ",
+                Argument("Limits.max_ratio"),
+                " if the file is trusted",
             )
         self.taken = total
 

@@ -18,6 +18,7 @@ from typing import IO
 
 import numpy as np
 
+from .._checks import Argument
 from ._limits import Budget, FileError, Limits
 from ._stored import Catalog, Compressed, Item, Stored
 
@@ -184,8 +185,9 @@ class _File:
             if count > budget.limits.max_datasets:
                 raise FileError(
                     budget.path,
-                    f"expected at most {budget.limits.max_datasets} variables, got more; "
-                    "pass Limits(max_datasets=...) if the file is trusted",
+                    f"expected at most {budget.limits.max_datasets} variables, got more; set ",
+                    Argument("Limits.max_datasets"),
+                    " if the file is trusted",
                 )
             yield _Variable(at + 8, size, kind == COMPRESSED)
             at += 8 + size

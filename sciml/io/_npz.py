@@ -16,6 +16,7 @@ from typing import IO
 
 import numpy as np
 
+from .._checks import Argument
 from ._limits import Budget, FileError, Limits
 from ._stored import Catalog, Compressed, Coordinates, Item, Stored, check_pointers
 
@@ -217,7 +218,9 @@ def _check_directory(handle: IO[bytes], size: int, limits: Limits, path: Path) -
             raise FileError(
                 path,
                 f"expected at most {limits.max_datasets} members, got {members} in a directory of "
-                f"{length} bytes; pass Limits(max_datasets=...) if the file is trusted",
+                f"{length} bytes; set ",
+                Argument("Limits.max_datasets"),
+                " if the file is trusted",
             )
     handle.seek(0)
 

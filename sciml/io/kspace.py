@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._checks import Argument
 from ._atomic import atomic_file
 from ._bart import pair, read_bart, write_bart
 from ._coil_axis import arrange
@@ -98,7 +99,9 @@ def _read_named(
         chosen = [g for g in groups if variable is None or g.strip("/") == variable.strip("/")]
         if len(chosen) > 1:
             names = ", ".join(chosen[:8])
-            raise FileError(path, f"expected one scan, got {names}; choose with variable=NAME")
+            raise FileError(
+                path, f"expected one scan, got {names}; choose with ", Argument("variable", "NAME")
+            )
         if chosen:
             _no_choice(path, coil_axis, None, "ISMRMRD files")
             return read_mrd(file, chosen[0])
@@ -140,7 +143,9 @@ def choose_array(catalog: Catalog, variable: str | None, names: tuple[str, ...])
     if len(best) != 1:
         got = f"{len(best)}: {', '.join(map(str, best[:8]))}" if best else f"none among {listed}"
         raise FileError(
-            path, f"expected one array of 2 or more axes, got {got}; choose with variable=NAME"
+            path,
+            f"expected one array of 2 or more axes, got {got}; choose with ",
+            Argument("variable", "NAME"),
         )
     return best[0]
 
@@ -191,7 +196,9 @@ def _no_choice(
 ) -> None:
     if coil_axis is not None or variable is not None:
         name = "variable" if coil_axis is None else "coil_axis"
-        raise FileError(path, f"expected no {name}, got one: {what} name their own; leave it out")
+        raise FileError(
+            path, "expected no ", Argument(name), f", got one: {what} name their own; leave it out"
+        )
 
 
 def _axes(item: Item) -> int:

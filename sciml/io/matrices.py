@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._checks import Argument
 from ._container import SUFFIXES, MatrixFormat, open_container
 from ._limits import FileError, Limits
 from ._stored import Catalog, Item, to_matrix, to_vector
@@ -153,7 +154,8 @@ def _only(catalog: Catalog, found: list[Item], what: str) -> Item:
     names = ", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else "")
     raise FileError(
         catalog.budget.path,
-        f"expected one array that can be {what}, got {len(found)}: {names}; choose with key=NAME",
+        f"expected one array that can be {what}, got {len(found)}: {names}; choose with ",
+        Argument("key", "NAME"),
     )
 
 

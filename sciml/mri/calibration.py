@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._checks import integer, is_integer, told
+from .._checks import Argument, ArgumentError, integer, is_integer, told
 from ..arrays import Array, check_float, dtype_of, namespace, to_numpy
 
 __all__ = ["calibration_data", "calibration_region", "check_kspace", "sizes_of"]
@@ -53,10 +53,12 @@ def calibration_region(
         side = np.arange(1, n + 1)
         volume *= (side * (side >= m)).reshape(-1, *(1,) * (ndim - axis - 1))
     if not volume.any():
-        raise ValueError(
+        raise ArgumentError(
             f"no calibration region: expected a fully sampled box of at least {smallest} samples "
-            f"around the centre {tuple(n // 2 for n in shape)}, got {_told_box(measured)}: "
-            "give maps or a reference scan"
+            f"around the centre {tuple(n // 2 for n in shape)}, got {_told_box(measured)}: give ",
+            Argument("maps"),
+            " or a reference scan, ",
+            Argument("calibration"),
         )
     box = np.unravel_index(int(volume.argmax()), volume.shape)
     sides = [int(s) + 1 for s in box]

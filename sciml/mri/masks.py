@@ -14,7 +14,7 @@ from bisect import bisect_left
 
 import numpy as np
 
-from .._checks import integer, need, number, told
+from .._checks import Argument, ArgumentError, integer, need, number, told
 
 __all__ = [
     "calibration_block",
@@ -297,16 +297,19 @@ def _count(centre: np.ndarray, free: np.ndarray, acceleration: float) -> int:
     wanted = round(centre.size / number(acceleration, "acceleration", least=1.0))
     fixed, most = int(centre.sum()), int(centre.sum() + free.sum())
     if wanted < max(fixed, 1):
-        raise ValueError(
-            f"expected an acceleration that leaves at least {max(fixed, 1)} samples, got "
-            f"{acceleration:g}, which leaves {wanted} of {centre.size}: lower it, or the "
-            f"calibration region of {fixed}"
+        raise ArgumentError(
+            "expected an ",
+            Argument("acceleration"),
+            f" that leaves at least {max(fixed, 1)} samples, got {acceleration:g}, which "
+            f"leaves {wanted} of {centre.size}: lower it, or the calibration region of {fixed}",
         )
     if wanted > most:
-        raise ValueError(
-            f"expected an acceleration that leaves at most {most} samples, got {acceleration:g}, "
-            f"which leaves {wanted} of {centre.size}: raise it, or the share of partial Fourier, "
-            "or allow the corners"
+        raise ArgumentError(
+            "expected an ",
+            Argument("acceleration"),
+            f" that leaves at most {most} samples, got {acceleration:g}, which leaves "
+            f"{wanted} of {centre.size}: raise it, or the share of partial Fourier, or allow the "
+            "corners",
         )
     return wanted - fixed
 

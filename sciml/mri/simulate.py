@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._checks import integer, need, number
+from .._checks import Argument, ArgumentError, integer, need, number
 from ..operators import SENSE
 from ..problem import Gaussian, InverseProblem
 from .masks import partial_lines
@@ -92,9 +92,7 @@ def simulate(
             "put the coils first"
         )
     if not number(snr, "snr") > 0:
-        raise ValueError(
-            "expected snr > 0, got 0: use SENSE(maps, mask)(image) for no noise at all"
-        )
+        raise ArgumentError("expected ", Argument("snr"), " > 0, got 0: SENSE alone adds no noise")
     operator = SENSE(maps, mask, ndim=image.ndim)
     if partial_fourier is not None:
         lines = partial_lines(image.shape, partial_fourier)

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from .._checks import integer, need
-from ..arrays import Array, astype, dtype_of, namespace
+from ..arrays import Array, astype, dtype_of, namespace, real_dtype
 from ..operator import Operator, Trait
 from ..space import Space
 
 __all__ = ["Wavelet"]
+
+# Below this the compiled kernels gain nothing that their loading would not cost.
+_COMPILED_FROM = 1 << 12
 
 
 class Wavelet(Operator):
@@ -75,6 +78,8 @@ class Wavelet(Operator):
 
     def _pyramid(self, x: Array, shapes: list[tuple[int, ...]], act: Any) -> Array:
         xp = namespace(x)
+        if type(x) is np.ndarray and x.size >= _COMPILED_FROM:
+            return self._compiled(x, shapes, act == self._split)
         out = xp.asarray(x, copy=True)
         for shape in shapes:
             where = (..., *(slice(0, n) for n in shape))
@@ -83,6 +88,25 @@ class Wavelet(Operator):
                 part = act(part, axis)
             out[where] = part
         return astype(out, dtype_of(x))
+
+    def _compiled(self, x: np.ndarray, shapes: list[tuple[int, ...]], forth: bool) -> np.ndarray:
+        """The same for a large array of NumPy, level by level in place."""
+        from ..kernels.wavelet import join, split
+
+        act = split if forth else join
+        out = np.array(x, order="C")
+        flat = out.view(real_dtype(x.dtype))  # real and imaginary parts side by side
+        parts = flat.shape[-1] // x.shape[-1]
+        low, high = (np.array(h, flat.dtype) for h in (self._low, self._high))
+        for shape in shapes:
+            where = (..., *(slice(0, n) for n in shape[:-1]), slice(0, shape[-1] * parts))
+            part = flat[where]
+            for axis in self.axes:
+                if axis == -1:
+                    act(part.reshape(*part.shape[:-1], -1, parts), -2, low, high)
+                else:
+                    act(part, axis, low, high)
+        return out
 
     def _split(self, x: Array, axis: int) -> Array:
         """Averages, then details, along an axis."""

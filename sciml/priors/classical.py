@@ -91,8 +91,7 @@ def shrink(w: Array, least: Any) -> Array:
     """Soft thresholding, of the modulus where w is complex."""
     xp = namespace(w)
     size = abs(w)
-    factor = xp.where(size > least, 1 - least / xp.where(size > 0, size, size + 1), 0 * size)
-    return w * factor
+    return w * (xp.clip(size - least, 0, None) / xp.where(size > 0, size, size + 1))
 
 
 def sums(x: Array, ndim: int) -> np.ndarray:

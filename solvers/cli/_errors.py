@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sciml import SolveError
+from sciml._checks import Argument, ArgumentError
 from sciml.io import FileError
 
 from ._output import say
@@ -27,12 +28,27 @@ class Failure(RuntimeError):
 
 
 @contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """Arguments that a library call refuses become BadInput; numerical failures do not."""
+def refusals(**options: str) -> Iterator[None]:
+    """Arguments that a library call refuses become BadInput; numerical failures do not.
+
+    What the message calls by an argument's name, it then calls by the option's.
+
+    Args:
+        options: the option of an argument where it is not of the same name.
+    """
+
+    def word(argument: Argument) -> str:
+        usual = "--" + argument.name.replace("_", "-")
+        # Limits of one file: one option lifts all of them.
+        usual = "--max-gib" if argument.name.startswith("Limits.") else usual
+        return f"{options.get(argument.name, usual)} {argument.value}".rstrip()
+
     try:
         yield
-    except (FileError, np.linalg.LinAlgError):
+    except np.linalg.LinAlgError:
         raise
+    except ArgumentError as error:
+        raise BadInput(error.spelled(word)) from error
     except (ValueError, TypeError, ImportError) as error:
         raise BadInput(str(error)) from error
 

@@ -11,11 +11,18 @@ from typing import Annotated, Any
 import typer
 
 import solvers
+from sciml.io import Limits
 from sciml.solver import Solver
 
 from ._errors import BadInput
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+MaxGiB = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001, help="Trust files that decode to so much memory, in GiB; at most 8 without."
+    ),
+]
 # Of the benchmarks.
 ReportFolder = Annotated[Path | None, typer.Option(help="Folder for the report; made if missing.")]
 MethodNames = Annotated[
@@ -170,3 +177,10 @@ def words(solver: Any) -> tuple[str, str | None]:
     recipe = getattr(solver, "recipe", None) or getattr(solver, "M", None)
     precond = next((p.value for p, k in _PRECONDS.items() if type(recipe) is k.make), None)
     return method or type(solver).__name__, precond
+
+
+def limits_of(max_gib: float | None) -> Limits | None:
+    """What a reader may spend; None for its own caution."""
+    if max_gib is None:
+        return None
+    return Limits(max_bytes=int(max_gib * 2**30), max_datasets=1 << 30, max_ratio=1 << 60)

@@ -10,9 +10,9 @@ import numpy as np
 
 from sciml import LeastSquares, LinearSystem, Trait
 from sciml.adapters import from_scipy
-from sciml.io import FileError, SystemFile, read_system, read_vector
+from sciml.io import Limits, SystemFile, read_system, read_vector
 
-from ._errors import BadInput
+from ._errors import BadInput, refusals
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,30 @@ class System:
 
 
 def load_system(
-    path: Path, key: str | None, rhs: str | None, rhs_key: str | None, seed: int, *, double: bool
+    path: Path,
+    key: str | None,
+    rhs: str | None,
+    rhs_key: str | None,
+    seed: int,
+    *,
+    double: bool,
+    limits: Limits | None = None,
 ) -> System:
     """Read the matrix, and find or make its right-hand side.
 
     Args:
         rhs: "ones", "random" (from `seed`), a file, or None for the one beside the matrix.
-        double: cast single precision to double first.
-    Raises FileError and BadInput.
+        double: cast single precision to double first. limits: on the memory of a file.
+    Raises BadInput.
     """
     if rhs_key is not None and rhs in (None, "ones", "random"):
         raise BadInput("expected --rhs FILE with --rhs-key, got none: name the file")
-    try:
-        file = read_system(path, key=key)
-    except FileError as error:
-        raise _in_words_of_the_command(error) from error
+    with refusals():
+        file = read_system(path, key=key, limits=limits)
     matrix: Any = file.matrix
     rows, columns = matrix.shape
     notes = list(file.notes)
-    b, told = _right_hand_side(file, rhs, rhs_key, seed, notes)
+    b, told = _right_hand_side(file, rhs, rhs_key, seed, notes, limits)
     if len(b) != rows:
         raise BadInput(
             f"{rhs}: expected a right-hand side of {rows} entries for the matrix of {rows} x "
@@ -83,7 +88,12 @@ def load_system(
 
 
 def _right_hand_side(
-    file: SystemFile, rhs: str | None, rhs_key: str | None, seed: int, notes: list[str]
+    file: SystemFile,
+    rhs: str | None,
+    rhs_key: str | None,
+    seed: int,
+    notes: list[str],
+    limits: Limits | None,
 ) -> tuple[np.ndarray, str]:
     matrix: Any = file.matrix
     rows, dtype = matrix.shape[0], matrix.dtype
@@ -98,10 +108,8 @@ def _right_hand_side(
         if dtype.kind == "c":
             b = (b + 1j * rng.standard_normal(rows)) / np.sqrt(2)
         return b.astype(dtype), f"random, standard normal with seed {seed}"
-    try:
-        vector, name, told = read_vector(rhs, key=rhs_key)
-    except FileError as error:
-        raise _in_words_of_the_command(error, "--rhs-key") from error
+    with refusals(key="--rhs-key"):
+        vector, name, told = read_vector(rhs, key=rhs_key, limits=limits)
     notes += told
     return vector, f"{name} in {rhs}" if name else rhs
 
@@ -126,8 +134,3 @@ def _one_dtype(matrix: Any, b: np.ndarray, notes: list[str]) -> tuple[Any, np.nd
         notes.append(f"the right-hand side was cast from {b.dtype} to {dtype}, the matrix's")
         b = cast
     return matrix, b
-
-
-def _in_words_of_the_command(error: FileError, option: str = "--key") -> BadInput:
-    """The reader tells Python's users to pass key=NAME."""
-    return BadInput(str(error).replace("key=NAME", f"{option} NAME"))

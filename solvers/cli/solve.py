@@ -14,7 +14,7 @@ from sciml.io import atomic_file, write_npz
 
 from ._errors import INTERRUPTED, BadInput, refusals
 from ._files import check_output
-from ._options import Debug, Method, Precond, build_solver, check_matrix
+from ._options import Debug, MaxGiB, Method, Precond, build_solver, check_matrix, limits_of
 from ._output import emit, say
 from ._progress import Spinner
 from ._report import Report
@@ -50,6 +50,7 @@ def solve(
         Path | None, typer.Option(help="Write x to this .npz, key x, converged or not.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write the convergence plot, .png.")] = None,
+    max_gib: MaxGiB = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Debug = False,
 ) -> int:
@@ -64,7 +65,9 @@ def solve(
     _check_outputs(out, plot, [file] if rhs is None else [file, Path(rhs)])
     with Spinner(not as_json) as spinner:
         spinner.tell(f"reading {file.name!a}")
-        system = load_system(file, key, rhs, rhs_key, seed, double=double)
+        system = load_system(
+            file, key, rhs, rhs_key, seed, double=double, limits=limits_of(max_gib)
+        )
         check_matrix(method, precond, system.shape, hermitian=system.hermitian)
         spinner.tell("setting up")
         result = _solve(system, solver, stop, spinner.look)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sciml.arrays import Array, host_view, to_numpy
+from sciml.operators.mri import checked_mask
 
 __all__ = ["mask_of", "on_host"]
 
@@ -30,13 +31,5 @@ def mask_of(mask: Array, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         ValueError: it does not broadcast, holds other values than 0 and 1, or is empty.
     """
-    given = to_numpy(mask)
-    if given.ndim > len(shape) or any(
-        m not in (1, n) for m, n in zip(given.shape[::-1], shape[::-1], strict=False)
-    ):
-        raise ValueError(f"expected a mask that broadcasts to {shape}, got {given.shape}")
-    if not ((given == 0) | (given == 1)).all():
-        raise ValueError("expected a mask of 0 and 1, got other values")
-    if not given.any():
-        raise ValueError("expected a mask with samples, got an empty one: nothing was measured")
-    return np.broadcast_to(given.astype(bool), shape)
+    given = checked_mask(to_numpy(mask), shape, np.dtype(np.float32))
+    return np.broadcast_to(given != 0, shape)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from sciml._blas import one_blas_thread
-from sciml._checks import number
+from sciml._checks import Argument, ArgumentError, number
 from sciml.arrays import Array, like_host
 from sciml.mri.calibration import calibration_data, check_kspace, sizes_of
 from sciml.mri.espirit import gram_of_patches
@@ -71,7 +71,9 @@ def grappa(
     if any(s % 2 == 0 for s in sizes):
         raise ValueError(f"expected a kernel of odd sides, got {kernel}")
     if number(lamda, "lamda") == 0:
-        raise ValueError("expected lamda > 0, got 0: use 1e-9 for data without noise")
+        raise ArgumentError(
+            "expected ", Argument("lamda"), " > 0, got 0: use 1e-9 for data without noise"
+        )
     known = np.where(measured, host, 0)
     if not np.isfinite(known).all():
         raise ValueError("expected finite samples of k-space, got NaN or infinity")

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sciml._checks import number
+from sciml._checks import Argument, ArgumentError, number
 
 __all__ = ["NothingToHide", "Search", "hold_out", "search"]
 
-# Weights are tried from the largest on, until the error has grown this often in a row.
-_PATIENCE = 2
+# Steps between the weights of the first walk.
+_COARSE = 2
 
 
-class NothingToHide(ValueError):
+class NothingToHide(ArgumentError):
     """There are no samples outside the calibration region to validate by."""
 
 
@@ -44,7 +44,9 @@ def hold_out(
     if not 0 < count < len(places):
         raise NothingToHide(
             f"expected samples outside the calibration region to hide {share:.0%} of, got "
-            f"{len(places)}: give the weight yourself"
+            f"{len(places)}: give the ",
+            Argument("weight"),
+            " yourself",
         )
     held = np.zeros(choice.shape, bool)
     held.reshape(-1)[rng.choice(places, count, replace=False)] = True
@@ -62,7 +64,8 @@ class Search:
 
     Attributes:
         weight: the best one, between those that were tried.
-        weights, errors: all that were tried, and their errors on hidden samples, relative to these.
+        weights, errors: all that were tried, from the largest on, and their errors on hidden
+            samples, relative to these.
     """
 
     weight: float
@@ -79,25 +82,47 @@ def search(
     weights: Sequence[float],
     fit: Callable[[float, np.ndarray | None], np.ndarray],
     error: Callable[[np.ndarray], float],
+    *,
+    start: int,
+    x0: np.ndarray | None = None,
 ) -> Search:
     """The weight whose reconstruction predicts hidden samples best.
 
+    Downhill in steps of two, then one step to either side of the lowest.
+
     Args:
         weights: from the largest on.
-        fit: (weight, the last reconstruction to start from or None) -> a reconstruction.
+        fit: (weight, a reconstruction to start from or None) -> a reconstruction.
         error: of a reconstruction, on the hidden samples.
+        start: place of the first weight to try. x0: to start the first reconstruction from.
     """
-    tried: list[float] = []
-    errors: list[float] = []
-    x = None
-    for weight in weights:
-        x = fit(weight, x)
-        tried.append(weight)
-        errors.append(error(x))
-        best = int(np.argmin(errors))
-        if best and len(errors) - 1 - best >= _PATIENCE:  # before that, nothing is seen at all
+    errors: dict[int, float] = {}
+    lowest, best = np.inf, x0
+
+    def better(at: int) -> bool:
+        """Whether the weight at a place is better than all before; equal ones are, too."""
+        nonlocal lowest, best
+        if at in errors or not 0 <= at < len(weights):
+            return False
+        x = fit(weights[at], best)
+        errors[at] = error(x)
+        if errors[at] > lowest:
+            return False
+        lowest, best = errors[at], x
+        return True
+
+    better(at := start)
+    # Smaller weights first: where one blots out the image, so do the larger ones.
+    for step in (_COARSE, -_COARSE):
+        while better(at + step):
+            at += step
+        if at != start:
             break
-    return Search(_lowest(tried, errors), tuple(tried), tuple(errors))
+    better(at + 1)
+    better(at - 1)
+    tried = sorted(errors)
+    found = [weights[i] for i in tried], [errors[i] for i in tried]
+    return Search(_lowest(*found), *map(tuple, found))
 
 
 def _lowest(weights: Sequence[float], errors: Sequence[float]) -> float:

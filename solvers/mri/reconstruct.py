@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sciml import Gaussian, Identity, InverseProblem, LinearSystem, Result, Solver, Stop, solve
-from sciml._checks import need, number, told
+from sciml._checks import Argument, ArgumentError, need, number, told
 from sciml.operators import SENSE, Wavelet
 from sciml.operators.mri import power_of
 from sciml.priors import L1Wavelet, TotalVariation
@@ -25,9 +25,12 @@ __all__ = ["Method", "Reconstruction", "largest_coefficient", "reconstruct"]
 
 _GRAPPA = 0.01  # GRAPPA's weight, where none is given
 _SHARE = 0.1  # of the samples that are hidden to choose a weight
-_STEPS = 16  # of weights that are tried, each half of the one before
+_STEPS = 16  # of weights that may be tried, each half of the one before
+_FIRST = 2.0**-6  # is tried first: rather too much than too little
 # Weights are compared by reconstructions to this tolerance, or of so many steps.
-_ROUGH, _ROUGH_STEPS, _LOOK = 3e-4, 100, 5
+_ROUGH, _ROUGH_STEPS, _LOOK = 3e-4, 40, 5
+# Of TV's dual step: where it is small the image is near soon, its certificate later.
+_BALANCE, _ROUGH_BALANCE = 3.0, 1.0
 
 
 class Method(enum.Enum):
@@ -102,7 +105,7 @@ def reconstruct(
     if method is not None:
         need(method, Method, "a Method, such as Method.L1_WAVELET")
     if weight is not None and number(weight, "weight") > 1:
-        raise ValueError(f"expected weight from 0 to 1, got {weight}")
+        raise ArgumentError("expected ", Argument("weight"), f" from 0 to 1, got {weight}")
     if len(scan.kspace) == 1 and method in (Method.SENSE, Method.GRAPPA):
         raise ValueError(f"expected several coils for {method.value}, got one: use l1-wavelet")
     _check_finite(scan.kspace)
@@ -127,7 +130,7 @@ def reconstruct(
             found = _validated(scan, chosen, rng, say)
         weight = found.weight if weight is None and found is not None else float(weight or 0.0)
         say(f"{chosen.value}, weight {weight:.1e}")
-        problem, solver = _posed(A, y, chosen)(weight)
+        problem, solver = _posed(A, y, chosen).at(weight)
         result = solve(problem, solver, stop=stop, throw=False)
         image = result.x
         kspace = everything(image)
@@ -180,7 +183,8 @@ def _chosen(
             return Method.GRAPPA, "no samples can be hidden to choose a weight by", None
     best = min(tried, key=lambda one: min(tried[one].errors))
     told = " and ".join(f"{one.value} {min(s.errors):.4f}" for one, s in tried.items())
-    return best, f"it predicts hidden samples best, with errors of {told}", tried[best]
+    reason = f"it predicts hidden samples best, with errors of {told}"
+    return best, reason, tried[best]
 
 
 def _check_finite(y: np.ndarray) -> None:
@@ -197,39 +201,52 @@ def _validated(
     seen, held = hold_out(scan.mask, kept, _SHARE, rng)
     ndim = scan.mask.ndim
     A, B = SENSE(scan.maps, seen, ndim=ndim), SENSE(scan.maps, held, ndim=ndim)
-    pose, hidden = _posed(A, scan.kspace * seen, method), scan.kspace * held
+    posed, hidden = _posed(A, scan.kspace * seen, method, _ROUGH_BALANCE), scan.kspace * held
     size = float(np.linalg.norm(hidden))
 
-    def fit(weight: float, x0: np.ndarray | None) -> np.ndarray:
+    def fit(weight: float, x: np.ndarray | None) -> np.ndarray:
         say(f"{method.value}: trying weight {weight:.1e}")
-        return _rough(pose, weight, x0)
+        return _rough(posed, weight, x)
 
     def error(x: np.ndarray) -> float:
         return float(np.linalg.norm(hidden - B(x))) / size
 
-    return search([2.0**-k for k in range(2, 2 + _STEPS)], fit, error)
+    x0 = None
+    if method is not Method.SENSE:  # whose image is near enough to start the others from
+        x0 = _rough(_posed(A, scan.kspace * seen, Method.SENSE), _FIRST, None)
+    weights = [2.0**-k for k in range(2, 2 + _STEPS)]
+    return search(weights, fit, error, start=weights.index(_FIRST), x0=x0)
 
 
-Pose = Callable[[float], tuple[LinearSystem | InverseProblem, Solver]]
+@dataclass(frozen=True)
+class _Posed:
+    """Problems that differ in their weight, relative to the one that blots out the image.
+
+    at: weight -> (problem, method). scale: of their residuals.
+    """
+
+    at: Callable[[float], tuple[LinearSystem | InverseProblem, Solver]]
+    scale: float
 
 
-def _posed(A: SENSE, y: np.ndarray, method: Method) -> Pose:
-    """weight -> (problem, method), for weights relative to the one that blots out the image."""
+def _posed(A: SENSE, y: np.ndarray, method: Method, balance: float = _BALANCE) -> _Posed:
     back, space = A.adjoint(y), A.domain
+    scale = float(space.norm(back))
     if method is Method.SENSE:
         normal, most = A.normal, A.norm_bound**2
-        return lambda weight: (
-            LinearSystem(normal + (weight * most) * Identity(space), back),
-            CG(),
-        )
+
+        def damped(weight: float) -> tuple[LinearSystem, Solver]:
+            return LinearSystem(normal + (weight * most) * Identity(space), back), CG()
+
+        return _Posed(damped, scale)
     if method is Method.TV:
         brightest = float(np.abs(back).max())
 
         def varied(weight: float) -> tuple[InverseProblem, Solver]:
             prior = TotalVariation(weight * brightest, space)
-            return InverseProblem(A, y, Gaussian(1.0), prior), PrimalDual()
+            return InverseProblem(A, y, Gaussian(1.0), prior), PrimalDual(balance=balance)
 
-        return varied
+        return _Posed(varied, scale)
     W = Wavelet(space)
     largest = largest_coefficient(W, back)
 
@@ -238,7 +255,7 @@ def _posed(A: SENSE, y: np.ndarray, method: Method) -> Pose:
         prior = L1Wavelet(weight * largest, W, averages=True)
         return InverseProblem(A, y, Gaussian(1.0), prior), FISTA()
 
-    return sparse
+    return _Posed(sparse, scale)
 
 
 def largest_coefficient(W: Wavelet, back: np.ndarray) -> float:
@@ -246,12 +263,12 @@ def largest_coefficient(W: Wavelet, back: np.ndarray) -> float:
     return float(np.abs(W(back)).max())
 
 
-def _rough(pose: Pose, weight: float, x0: np.ndarray | None) -> np.ndarray:
+def _rough(posed: _Posed, weight: float, x0: np.ndarray | None) -> np.ndarray:
     """A reconstruction to compare weights by: not certified, which would cost more than it."""
-    problem, solver = pose(weight)
+    problem, solver = posed.at(weight)
     state = solver.init(problem, x0, None)
     for _ in range(_ROUGH_STEPS // _LOOK):
         state = solver.advance(state, _LOOK)
-        if not float(state.estimate) > _ROUGH * float(problem.scale):
+        if not float(state.estimate) > _ROUGH * posed.scale:
             break
     return state.x

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,12 +83,12 @@ BAD = [
     Bad("solve spd.mtx --method simplex", "'simplex' is not one of 'auto'"),
     Bad("solve spd.mtx --precond magic", "'magic' is not one of 'none'"),
     Bad("solve spd.mtx --rtol much", "'--rtol'"),
-    Bad("solve spd.mtx --rtol -1", "expected rtol finite and >= 0, got -1"),
-    Bad("solve spd.mtx --rtol nan", "expected rtol finite"),
-    Bad("solve spd.mtx --atol inf", "expected atol finite"),
-    Bad("solve spd.mtx --max-iters -1", "expected max_iters"),
+    Bad("solve spd.mtx --rtol -1", "expected --rtol finite and >= 0, got -1"),
+    Bad("solve spd.mtx --rtol nan", "expected --rtol finite"),
+    Bad("solve spd.mtx --atol inf", "expected --atol finite"),
+    Bad("solve spd.mtx --max-iters -1", "expected --max-iters"),
     Bad("solve spd.mtx --max-iters 1.5", "'--max-iters'"),
-    Bad("solve spd.mtx --max-seconds -2", "expected max_seconds"),
+    Bad("solve spd.mtx --max-seconds -2", "expected --max-seconds"),
     Bad("solve spd.mtx --rhs random --seed -1", "'--seed'"),
     Bad("solve missing.mtx", "missing.mtx: expected a readable file"),
     Bad("solve .", "got a folder"),
@@ -155,8 +156,8 @@ BAD = [
     Bad("bench condiff --out d --methods cg,nope", "got 'nope'"),
     Bad("bench condiff --out d --methods ,", "expected at least one method"),
     Bad("bench condiff --out d --methods cg,cg", "each method once"),
-    Bad("bench condiff --out d --methods cg --rtol -1", "expected rtol"),
-    Bad("bench condiff --out d --methods cg --max-seconds nan", "expected max_seconds"),
+    Bad("bench condiff --out d --methods cg --rtol -1", "expected --rtol"),
+    Bad("bench condiff --out d --methods cg --max-seconds nan", "expected --max-seconds"),
     Bad("bench condiff --out d --samples 0", "'--samples'"),
     Bad("bench condiff --out d --solver no_such_module:X", "no_such_module"),
     Bad("bench condiff --out d --solver solvers:NoSuch", "NoSuch"),
@@ -169,7 +170,7 @@ BAD = [
     Bad("bench poisson --out d --rhs rough", "got rough"),
     Bad("bench poisson --out d --methods direct,nope", "got 'nope'"),
     Bad("bench poisson --out d --methods ,", "expected at least one method"),
-    Bad("bench poisson --out d --methods direct --rtol -1", "expected rtol"),
+    Bad("bench poisson --out d --methods direct --rtol -1", "expected --rtol"),
     Bad("bench poisson --out d --repeats 0", "'--repeats'"),
     Bad("bench poisson --out d --solver json:dumps", "json:dumps"),
     Bad("demo --out plain", "got a file"),
@@ -194,6 +195,12 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+def helped(*command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """The options of a command."""
+    main([*command, "--help"])
+    return {"--help", *re.findall(r"--[a-z-]+", capsys.readouterr().out)}
+
+
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.call or "nothing")
 def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad, folder, capsys):
     before = contents(folder)
@@ -203,6 +210,11 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(bad, folder, ca
     assert out == ""
     assert err.startswith("sciml: error: ") and err.endswith("\n") and err.count("\n") == 1, err
     assert bad.told in err
+    named = set(re.findall(r"(?<!\S)--[a-z-]+", err))
+    words = bad.call.split()
+    known = helped(*words[: 2 if words[:1] in (["bench"], ["data"]) else 1], capsys=capsys)
+    assert not named - known - {"--nope"}, "an option that the command does not have"
+    assert not re.search(r"\b(key|variable|coil_axis|max_\w+|limits|Limits)\b ?[=.]", err)
     assert "Traceback" not in err
     assert contents(folder) == before
 

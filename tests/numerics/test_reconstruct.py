@@ -146,9 +146,26 @@ def test_a_search_stops_when_the_error_grows() -> None:
         tried.append(weight)
         return np.array([weight])
 
-    found = search([8, 4, 2, 1, 0.5, 0.25], fit, lambda x: abs(float(x[0]) - 2.1))
+    def error(x: np.ndarray) -> float:
+        return abs(float(x[0]) - 2.1)
+
+    found = search([8, 4, 2, 1, 0.5, 0.25], fit, error, start=0)
     assert found.weight == pytest.approx(2, rel=0.1)
-    assert tried == [8, 4, 2, 1, 0.5]
+    assert tried == [8, 2, 0.5, 1, 4]
+    assert found.weights == (8, 4, 2, 1, 0.5)
+    for start in range(6):  # uphill too, and from either end
+        assert search([8, 4, 2, 1, 0.5, 0.25], fit, error, start=start).weight == found.weight
+    assert not found.at_end
+    assert search([8, 4, 2, 1, 0.5, 0.25], fit, lambda x: float(x[0]), start=1).at_end
+
+
+def test_a_search_walks_on_where_weights_blot_out_the_image() -> None:
+    def error(x: np.ndarray) -> float:
+        return min(1.0, 0.3 + abs(float(x[0]) + 9))  # 1 but from 2^-9.7 to 2^-8.3
+
+    weights = [2.0**-k for k in range(2, 18)]
+    found = search(weights, lambda w, _: np.array([np.log2(w)]), error, start=3)
+    assert found.weight == pytest.approx(2.0**-9)
 
 
 def test_bad_input_is_named(simulated: tuple[np.ndarray, Scan]) -> None:

@@ -1,0 +1,103 @@
+"""What `sciml recon` tells of its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sciml import Status, __version__
+from sciml.io.kspace import KSpace
+from solvers.mri import Reconstruction, Scan
+
+from ._output import finite, one_line
+
+
+@dataclass(frozen=True)
+class SliceReport:
+    """The figures of one slice, without its arrays. ok: solved to the tolerance."""
+
+    ok: bool
+    misfit: float
+    seconds: float
+    facts: dict[str, Any]
+    remarks: tuple[str, ...]
+
+
+def report_of(scan: Scan, found: Reconstruction) -> SliceReport:
+    result, search = found.result, found.search
+    facts = {
+        "sampled": float(scan.mask.mean()),
+        "calibration": None if scan.region is None else [s.stop - s.start for s in scan.region],
+        "method": found.method.value,
+        "reason": found.reason or None,
+        "weight": finite(found.weight),
+        "weights_tried": [] if search is None else list(search.weights),
+        "errors_on_hidden": [] if search is None else list(search.errors),
+        "status": "CLOSED_FORM" if result is None else Status(result.status).name,
+        "residual": None if result is None else finite(result.residual),
+        "iterations": None if result is None else int(result.iterations),
+        "noise": None if found.noise is None else finite(found.noise),
+        "noise_is": scan.sigma_is,
+    }
+    smaller = "the smallest weight that was tried predicts best: a smaller --lamda may be better"
+    remarks = (smaller,) if search is not None and search.at_end else ()
+    return SliceReport(found.ok, finite(found.misfit) or 0.0, found.seconds, facts, remarks)
+
+
+def facts_of(
+    file: Path,
+    kspace: KSpace,
+    slices: list[SliceReport],
+    scores: dict[str, float] | None,
+    written: list[str],
+) -> dict[str, Any]:
+    """The report; of several slices one that failed, else the middle one, with the worst misfit."""
+    failed = [one for one in slices if not one.ok]
+    shown = failed[0] if failed else slices[len(slices) // 2]
+    return {
+        "file": str(file),
+        "format": None if kspace.format is None else kspace.format.value,
+        "coils": kspace.coils,
+        "shape": list(kspace.shape),
+        "slices": len(slices),
+        "failed": len(failed),
+        **shown.facts,
+        "misfit": max(one.misfit for one in slices),
+        "seconds": sum(one.seconds for one in slices),
+        "scores": scores,
+        "written": written,
+        "notes": [*kspace.notes, *shown.remarks],
+        "version": __version__,
+    }
+
+
+def text_of(facts: dict[str, Any]) -> str:
+    size = " x ".join(map(str, facts["shape"]))
+    several = f", {facts['slices']} slices" if facts["slices"] > 1 else ""
+    lines = [
+        ("k-space", f"{facts['file']} ({facts['format']})"),
+        ("", f"{facts['coils']} coils, {size}{several}, {facts['sampled']:.1%} sampled"),
+        ("method", facts["method"]),
+    ]
+    if facts["reason"]:
+        lines.append(("", f"chosen because {facts['reason']}"))
+    if facts["weight"]:
+        hidden = facts["errors_on_hidden"]
+        how = f", found: error {min(hidden):.4f} on hidden samples" if hidden else ", as given"
+        lines.append(("weight", f"{facts['weight']:.2e}{how}"))
+    if facts["residual"] is not None:
+        lines.append(("status", facts["status"]))
+        lines.append(("", f"{facts['iterations']} iterations, gap {facts['residual']:.1e}"))
+    noise = ""
+    if facts["noise"] is not None:
+        noise = f"; noise {facts['noise']:.4f} by {facts['noise_is']}"
+    lines.append(("misfit", f"{facts['misfit']:.4f} of ||y||{noise}"))
+    if facts["scores"] is not None:
+        scores = facts["scores"]
+        told = f"NRMSE {scores['nrmse']:.4f}, PSNR {scores['psnr']:.2f} dB"
+        lines.append(("reference", f"{told}, SSIM {scores['ssim']:.4f}, of magnitudes"))
+    lines.append(("time", f"{facts['seconds']:.3g} s"))
+    lines += [("written", path) for path in facts["written"]]
+    lines += [("note", note) for note in facts["notes"]]
+    return "\n".join(f"{name:<11} {one_line(words)}" for name, words in lines)
