@@ -2,6 +2,7 @@
 
 from .batched import MultigridCG
 from .cycle import Cycle
+from .lines import Lines
 from .recipe import Multigrid
 
-__all__ = ["Cycle", "Multigrid", "MultigridCG"]
+__all__ = ["Cycle", "Lines", "Multigrid", "MultigridCG"]
