@@ -2,7 +2,7 @@
 
 A class gives k on the cells of a square, float64, from a generator of random numbers. One class is
 not one difficulty: grains of half a cell and of six, layers along the grid and askew, contrasts of
-100 and of a million. The seeds are fixed here, before anything is trained on the classes.
+1e4 and of 1e6. The seeds are fixed here, before anything is trained on the classes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRAINED, MEASURED = 1_000_000, 5_000_000
 Medium = Callable[[int, np.random.Generator], np.ndarray]
 
 
-def _contrast(rng: np.random.Generator, low: float = 2.0) -> float:
+def _contrast(rng: np.random.Generator, low: float = 4.0) -> float:
     return 10 ** rng.uniform(low, 6)
 
 
