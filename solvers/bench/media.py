@@ -37,7 +37,7 @@ def _correlated(n: int, rng: np.random.Generator, length: float) -> np.ndarray:
     f = 2 * np.pi * np.abs(fft.fftfreq(n))
     g = np.exp(-((length * f) ** 2) / 2)
     noise = fft.rfft2(rng.standard_normal((n, n))) * g[:, None] * g[: n // 2 + 1]
-    smooth = fft.irfft2(noise, s=(n, n))
+    smooth: np.ndarray = np.asarray(fft.irfft2(noise, s=(n, n)))
     return smooth / smooth.std()
 
 

@@ -16,7 +16,7 @@ from sciml._checks import told
 from sciml.io._atomic import atomic_file
 from sciml.io._limits import FileError
 
-from ..multigrid import Cycle, Lines, Multigrid
+from ..multigrid import Bodies, Cycle, Lines, Multigrid
 from ..precond import AMG, Recipe
 from .medium import COUNT
 
@@ -27,7 +27,8 @@ SHIPPED = Path(__file__).parents[2] / "sciml" / "weights" / "multigrid-2d.safete
 _MOST_BYTES = 5 << 20
 
 _P, _B = Lines.POINTS, Lines.BOTH
-# What the network chooses among: what levels relax, and from which one AMG takes over.
+# What the network chooses among: what levels relax, from which one AMG takes
+# over, and whether the means over bodies of high k are corrected.
 SETTINGS: tuple[Recipe, ...] = (
     Multigrid(Cycle.V, lines=(_P,), algebraic=0),
     Multigrid(Cycle.V, lines=(_P, _B), algebraic=0),
@@ -42,6 +43,8 @@ SETTINGS: tuple[Recipe, ...] = (
     Multigrid(Cycle.V, lines=(_B,), algebraic=3),
     Multigrid(Cycle.V, lines=(_P, _P, _B), algebraic=4),
     AMG(),
+    Bodies(Multigrid(Cycle.V, lines=(_P, _B), algebraic=0)),
+    Bodies(Multigrid(Cycle.V, lines=(_B,), algebraic=0)),
 )
 
 

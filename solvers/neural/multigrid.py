@@ -14,7 +14,7 @@ from sciml.operator import Operator
 
 from ..multigrid import Multigrid
 from ..multigrid.form import read
-from ..precond import Recipe
+from ..precond import AMG, Recipe
 from .choice import SHIPPED, ChoiceNetwork
 from .medium import describe
 
@@ -54,7 +54,7 @@ class LearnedMultigrid(Recipe):
             return Multigrid()(A)
         network = _shipped(SHIPPED) if self.network is None else self.network
         for setting in network.ranked(describe(form.k)):
-            if isinstance(setting, Multigrid) or A.null_vector is None:
+            if not isinstance(setting, AMG) or A.null_vector is None:
                 with contextlib.suppress(np.linalg.LinAlgError):
                     return setting(A)
         return Multigrid()(A)

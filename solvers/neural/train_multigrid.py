@@ -32,7 +32,7 @@ __all__ = ["Trials", "fit", "train_multigrid", "try_settings"]
 _SIDES = (96, 128, 160, 192, 256)
 # Iterations after which a setting has failed, and what it is then charged.
 _MOST, _CHARGED = 60, 240
-_HIDDEN, _EPOCHS, _RATE, _DECAY = 32, 400, 3e-3, 0.02
+_HIDDEN, _EPOCHS, _RATE, _DECAY = 32, 200, 3e-3, 0.02
 _HELD_OUT = 0.2
 
 
@@ -70,7 +70,9 @@ def try_settings(seed: int) -> dict[str, object]:
     return {"seed": seed, "side": side, "features": describe(k).tolist(), "rows": rows}
 
 
-def fit(trials: Trials, rng: np.random.Generator) -> tuple[ChoiceNetwork, dict[str, float]]:
+def fit(
+    trials: Trials, rng: np.random.Generator, *, epochs: int = _EPOCHS
+) -> tuple[ChoiceNetwork, dict[str, float]]:
     """The network that does best on a fifth of the media, which do not train it, and figures."""
     import torch
 
@@ -89,7 +91,7 @@ def fit(trials: Trials, rng: np.random.Generator) -> tuple[ChoiceNetwork, dict[s
     parameters = [p.requires_grad_() for layer in layers for p in layer]
     optimizer = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=_DECAY)
     best, kept = np.inf, [p.detach().clone() for p in parameters]
-    for _ in range(_EPOCHS):
+    for _ in range(epochs):
         for part in np.array_split(rng.permutation(own), max(1, len(own) // 32)):
             loss = (_scores(x[part], layers).softmax(1) * regret[part]).sum(1).mean()
             optimizer.zero_grad()
