@@ -24,12 +24,12 @@ from sciml.io._atomic import atomic_file
 from sciml.operators.diffusion import Diffusion
 from solvers import CG, IC0, Direct
 from solvers.bench.media import CLASSES, MEASURED, draw_medium
-from solvers.multigrid import Cycle, Lines, Multigrid
+from solvers.multigrid import Bodies, Cycle, Lines, Multigrid
 from solvers.neural import LearnedMultigrid
 from solvers.neural.choice import SETTINGS
 from solvers.precond import Recipe
 
-_MOST = 400  # iterations
+_MOST = 150  # iterations
 _OURS, _DEFAULT = "learned", "Multigrid()"
 
 
@@ -49,6 +49,8 @@ def solvers() -> dict[str, Any]:
 
 def text(setting: Recipe) -> str:
     """A setting in a few words, such as V, lines P B, AMG from 2."""
+    if isinstance(setting, Bodies):
+        return f"bodies, {text(setting.M)}"
     if not isinstance(setting, Multigrid) or setting.cycle is None:
         return repr(setting) if isinstance(setting, Multigrid) else f"{setting.name}()"
     kinds = " ".join(kind.name[0] for kind in setting.lines or () if kind.name)
