@@ -12,6 +12,7 @@ C + (I − C A) M (I − A C) with C = Z (Z^T A Z)^-1 Z^T, symmetric, and positi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,8 @@ def bodies_of(k: np.ndarray, place: float) -> np.ndarray | None:
     if not fluid.size:
         return None
     low, high = np.log(fluid.min()), np.log(fluid.max())
-    labels, count = ndimage.label(k > np.exp(low + place * (high - low)))
+    found: Any = ndimage.label(k > np.exp(low + place * (high - low)))
+    labels, count = np.asarray(found[0]), int(found[1])
     large = np.bincount(labels.reshape(-1), minlength=count + 1) > 1
     large[0] = False
     if not large.any() or low == high:

@@ -258,7 +258,7 @@ def test_training_finds_what_decides() -> None:
     steps[np.arange(240), best] = 6
     ones = np.ones_like(steps)
     trials = Trials(features, np.full(240, 1000), steps, ones, steps)
-    network, figures = fit(trials, np.random.default_rng(0), epochs=80)
+    network, figures = fit(trials, np.random.default_rng(0), epochs=40)
     unseen = rng.standard_normal((200, COUNT))
     wanted = np.where(unseen[:, 7] > 0, 2, 9)
     assert (network.scores(unseen).argmax(1) == wanted).mean() > 0.7
