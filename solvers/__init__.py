@@ -4,8 +4,8 @@ from . import _compat as _compat  # first: refuses a `sciml` of another release
 from .auto import Auto, Choice
 from .direct import Direct
 from .krylov import CG, FGMRES, GMRES, LSMR, LSQR, MINRES, BiCGStab, Chebyshev, FlexibleCG
-from .multigrid import Cycle, Multigrid, MultigridCG
-from .neural import NeuralDirections, learned
+from .multigrid import Bodies, Cycle, Lines, Multigrid, MultigridCG
+from .neural import LearnedMultigrid, NeuralDirections, learned
 from .poisson import FastPoisson
 from .precond import (
     AMG,
@@ -37,6 +37,7 @@ __all__ = [
     "SSOR",
     "Auto",
     "BiCGStab",
+    "Bodies",
     "Chebyshev",
     "Choice",
     "Cholesky",
@@ -46,6 +47,8 @@ __all__ = [
     "FastPoisson",
     "FlexibleCG",
     "Jacobi",
+    "LearnedMultigrid",
+    "Lines",
     "Multigrid",
     "MultigridCG",
     "NeuralDirections",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,13 @@ from ._files import check_folder
 from ._options import Debug
 from ._output import emit
 from ._progress import progress_bar
+
+if TYPE_CHECKING:
+    from sciml.networks import Pretrained
+
+_MULTIGRID = "multigrid-2d"
+
+Progress = Callable[[int, int], None]
 
 
 def train(
@@ -27,32 +35,54 @@ def train(
     listed: Annotated[bool, typer.Option("--list", help="List what can be trained.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Train a direction network, from data that are made on the way.
+    """Train a network that comes with the package, from data that are made on the way.
 
     Ctrl-C keeps the last checkpoint; --resume goes on from it and ends as one long run would. The
-    card beside the weights tells data, seed, cost and the steps needed on systems held out.
+    card beside the weights tells data, seed, cost and how the network does on systems held out.
     """
-    from sciml.networks import Pretrained, read_card
+    from sciml.networks import Pretrained
 
     known = {p.value: p for p in Pretrained}
     if listed:
-        emit("\n".join(known))
+        emit("\n".join([*known, _MULTIGRID]))
         return 0
-    if name not in known:
-        raise BadInput(f"expected one of {', '.join(known)}, got {name or 'nothing'}: see --list")
+    if name not in (*known, _MULTIGRID):
+        names = ", ".join([*known, _MULTIGRID])
+        raise BadInput(f"expected one of {names}, got {name or 'nothing'}: see --list")
     if out is None:
         raise BadInput("expected --out DIR for the weights, got none: name a folder")
     check_folder(out, "--out")
+    with progress_bar(f"train {name}") as bar, refusals():
+        if name == _MULTIGRID:
+            lines, written = _multigrid(out, quick, seed, resume, bar)
+        else:
+            lines, written = _directions(known[name], out, quick, seed, resume, bar)
+    for line in (*lines, *(f"written     {path}" for path in written)):
+        emit(line)
+    return 0
 
+
+def _directions(
+    name: Pretrained, out: Path, quick: bool, seed: int, resume: bool, bar: Progress
+) -> tuple[list[str], tuple[Path, Path]]:
+    from sciml.networks import read_card
     from solvers.neural.train import train_directions
 
-    with progress_bar(f"train {name}") as bar, refusals():
-        weights, card = train_directions(
-            known[name], out, quick=quick, seed=seed, resume=resume, progress=bar
-        )
-    about = read_card(weights)["about"]
-    emit(f"steps       {about['held_out_steps']:g} to 1e-4 on systems held out, "
-         f"{about['held_out_steps_untrained']:g} before training")  # fmt: skip
-    emit(f"seconds     {about['seconds']:g}")
-    emit(f"written     {weights}\nwritten     {card}")
-    return 0
+    written = train_directions(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
+    about = read_card(written[0])["about"]
+    steps, before = about["held_out_steps"], about["held_out_steps_untrained"]
+    lines = [
+        f"steps       {steps:g} to 1e-4 on systems held out, {before:g} before training",
+        f"seconds     {about['seconds']:g}",
+    ]
+    return lines, written
+
+
+def _multigrid(
+    out: Path, quick: bool, seed: int, resume: bool, bar: Progress
+) -> tuple[list[str], tuple[Path, Path]]:
+    from solvers.neural.train_multigrid import MEDIA, train_multigrid
+
+    media = MEDIA // 4 if quick else MEDIA
+    written = train_multigrid(out, media=media, seed=seed, resume=resume, progress=bar)
+    return [f"media       {media}"], written

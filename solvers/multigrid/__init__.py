@@ -1,7 +1,9 @@
 """Geometric multigrid for diffusion operators on boxes."""
 
 from .batched import MultigridCG
+from .bodies import Bodies
 from .cycle import Cycle
+from .lines import Lines
 from .recipe import Multigrid
 
-__all__ = ["Cycle", "Multigrid", "MultigridCG"]
+__all__ = ["Bodies", "Cycle", "Lines", "Multigrid", "MultigridCG"]

@@ -1,11 +1,12 @@
-"""Algebraic multigrid in place of the coarse levels of a box, where these hold k too badly.
+"""Algebraic multigrid in place of coarse levels of a box, where these hold k too badly.
 
 In three dimensions thin bodies of high k wind through the box. A cell of the finest level still has
 one k, and its points are smoothed well; on the levels below, two points of one body, strongly
 coupled, may have no coarse point near that belongs to the body: neither relaxation nor any
 interpolation between every second point then moves them together. Coarse points chosen by the
 strength of the links do not have this trouble, and the first coarse level has an eighth of the
-unknowns.
+unknowns. In two dimensions layers askew to the grid, and grains of a few cells, have it from the
+second coarse level on, which has a sixteenth of the unknowns.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from sciml.arrays import dot
-from sciml.kernels.box.assemble3d import csr
+from sciml.kernels.box import assemble3d, sparse2d
 from sciml.operator import Trait
 from sciml.operators.sparse import Sparse
 
@@ -30,32 +31,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Algebraic", "slow"]
 
-# Within this many steps CG lowers the energy of the residual by this factor, or the levels are
-# slow: measured on balls, two phases, blocks of two to eight cells, checkerboards and log-normal
-# fields of 64^3 and 128^3, it is where an algebraic set-up begins to pay.
-_STEPS, _ENOUGH = 8, 2.5e-7
+_STEPS = 8
 
 
-def slow(levels: Hierarchy, steps: list[Step], singular: bool) -> bool:
-    """Whether CG on the first coarse level converges slowly with the cycle of this and the lower
-    ones, which `steps` are.
+def slow(levels: Hierarchy, level: int, steps: list[Step], singular: bool, enough: float) -> bool:
+    """Whether CG on a coarse level converges slowly with the cycle `steps` of this and the lower
+    ones: a few steps do not lower the energy of the residual by the factor `enough`.
     """
-    linked = levels.linked(1).reshape(-1)
-    shape = levels.plans[1].shape
+    linked = levels.linked(level).reshape(-1)
+    shape = levels.plans[level].shape
     r = np.where(linked, np.random.default_rng(0).standard_normal(linked.size), 0)
     if singular:
         r = np.where(linked, r - r[linked].mean(), 0)
-    p = z = levels.apply_below(steps, r.reshape(shape)).reshape(-1)
+    p = z = levels.apply_below(steps, level, r.reshape(shape)).reshape(-1)
     first = rz = dot(r, z)
     for _ in range(_STEPS):
-        q = levels.product(1, p.reshape(shape)).reshape(-1)
+        q = levels.product(level, p.reshape(shape)).reshape(-1)
         pq = dot(p, q)
         if not pq > 0:
             break
         r = r - rz / pq * q
-        z = levels.apply_below(steps, r.reshape(shape)).reshape(-1)
+        z = levels.apply_below(steps, level, r.reshape(shape)).reshape(-1)
         rz, old = dot(r, z), rz
-        if 0 <= rz <= _ENOUGH * first:
+        if 0 <= rz <= enough * first:
             return False
         p = z + rz / old * p
     return True
@@ -82,14 +80,15 @@ class Algebraic:
 
 
 def matrix(levels: Hierarchy, level: int) -> Sparse:
-    """The matrix of a three-dimensional level, of its points and those that close rings.
+    """The matrix of a level below the finest, of its points and those that close rings.
 
     Diagonals are summed in float64: in float32 they would drown the weak links of strong points.
     """
     padded, links = levels.plans[level].padded, levels.view_links(level)
     N = math.prod(padded)
     indptr = np.empty(N + 1, np.int32)
-    indices, data = np.empty(27 * N, np.int32), np.empty(27 * N)
+    csr, most = (sparse2d.csr, 9) if len(padded) == 2 else (assemble3d.csr, 27)
+    indices, data = np.empty(most * N, np.int32), np.empty(most * N)
     csr(indptr, indices, data, links, levels.view_mass(level), padded, levels.rings)
     stored = (data[: indptr[-1]], indices[: indptr[-1]], indptr)
     return Sparse(csr_array(stored, shape=(N, N)), traits={Trait.POSITIVE})

@@ -156,19 +156,24 @@ class Hierarchy:
         mass = self.view_mass(last) if self.massive else None
         return assemble(self.view_links(last), mass, self.plans[last].shape, self.rings, self.lanes)
 
-    def hand_over(self, below: Below) -> list[Step]:
-        """From now on the second level is solved by `below`: the steps of a cycle."""
-        self.below = below
-        return [(steps2d.SOLVE, 1)]
-
     # -- a cycle ---------------------------------------------------------------------------------
 
-    def steps(self, cycle: Cycle, twice: int = 1) -> list[Step]:
-        """The schedule of a cycle below the finest level: steps, and runs of small ones in one."""
+    def steps(
+        self, cycle: Cycle, twice: int = 1, *, first: int = 0, last: int | None = None
+    ) -> list[Step]:
+        """The schedule of a cycle: steps, and runs of small ones in one.
+
+        Args:
+            first: the level where it begins; 0: below the finest, whose own steps are left out.
+            last: the level that `below` solves, in the place of the coarser ones; None: all serve.
+        """
+        levels = len(self.plans) if last is None else last + 1
         found: list[Step] = []
         run: list[tuple[int, int]] = []
-        for step, level in schedule(len(self.plans), cycle, twice)[1:-1]:
-            if threads(math.prod(self.plans[level].split)) == 1:
+        whole = schedule(levels, cycle, twice, first)
+        for step, level in whole if first else whole[1:-1]:
+            alone = threads(math.prod(self.plans[level].split)) > 1 or level == last
+            if not alone:
                 run.append((step, level))
                 continue
             if run:
@@ -201,12 +206,12 @@ class Hierarchy:
         self._smooth(steps2d.UP, 0, r, z, work, number(scale), number(back))
         self._spare.append(work)
 
-    def apply_below(self, steps: list[Step], r: np.ndarray) -> np.ndarray:
-        """The cycle of all levels but the finest, float64, on a residual of the second one."""
+    def apply_below(self, steps: list[Step], level: int, r: np.ndarray) -> np.ndarray:
+        """The cycle of a coarse level and those below it, float64, on a residual of that level."""
         work = self._workspace()
-        self._natural(work.f, 1)[...] = r
+        self._natural(work.f, level)[...] = r
         self._run(steps, work)
-        z = self._natural(work.z, 1).astype(np.float64)
+        z = self._natural(work.z, level).astype(np.float64)
         self._spare.append(work)
         return z
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,12 @@ _SIDE_BY_SIDE = 1 << 16
 _OFTEN = 0.03
 # Largest spread of the links that a float32 cycle is trusted with.
 _SINGLE = 1e16
+# The coarse level that AMG takes over in 2-D and 3-D, and the factor by which a few steps of CG on
+# that level must lower the energy for the box to keep it: where an algebraic set-up
+# begins to pay, measured on balls, two phases, thresholds of correlated noise, layers, blocks of
+# two to eight cells, checkerboards and log-normal fields, of 256^2, and of 64^3 and 128^3.
+_TAKEN: Mapping[int, int] = MappingProxyType({2: 2, 3: 1})
+_ENOUGH: Mapping[int, float] = MappingProxyType({2: 1e-7, 3: 2.5e-7})
 # r is scaled before a float32 cycle where its largest entry lies outside these.
 _SMALL, _LARGE = 1e-12, 1e12
 
@@ -86,7 +93,9 @@ class MultigridOperator(Operator):
         super().__init__(A.range, A.domain, traits=traits, batch_shape=A.batch_shape)
         unit, scale = form.units
         self.back = unit * scale / form.factor
-        side_by_side = bool(A.batch_shape) and A.domain.size <= _SIDE_BY_SIDE
+        side_by_side = (
+            bool(A.batch_shape) and A.domain.size <= _SIDE_BY_SIDE and not recipe.algebraic
+        )
         self.lanes = _LANES if side_by_side else 1
         spare = iter(old._release()) if old is not None else iter(())
         self.blocks: tuple[_Block, ...] | None = tuple(
@@ -96,7 +105,10 @@ class MultigridOperator(Operator):
     def _build(self, form: Form, spare: Iterator[Hierarchy], singular: bool) -> Iterator[_Block]:
         unit, scale = form.units
         A, ndim, B = form.diffusion, form.ndim, self.lanes
-        doubtful = ndim == 3 and B == 1 and self.recipe.cycle is None and form.jumps > SOME
+        chosen = self.recipe.algebraic is None and self.recipe.cycle is None
+        doubtful = chosen and B == 1 and form.jumps > SOME
+        taken = _TAKEN[ndim]
+        lines = form.lines() if self.recipe.lines is None else self.recipe.lines
         cells = form.k.shape[form.k.ndim - ndim :]
         k = form.k.reshape(-1, *cells)
         mass = form.masses()
@@ -108,12 +120,18 @@ class MultigridOperator(Operator):
             fill = form.fill(side_by_side(k[members]), B)
             levels = Hierarchy(
                 A.domain.shape, A.wraps, self.dtype, fill, form.passes, mass=own, lanes=B,
-                lines=form.lines(), old=next(spare, None),
+                lines=lines, old=next(spare, None),
             )  # fmt: skip
             steps = levels.steps(self.cycle, self.twice)
-            if doubtful and len(levels.plans) > 2 and slow(levels, steps, singular):
+            last = self.recipe.algebraic
+            if doubtful and len(levels.plans) > taken + 1:
+                trial = levels.steps(self.cycle, self.twice, first=taken)
+                last = taken if slow(levels, taken, trial, singular, _ENOUGH[ndim]) else None
+            if last and last < len(levels.plans) - 1:
                 with contextlib.suppress(np.linalg.LinAlgError):  # rounding; the box then serves
-                    steps = levels.hand_over(Algebraic(levels, 1, self.recipe.dtype))
+                    levels.below = Algebraic(levels, last, self.recipe.dtype)
+                    cycle = Cycle.V if self.recipe.cycle is None else self.cycle
+                    steps = levels.steps(cycle, self.twice, last=last)
             yield _Block(members, min(B, len(k) - start), levels, steps)
 
     def update(self, A: Operator) -> MultigridOperator:

@@ -78,8 +78,9 @@ def plans(shape: tuple[int, ...], rings: tuple[bool, ...], lanes: int) -> tuple[
         shape, links = plan.coarse, BOXES[len(shape)].links
 
 
-def schedule(levels: int, cycle: Cycle, twice: int = 1) -> list[tuple[int, int]]:
-    """Steps (step, level) of one cycle that visits levels from `twice` on more than once."""
+def schedule(levels: int, cycle: Cycle, twice: int = 1, first: int = 0) -> list[tuple[int, int]]:
+    """Steps (step, level) of one cycle from `first` down that visits levels from `twice` on more
+    than once."""
     steps: list[tuple[int, int]] = []
 
     def visit(level: int, kind: Cycle) -> None:
@@ -94,5 +95,5 @@ def schedule(levels: int, cycle: Cycle, twice: int = 1) -> list[tuple[int, int]]
             steps.append((steps2d.ADD, level + 1))
         steps.append((steps2d.UP, level))
 
-    visit(0, cycle)
+    visit(first, cycle)
     return steps

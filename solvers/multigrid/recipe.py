@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml._checks import need, told
+from sciml._checks import integer, need, told
 from sciml.operator import Operator
 
 from ..precond import Recipe
 from .cycle import Cycle
+from .lines import Lines
 
 if TYPE_CHECKING:
     from .operator import MultigridOperator
@@ -29,8 +30,9 @@ class Multigrid(Recipe):
     Galerkin's, smoothing is four-colour Gauss-Seidel, or zebra line relaxation where cells are much
     longer than wide, once before and once after: symmetric and positive, so that CG takes it.
 
-    In three dimensions the coarse levels cannot hold every k (thin bodies of high k). Where k jumps
-    a few steps on the first of them tell, and `AMG` takes its place if they are slow.
+    The coarse levels cannot hold every k: thin bodies of high k in three dimensions, layers askew
+    to the grid and media of grains of a few cells in two. Where k jumps a few steps on a coarse
+    level tell, and `AMG` takes the place of the first (3-D) or second (2-D) one if they are slow.
 
     Args:
         cycle: V, W or F, on the levels of the box; None chooses: V, W where k jumps between
@@ -39,10 +41,19 @@ class Multigrid(Recipe):
             FGMRES.
         dtype: of the cycle, float32 or float64; None is float32 unless k spreads too far for it, or
             jumps in 3-D. The answer is certified in float64 whatever the cycle's precision.
+        lines: what the levels relax, from the finest on, in 2-D; the last entry is that of all
+            coarser ones. None chooses: points, lines where cells are long or where k jumps.
+        algebraic: the coarse level (1 or deeper) in whose place, and that of all below it, `AMG`
+            is; 0 is nowhere. None chooses.
+
+    Raises:
+        TypeError, ValueError: an argument of a wrong type, or out of range.
     """
 
     cycle: Cycle | None = None
     dtype: Any = None
+    lines: tuple[Lines, ...] | None = None
+    algebraic: int | None = None
 
     def __post_init__(self) -> None:
         if self.cycle is not None:
@@ -51,9 +62,21 @@ class Multigrid(Recipe):
             if np.dtype(self.dtype) not in (np.float32, np.float64):
                 raise TypeError(f"expected dtype float32, float64 or None, got {told(self.dtype)}")
             object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        if self.lines is not None:
+            if not isinstance(self.lines, tuple) or not self.lines:
+                raise TypeError(
+                    f"expected lines as a tuple such as (Lines.POINTS, Lines.BOTH), got "
+                    f"{told(self.lines)}"
+                )
+            for kind in self.lines:
+                need(kind, Lines, "a Lines, such as Lines.BOTH")
+        if self.algebraic is not None:
+            integer(self.algebraic, "algebraic", 0)
 
     def __call__(self, A: Operator) -> MultigridOperator:
         from .operator import MultigridOperator
 
         need(A, Operator, "an Operator to precondition")
+        if self.lines is not None and A.domain.ndim != 2:
+            raise ValueError(f"expected lines for 2-D alone, got {A!r}: leave them out")
         return MultigridOperator(A, self)

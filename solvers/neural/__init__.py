@@ -2,5 +2,6 @@
 
 from .directions import NeuralDirections
 from .learned import learned
+from .multigrid import LearnedMultigrid
 
-__all__ = ["NeuralDirections", "learned"]
+__all__ = ["LearnedMultigrid", "NeuralDirections", "learned"]

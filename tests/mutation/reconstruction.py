@@ -47,7 +47,7 @@ RECONSTRUCTION: tuple[Mutant, ...] = (
     Mutant(
         "slow coarse levels of a box are noticed",
         ALGEBRAIC,
-        "if 0 <= rz <= _ENOUGH * first:",
+        "if 0 <= rz <= enough * first:",
         "if rz <= first:",
         (BODIES + "where_bodies_are_thin_it_takes_over_and_keeps_the_iterations",),
     ),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/learned_multigrid.md")
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # Smaller than they are by default; {} is a folder that the test throws away.
 SMALL = {
