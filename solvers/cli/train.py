@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MULTIGRID = "multigrid-2d"
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None] | None
 
 
 def train(

@@ -67,7 +67,7 @@ class Bodies(Recipe):
 
 
 class Bodied(Operator):
-    """The cycle M of A with the means over bodies corrected. Built by `Multigrid(bodies=...)`.
+    """The cycle M of A with the means over bodies corrected. Built by `Bodies`.
 
     Args:
         labels: of A's shape, the number of each cell's body, and 0 in cells of none.
@@ -106,8 +106,11 @@ class Bodied(Operator):
             raise TypeError(f"expected an array in host memory, got {type(x).__name__}")
         if view.ndim == self.domain.ndim:
             return like_host(self._one(view), x)
-        members = view.reshape(-1, *self.domain.shape)
-        return like_host(np.array([self._one(r) for r in members]).reshape(view.shape), x)
+        out = np.empty_like(view, order="C")
+        flat = out.reshape(-1, *self.domain.shape) if out.size else out
+        for i, r in enumerate(view.reshape(flat.shape)):
+            flat[i] = self._one(r)
+        return like_host(out, x)
 
     def _one(self, r: np.ndarray) -> np.ndarray:
         z = self._means(r)

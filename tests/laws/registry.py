@@ -335,6 +335,14 @@ OPERATORS: dict[str, OperatorCase] = {
         dtypes=REAL,
         libraries=SPARSE,
     ),
+    "bodies around multigrid": OperatorCase(
+        lambda r, d, a: solvers.Bodies(solvers.Multigrid(dtype=np.dtype(d)))(
+            Diffusion(a((10.0 ** (6 * (r.random((12, 11)) < 0.3))).astype(d)))
+        ),
+        (),
+        dtypes=REAL,
+        libraries=SPARSE,
+    ),
     "multigrid on a ring, per member": OperatorCase(
         lambda r, d, a: _multigrid(Diffusion(a(_k(r, d, 3, 9, 11)), ndim=2, boundary=RING)),
         (),
