@@ -31,7 +31,8 @@ def ball(shape: Sequence[int], centre: Sequence[float], radius: float) -> np.nda
         centre: one coordinate for each axis, from the low corner. radius: > 0 for any cell.
     """
     r = number(radius, "radius")
-    return sum(d**2 for d in _from(shape, centre)) <= r**2
+    square = sum((d**2 for d in _from(shape, centre)), start=np.zeros(tuple(shape)))
+    return square <= r**2
 
 
 def bunny(shape: Sequence[int], centre: Sequence[float], size: float) -> np.ndarray:

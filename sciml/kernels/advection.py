@@ -1,8 +1,8 @@
 """Values carried along a flow on a staggered grid, on the CPU: trace back, then interpolate.
 
-Grids are three-dimensional; a plane has one cell along its last axis. Positions are in cells from the
-low corner of the box. Nodes are independent of each other, so the result does not depend on the
-number of threads.
+Grids are three-dimensional; a plane has one cell along its last axis. Positions are in cells from
+the low corner of the box. Nodes are independent of each other, so the result does not depend on
+the number of threads.
 """
 
 from __future__ import annotations

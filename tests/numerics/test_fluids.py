@@ -50,7 +50,7 @@ def nodes(grid: MACGrid, axis: int) -> list[np.ndarray]:
     return list(np.meshgrid(*at, indexing="ij"))
 
 
-# -- the grid ---------------------------------------------------------------------------------------
+# -- the grid ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -87,7 +87,7 @@ def test_the_divergence_of_an_expansion_is_its_rate() -> None:
     np.testing.assert_allclose(grid.divergence(expansion)[1:-1, 1:-1], 2, rtol=1e-12)
 
 
-# -- transport --------------------------------------------------------------------------------------
+# -- transport ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -176,7 +176,7 @@ def test_what_lies_in_solid_cells_is_not_looked_at(rng: np.random.Generator) -> 
         assert (once == advect_cells(grid, other, u, 0.1, scheme)).all()
 
 
-# -- projection -------------------------------------------------------------------------------------
+# -- projection --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -252,7 +252,7 @@ def test_a_failed_projection_says_so(rng: np.random.Generator) -> None:
     assert found.divergence.rms > found.divergence.bound
 
 
-# -- smoke ------------------------------------------------------------------------------------------
+# -- smoke -------------------------------------------------------------------------------------
 
 
 def run(plume: Plume, flow: Flow, steps: int, dt: float) -> Flow:
@@ -273,7 +273,7 @@ def test_smoke_rises_past_an_obstacle_and_stays_out_of_it(ndim: int) -> None:
     before = (flow.smoke * height).sum() / flow.smoke.sum()
     flow = run(plume, flow, 30, 0.04)
     assert (flow.smoke * height).sum() / flow.smoke.sum() > before + 0.05
-    assert 0 <= flow.smoke.min() and flow.smoke.max() <= 1
+    assert flow.smoke.min() >= 0 and flow.smoke.max() <= 1
     assert not flow.smoke[~grid.fluid].any()
     assert flow.time == pytest.approx(30 * 0.04)
     for c, free in zip(flow.velocity, grid.open, strict=True):
@@ -281,10 +281,15 @@ def test_smoke_rises_past_an_obstacle_and_stays_out_of_it(ndim: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "bound"), [(Advection.SEMI_LAGRANGIAN, 0.05), (Advection.MACCORMACK, 0.02)]
+    ("scheme", "bound"),
+    [
+        (Advection.SEMI_LAGRANGIAN, 0.04),
+        (Advection.MACCORMACK, 0.04),
+        (Advection.MACCORMACK_UNLIMITED, 0.01),
+    ],
 )
 def test_smoke_of_a_closed_box_is_kept_within_a_bound(scheme: Advection, bound: float) -> None:
-    """Transport by interpolation keeps the total only as far as the flow is resolved."""
+    """Transport by interpolation conserves nothing by itself: 4 % in 60 steps of Courant 1."""
     grid = MACGrid((48, 48))
     y, x = centres(grid)
     blob = np.exp(-((y - 0.3) ** 2 + (x - 0.45) ** 2) / 0.12**2)
@@ -340,7 +345,7 @@ def test_threads_change_nothing(rng: np.random.Generator) -> None:
     assert (found[0] == found[1]).all()
 
 
-# -- bad calls --------------------------------------------------------------------------------------
+# -- bad calls ---------------------------------------------------------------------------------
 
 
 def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
@@ -381,4 +386,4 @@ def test_velocities_beyond_all_bounds_do_not_reach_outside_the_grid() -> None:
     u = tuple(np.full(grid.faces(a), (-1) ** a * 1e308) for a in range(2))
     values = np.arange(grid.pressure_operator.domain.size, dtype=float).reshape(grid.shape)
     moved = advect_cells(grid, values, u, 1e300)
-    assert 0 <= moved.min() and moved.max() <= values.max()
+    assert moved.min() >= 0 and moved.max() <= values.max()
