@@ -33,7 +33,7 @@ shape = (n, *(2 * n // 3,) * (ndim - 1))
 middle = (1 / 3,) * (ndim - 2)
 grid = MACGrid(shape, solid=bunny(shape, (0.5, *middle, 0.36), 0.17))
 plume = Plume(grid, ball(shape, (0.1, *middle, 0.33), 0.08))
-dt, stop = 1.5 / n, Stop(rtol=1e-6)
+dt, stop = 3 / n, Stop(rtol=1e-6)
 
 methods = {"CG": CG(), "CG, IC(0)": CG(M=IC0()), "CG, multigrid": CG(M=Multigrid())}
 if ndim == 2:  # in 3-D the factors fill up

@@ -12,13 +12,13 @@ from .._checks import number, told
 __all__ = ["ball", "bunny"]
 
 # Ellipsoids that make up a shape like a sitting rabbit, seen from the side: (up, right, away) of
-# the centre, then the half-axes, and by how much the first axis leans to the right. The two ears
-# stand side by side in the third direction, which a plane cuts between them.
+# the centre, the half-axes, and by how much the first axis leans to the right. The ears stand side
+# by side in the third direction; a plane shows each cut through its middle.
 _BUNNY = (
-    ((-0.10, 0.05, 0.0), (0.36, 0.42, 0.34), 0.0),  # body
-    ((0.32, -0.30, 0.0), (0.22, 0.26, 0.22), 0.0),  # head
-    ((0.72, -0.18, 0.10), (0.34, 0.09, 0.11), 0.3),  # ears
-    ((0.72, -0.18, -0.10), (0.34, 0.09, 0.11), 0.3),
+    ((-0.10, 0.05, 0.0), (0.38, 0.42, 0.34), 0.0),  # body
+    ((0.32, -0.30, 0.0), (0.23, 0.27, 0.22), 0.0),  # head
+    ((0.74, -0.26, 0.11), (0.34, 0.12, 0.13), 0.1),  # ears
+    ((0.66, -0.02, -0.11), (0.34, 0.12, 0.13), 0.5),
     ((-0.12, 0.50, 0.0), (0.13, 0.13, 0.13), 0.0),  # tail
     ((-0.40, -0.22, 0.0), (0.12, 0.28, 0.26), 0.0),  # paws
 )
@@ -50,7 +50,7 @@ def bunny(shape: Sequence[int], centre: Sequence[float], size: float) -> np.ndar
     away, right = others if len(others) == 2 else (np.zeros(1), others[0])
     found = np.zeros(tuple(shape), bool)
     for (a, b, c), (ra, rb, rc), lean in _BUNNY:
-        flat = 0.0 if len(others) == 1 else c  # in a plane an ear is cut through its middle
+        flat = 0.0 if len(others) == 1 else c
         tall = up - a
         across = right - b - lean * tall
         found |= (tall / ra) ** 2 + (across / rb) ** 2 + ((away - flat) / rc) ** 2 <= 1
