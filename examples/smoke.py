@@ -7,7 +7,6 @@ python examples/smoke.py [--three] [--cells 96] [--frames 120] [--out folder]
 """
 
 import argparse
-import contextlib
 import csv
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from PIL import Image
 
 from sciml import Stop
 from sciml.fluids import MACGrid, Plume, ball, bunny, project
-from solvers import CG, IC0, Direct, Multigrid
+from sciml.networks import Pretrained, load_network
+from solvers import CG, IC0, Direct, Multigrid, NeuralDirections
 
 arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 arguments.add_argument("--three", action="store_true", help="3-D instead of 2-D")
@@ -38,12 +38,8 @@ dt, stop = 3 / n, Stop(rtol=1e-6)
 methods = {"CG": CG(), "CG, IC(0)": CG(M=IC0()), "CG, multigrid": CG(M=Multigrid())}
 if ndim == 2:  # in 3-D the factors fill up
     methods["sparse LU"] = Direct()
-with contextlib.suppress(ImportError):  # a package without learned methods
-    from sciml.networks import Pretrained, load_network
-    from solvers import NeuralDirections
-
-    for name, weights in (("DCDM", f"DCDM_{ndim}D"), ("network", f"DIRECTIONS_{ndim}D")):
-        methods[name] = NeuralDirections(load_network(Pretrained[weights]))
+for name, weights in (("DCDM", f"DCDM_{ndim}D"), ("multilevel network", f"DIRECTIONS_{ndim}D")):
+    methods[name] = NeuralDirections(load_network(Pretrained[weights]))
 
 flow = plume.start()
 first = plume.tentative(flow, dt).velocity
