@@ -78,7 +78,7 @@ def course(name: Pretrained, *, quick: bool = False) -> Course:
             partial(Multilevel, 3),
             Boxes(3, (32,), members=2, solid=0.5),
             Boxes(3, (32,), members=2, solid=0.5, warm=0),
-            Plan(200, 2e-3, ema=0.98),
+            Plan(88, 2e-3, ema=0.95, every=20),
         ),
         Pretrained.DIRECTIONS_CONDIFF: lambda: several(
             partial(Multilevel, 2),
