@@ -42,7 +42,7 @@ def run_neural(
     rtol: float = 1e-4,
     contenders: Sequence[Contender] | None = None,
     seed: int = 0,
-    max_seconds: float | None = 60.0,
+    max_seconds: float | None = 30.0,
     progress: Progress | None = None,
 ) -> NeuralReport:
     """Every method on each kind of system and grid, timed in turns and measured alike.

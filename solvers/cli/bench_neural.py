@@ -9,7 +9,7 @@ import typer
 
 from ._errors import INTERRUPTED, BadInput, refusals
 from ._files import check_folder
-from ._options import Debug, MethodNames, ReportFolder
+from ._options import Debug, MethodNames, ReportFolder, SolveLimit
 from ._output import emit
 from ._progress import progress_bar
 from .bench import chosen_methods
@@ -51,7 +51,7 @@ def bench_neural(
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="Run the networks' convolutions in bfloat16.")
     ] = False,
-    max_seconds: Annotated[float, typer.Option(help="Limit for each solve.")] = 60.0,
+    max_seconds: SolveLimit = 30.0,
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of the systems.")] = 0,
     listed: Annotated[
         bool, typer.Option("--list", help="List systems and methods and stop.")
