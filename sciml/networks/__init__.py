@@ -3,7 +3,7 @@
 from .directions import DirectionNetwork, SingleLevel
 from .multilevel import Multilevel
 from .stencil import Stencil
-from .weights import Pretrained, load_network, read_card, save_network
+from .weights import Pretrained, load_network, read_card, save_network, weights_path
 
 __all__ = [
     "DirectionNetwork",
@@ -14,4 +14,5 @@ __all__ = [
     "load_network",
     "read_card",
     "save_network",
+    "weights_path",
 ]

@@ -16,7 +16,7 @@ from ..io._limits import FileError
 from .directions import DirectionNetwork, SingleLevel
 from .multilevel import Multilevel
 
-__all__ = ["Pretrained", "load_network", "read_card", "save_network"]
+__all__ = ["Pretrained", "load_network", "read_card", "save_network", "weights_path"]
 
 FORMAT = 1
 _MOST_BYTES = 64 << 20
@@ -36,6 +36,11 @@ class Pretrained(Enum):
     DIRECTIONS_2D = "directions-2d"
     DIRECTIONS_3D = "directions-3d"
     DIRECTIONS_CONDIFF = "directions-condiff"
+
+
+def weights_path(name: Pretrained) -> Path:
+    """Where weights of the package lie, or would lie if they came with it."""
+    return _SHIPPED / f"{name.value}.safetensors"
 
 
 def save_network(
@@ -90,7 +95,7 @@ def load_network(
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    path = _SHIPPED / f"{source.value}.safetensors" if isinstance(source, Pretrained) else source
+    path = weights_path(source) if isinstance(source, Pretrained) else source
     weights = _suffixed(path)
     card = read_card(weights)
     if ndim is not None and card["dimension"] != ndim:

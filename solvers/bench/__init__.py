@@ -2,6 +2,10 @@
 
 from .demo import demo, show
 from .methods import METHODS, Method, load_method
+from .neural import neural_contenders, run_neural
+from .neural_methods import Contender, Training
+from .neural_report import NeuralReport
+from .neural_systems import Source
 from .poisson import POISSON_METHODS, Entrant, run_poisson
 from .poisson_report import PoissonReport
 from .results import BenchReport, Outcome, Row, Run, Settings, Trace
@@ -13,19 +17,25 @@ __all__ = [
     "POISSON_METHODS",
     "Answer",
     "BenchReport",
+    "Contender",
     "Entrant",
     "Method",
+    "NeuralReport",
     "Outcome",
     "PoissonReport",
     "Rival",
     "Row",
     "Run",
     "Settings",
+    "Source",
     "System",
     "Trace",
+    "Training",
     "demo",
     "load_method",
+    "neural_contenders",
     "run_condiff",
+    "run_neural",
     "run_poisson",
     "show",
 ]
