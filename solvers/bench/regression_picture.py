@@ -49,7 +49,7 @@ def draw(report: RegressionReport) -> Figure:
             cmap = "viridis" if limit is None else "RdBu_r"
             # axis 0 of the arrays runs to the right, as x does in the formulas
             drawn = axis.imshow(image.T, origin="lower", cmap=cmap, **scale)
-            figure.colorbar(drawn, ax=axis, shrink=0.8)
+            figure.colorbar(drawn, ax=axis, fraction=0.046, pad=0.03)
             axis.set_title(title, fontsize=10)
         for axis in row:
             axis.axis("off")

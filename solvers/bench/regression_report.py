@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,8 +237,8 @@ class RegressionReport:
             "floors": dict(self.floors),
             "published": {c: dict(v) for c, v in PUBLISHED.items() if c in self.configs},
             "standings": [asdict(s) for c in self.configs for s in self.standings(c)],
-            "forecasts": [asdict(f) for f in self.forecasts],
-            "starts": [asdict(s) for s in self.starts],
+            "forecasts": _columns(self.forecasts, ("config", "entry")),
+            "starts": _columns(self.starts, ("config", "entry", "solver")),
         }
 
     def figure(self) -> Figure:
@@ -262,6 +262,19 @@ class RegressionReport:
         with atomic_file(paths[2]) as handle:
             figure.savefig(handle, format="png", dpi=130, metadata={"Software": "sciml"})
         return paths
+
+
+def _columns(records: Sequence[Any], by: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Records with the same `by` as one, whose other fields are lists."""
+    found: dict[tuple, dict[str, Any]] = {}
+    for record in records:
+        fields = asdict(record)
+        key = tuple(fields.pop(name) for name in by)
+        made = found.setdefault(key, dict(zip(by, key, strict=True)))
+        for name, value in fields.items():
+            short = float(f"{value:.6g}") if isinstance(value, float) else value
+            made.setdefault(name, []).append(short)
+    return list(found.values())
 
 
 def _cells(s: Standing) -> dict[str, str]:
