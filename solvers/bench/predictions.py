@@ -83,6 +83,7 @@ def _classical() -> tuple[Entry, ...]:
     return (
         Entry("poisson", lambda: poisson_guess),
         Entry("cg+poisson:2", partial(_stopped, poisson, 2)),
+        Entry("cg+poisson:4", partial(_stopped, poisson, 4)),
         Entry("cg+multigrid:1", partial(_stopped, Multigrid(), 1)),
         Entry("cg+multigrid:2", partial(_stopped, Multigrid(), 2)),
     )
