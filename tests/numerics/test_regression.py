@@ -120,6 +120,16 @@ def test_a_spectral_layer_multiplies_a_wave_by_its_matrix() -> None:
     assert layer(high).abs().max() < 1e-5
 
 
+def test_a_spectral_layer_is_that_of_neuraloperator() -> None:
+    module = pytest.importorskip("neuralop.layers.spectral_convolution")
+    ours, theirs = _Spectral(3, 4), module.SpectralConv(3, 3, (8, 6), bias=False)
+    weight = torch.view_as_complex(ours.weight.detach().unflatten(2, (3, 3, 2)))
+    x = torch.randn(2, 3, 16, 18)
+    with torch.no_grad():
+        theirs.weight.copy_(weight.permute(2, 3, 0, 1).contiguous())
+        assert torch.allclose(ours(x), theirs(x), atol=1e-5)
+
+
 def test_bad_networks_and_systems_are_refused() -> None:
     for make in (partial(UNet, 0), partial(UNet, 4, 0), partial(FNO, 4, 0)):
         with pytest.raises(ValueError, match=r"expected .* got"):
