@@ -15,14 +15,25 @@ from ..io._atomic import atomic_file
 from ..io._limits import FileError
 from .directions import DirectionNetwork, SingleLevel
 from .multilevel import Multilevel
+from .prediction import FNO, Predictor, UNet
 
-__all__ = ["Pretrained", "load_network", "read_card", "save_network", "weights_path"]
+__all__ = [
+    "Pretrained",
+    "PretrainedPredictor",
+    "load_network",
+    "load_predictor",
+    "read_card",
+    "save_network",
+    "weights_path",
+]
 
 FORMAT = 1
 _MOST_BYTES = 64 << 20
-_ARCHITECTURES: dict[str, type[DirectionNetwork]] = {
+_ARCHITECTURES: dict[str, type[DirectionNetwork] | type[Predictor]] = {
     "SingleLevel": SingleLevel,
     "Multilevel": Multilevel,
+    "UNet": UNet,
+    "FNO": FNO,
 }
 _KEYS = {"format", "architecture", "arguments", "dimension", "sha256", "about", "card_sha256"}
 _SHIPPED = Path(__file__).parents[1] / "weights"
@@ -38,13 +49,22 @@ class Pretrained(Enum):
     DIRECTIONS_CONDIFF = "directions-condiff"
 
 
-def weights_path(name: Pretrained) -> Path:
+class PretrainedPredictor(Enum):
+    """Predictors of ConDiff's solutions that come with the package, for grid 64."""
+
+    CONDIFF_UNET_CUBIC = "condiff-unet-cubic"
+    CONDIFF_UNET_GAUSSIAN = "condiff-unet-gaussian"
+    CONDIFF_FNO_CUBIC = "condiff-fno-cubic"
+    CONDIFF_FNO_GAUSSIAN = "condiff-fno-gaussian"
+
+
+def weights_path(name: Pretrained | PretrainedPredictor) -> Path:
     """Where weights of the package lie, or would lie if they came with it."""
     return _SHIPPED / f"{name.value}.safetensors"
 
 
 def save_network(
-    path: str | os.PathLike[str], network: DirectionNetwork, about: Mapping[str, Any]
+    path: str | os.PathLike[str], network: DirectionNetwork | Predictor, about: Mapping[str, Any]
 ) -> tuple[Path, Path]:
     """Write weights at `path` (.safetensors) and their card beside them (.json).
 
@@ -92,18 +112,46 @@ def load_network(
     Raises:
         FileError: missing, damaged or tampered files; another version, architecture or dimension.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    path = weights_path(source) if isinstance(source, Pretrained) else source
-    weights = _suffixed(path)
-    card = read_card(weights)
+    path = _path(source)
+    card = read_card(path)
     if ndim is not None and card["dimension"] != ndim:
         raise FileError(
-            weights,
+            path,
             f"expected a network for {ndim}-D grids, got one for {card['dimension']}-D: "
             "choose other weights",
         )
+    network = _built(path, card)
+    if not isinstance(network, DirectionNetwork):
+        kind = card["architecture"]
+        raise FileError(path, f"expected a direction network, got a {kind}: use load_predictor")
+    return network
+
+
+def load_predictor(source: PretrainedPredictor | str | os.PathLike[str]) -> Predictor:
+    """The predicting network whose weights lie at `source`, on the CPU.
+
+    Raises:
+        FileError: as `load_network`, and for weights of a direction network.
+    """
+    path = _path(source)
+    card = read_card(path)
+    network = _built(path, card)
+    if not isinstance(network, Predictor):
+        kind = card["architecture"]
+        raise FileError(path, f"expected a Predictor, got a {kind}: use load_network")
+    return network
+
+
+def _path(source: Pretrained | PretrainedPredictor | str | os.PathLike[str]) -> Path:
+    if isinstance(source, Pretrained | PretrainedPredictor):
+        return weights_path(source)
+    return _suffixed(source)
+
+
+def _built(weights: Path, card: Mapping[str, Any]) -> DirectionNetwork | Predictor:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     content = _content(weights)
     if hashlib.sha256(content).hexdigest() != card["sha256"]:
         raise FileError(

@@ -35,6 +35,13 @@ OwnSolvers = Annotated[
 SolveLimit = Annotated[float, typer.Option(help="Limit for each solve.")]
 
 
+class Track(Enum):
+    """--track of `bench condiff`."""
+
+    SOLVERS = "solvers"
+    REGRESSION = "regression"
+
+
 class Method(Enum):
     """--method."""
 

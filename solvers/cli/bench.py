@@ -11,15 +11,18 @@ import typer
 from ._condiff import condiff_config
 from ._errors import INTERRUPTED, BadInput, Failure, refusals
 from ._files import check_folder
-from ._options import Debug, MethodNames, OwnSolvers, ReportFolder, SolveLimit
+from ._options import Debug, MethodNames, OwnSolvers, ReportFolder, SolveLimit, Track
 from ._output import emit
 from ._progress import progress_bar
+from .bench_regression import bench_regression, predictions
 
 if TYPE_CHECKING:
     from solvers.bench import Method
 
+_SAMPLES = 3
 # From the easiest of the published coefficients to the hardest.
 _DEFAULT = (("cubic", 0.1), ("exponential", 1.0), ("gaussian", 2.0))
+_REGRESSION = (("cubic", 0.1), ("gaussian", 1.0))
 
 
 def bench_condiff(
@@ -34,12 +37,17 @@ def bench_condiff(
     grid: Annotated[
         list[int] | None, typer.Option(help="Inner nodes per side; may be repeated. [64]")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Systems of each kind.")] = 3,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Systems of each kind. [3; regression: 200]")
+    ] = None,
     rtol: Annotated[float, typer.Option(help="Relative residual asked for.")] = 1e-6,
     methods: MethodNames = None,
     solver: OwnSolvers = None,
     max_seconds: SolveLimit = 10.0,
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of the systems.")] = 0,
+    track: Annotated[
+        Track, typer.Option(help="solvers, or regression: networks and others that predict x.")
+    ] = Track.SOLVERS,
     listed: Annotated[bool, typer.Option("--list", help="List the methods and stop.")] = False,
     debug: Debug = False,
 ) -> int:
@@ -47,14 +55,24 @@ def bench_condiff(
 
     Without --covariance, --variance and --poisson: cubic 0.1, exponential 1.0 and gaussian 2.0.
     Methods that fail are counted in the table; the exit code tells whether the benchmark ran.
+
+    With --track regression, predictions of x from (k, b) are compared with the true x, and as
+    first guesses of CG and multigrid: on cubic 0.1 and gaussian 1.0 unless told otherwise. --solver
+    then takes package.module:name of a function (k, b) -> x, or a .safetensors file.
     """
+    regression = track is Track.REGRESSION
     if listed:
-        emit(_list())
+        emit(predictions() if regression else _list())
         return 0
     if out is None:
         raise BadInput("expected --out DIR for the report, got none: name a folder")
     check_folder(out, "--out")
-    configs = _configs(covariance or [], variance or [], poisson, grid or [64])
+    kinds = _REGRESSION if regression else _DEFAULT
+    configs = _configs(covariance or [], variance or [], poisson, grid or [64], kinds)
+    if regression:
+        return bench_regression(
+            configs, out, samples=samples, rtol=rtol, names=methods, own=solver or [], seed=seed
+        )
 
     from rich.console import Console
 
@@ -66,7 +84,7 @@ def bench_condiff(
         with progress_bar("bench condiff") as bar, refusals():
             report = run_condiff(
                 configs,
-                samples=samples,
+                samples=_SAMPLES if samples is None else samples,
                 rtol=rtol,
                 methods=chosen,
                 seed=seed,
@@ -81,14 +99,18 @@ def bench_condiff(
 
 
 def _configs(
-    covariances: list[str], variances: list[float], poisson: bool, grids: list[int]
+    covariances: list[str],
+    variances: list[float],
+    poisson: bool,
+    grids: list[int],
+    default: tuple[tuple[str, float], ...],
 ) -> list[Any]:
     kinds: list[tuple[str | None, float | None]] = []
     if bool(covariances) != bool(variances):
         raise BadInput("expected --covariance and --variance together, got one: give both")
     kinds += itertools.product(covariances, variances)
     if not kinds and not poisson:
-        kinds += _DEFAULT
+        kinds += default
     found = [condiff_config(c, v, False, grid) for grid in grids for c, v in kinds]
     if poisson:
         found += [condiff_config(None, None, True, grid) for grid in grids]

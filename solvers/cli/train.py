@@ -15,7 +15,7 @@ from ._output import emit
 from ._progress import progress_bar
 
 if TYPE_CHECKING:
-    from sciml.networks import Pretrained
+    from sciml.networks import Pretrained, PretrainedPredictor
 
 _MULTIGRID = "multigrid-2d"
 
@@ -40,9 +40,9 @@ def train(
     Ctrl-C keeps the last checkpoint; --resume goes on from it and ends as one long run would. The
     card beside the weights tells data, seed, cost and how the network does on systems held out.
     """
-    from sciml.networks import Pretrained
+    from sciml.networks import Pretrained, PretrainedPredictor
 
-    known = {p.value: p for p in Pretrained}
+    known = {p.value: p for p in (*Pretrained, *PretrainedPredictor)}
     if listed:
         emit("\n".join([*known, _MULTIGRID]))
         return 0
@@ -55,8 +55,10 @@ def train(
     with progress_bar(f"train {name}") as bar, refusals():
         if name == _MULTIGRID:
             lines, written = _multigrid(out, quick, seed, resume, bar)
+        elif isinstance(wanted := known[name], PretrainedPredictor):
+            lines, written = _predictor(wanted, out, quick, seed, resume, bar)
         else:
-            lines, written = _directions(known[name], out, quick, seed, resume, bar)
+            lines, written = _directions(wanted, out, quick, seed, resume, bar)
     for line in (*lines, *(f"written     {path}" for path in written)):
         emit(line)
     return 0
@@ -73,6 +75,22 @@ def _directions(
     steps, before = about["held_out_steps"], about["held_out_steps_untrained"]
     lines = [
         f"steps       {steps:g} to 1e-4 on systems held out, {before:g} before training",
+        f"seconds     {about['seconds']:g}",
+    ]
+    return lines, written
+
+
+def _predictor(
+    name: PretrainedPredictor, out: Path, quick: bool, seed: int, resume: bool, bar: Progress
+) -> tuple[list[str], tuple[Path, Path]]:
+    from sciml.networks import read_card
+    from solvers.neural.regression import train_predictor
+
+    written = train_predictor(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
+    about = read_card(written[0])["about"]
+    error, before = about["held_out_error"], about["held_out_error_untrained"]
+    lines = [
+        f"error       {error:.1%} on systems held out, {before:.1%} before training",
         f"seconds     {about['seconds']:g}",
     ]
     return lines, written

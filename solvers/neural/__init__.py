@@ -3,5 +3,6 @@
 from .directions import NeuralDirections
 from .learned import learned
 from .multigrid import LearnedMultigrid
+from .prediction import NetworkPrediction
 
-__all__ = ["LearnedMultigrid", "NeuralDirections", "learned"]
+__all__ = ["LearnedMultigrid", "NetworkPrediction", "NeuralDirections", "learned"]
