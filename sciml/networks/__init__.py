@@ -11,6 +11,7 @@ from .weights import (
     load_predictor,
     read_card,
     save_network,
+    weights_path,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "load_predictor",
     "read_card",
     "save_network",
+    "weights_path",
 ]

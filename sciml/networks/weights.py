@@ -24,6 +24,7 @@ __all__ = [
     "load_predictor",
     "read_card",
     "save_network",
+    "weights_path",
 ]
 
 FORMAT = 1
@@ -55,6 +56,11 @@ class PretrainedPredictor(Enum):
     CONDIFF_UNET_GAUSSIAN = "condiff-unet-gaussian"
     CONDIFF_FNO_CUBIC = "condiff-fno-cubic"
     CONDIFF_FNO_GAUSSIAN = "condiff-fno-gaussian"
+
+
+def weights_path(name: Pretrained | PretrainedPredictor) -> Path:
+    """Where weights of the package lie, or would lie if they came with it."""
+    return _SHIPPED / f"{name.value}.safetensors"
 
 
 def save_network(
@@ -136,14 +142,9 @@ def load_predictor(source: PretrainedPredictor | str | os.PathLike[str]) -> Pred
     return network
 
 
-def shipped(name: Pretrained | PretrainedPredictor) -> Path:
-    """Where weights of the package lie."""
-    return _SHIPPED / f"{name.value}.safetensors"
-
-
 def _path(source: Pretrained | PretrainedPredictor | str | os.PathLike[str]) -> Path:
     if isinstance(source, Pretrained | PretrainedPredictor):
-        return shipped(source)
+        return weights_path(source)
     return _suffixed(source)
 
 

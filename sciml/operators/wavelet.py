@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -150,9 +151,15 @@ def _filters(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         raise ValueError(
             f"expected a wavelet such as 'db4', 'sym4' or 'haar', got {name!r}"
         ) from error
-    if not wavelet.orthogonal:
+    if not (wavelet.orthogonal and _orthonormal(wavelet.dec_lo)):
         raise ValueError(f"expected an orthonormal wavelet such as 'db4', got {name!r}")
     return tuple(wavelet.dec_lo), tuple(wavelet.dec_hi)
+
+
+def _orthonormal(low: Sequence[float]) -> bool:
+    """Whether Σ_k h[k] h[k + 2 m] is 1 for m = 0, else 0: "dmey" is cut off, and is not."""
+    products = np.correlate(low, low, "full")[len(low) - 1 :: 2]
+    return bool(np.allclose(products, np.arange(len(products)) == 0, rtol=0, atol=1e-10))
 
 
 def _analyse(phases: tuple[Array, Array], h: tuple[float, ...]) -> Array:

@@ -2,6 +2,10 @@
 
 from .demo import demo, show
 from .methods import METHODS, Method, load_method
+from .neural import neural_contenders, run_neural
+from .neural_methods import Contender, Training
+from .neural_report import NeuralReport
+from .neural_systems import Source
 from .poisson import POISSON_METHODS, Entrant, run_poisson
 from .poisson_report import PoissonReport
 from .predictions import PREDICTIONS, Entry, Prediction, load_entry
@@ -17,9 +21,11 @@ __all__ = [
     "PREDICTIONS",
     "Answer",
     "BenchReport",
+    "Contender",
     "Entrant",
     "Entry",
     "Method",
+    "NeuralReport",
     "Outcome",
     "PoissonReport",
     "Prediction",
@@ -28,12 +34,16 @@ __all__ = [
     "Row",
     "Run",
     "Settings",
+    "Source",
     "System",
     "Trace",
+    "Training",
     "demo",
     "load_entry",
     "load_method",
+    "neural_contenders",
     "run_condiff",
+    "run_neural",
     "run_poisson",
     "run_regression",
     "show",

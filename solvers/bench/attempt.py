@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
 from sciml.problem import LinearSystem
-from sciml.result import Status, Stop
+from sciml.result import Applies, Status, Stop
 from sciml.solve import Look, solve
 from sciml.solver import Solver
 
@@ -37,6 +37,7 @@ class Attempt:
     solve: float = 0.0
     residuals: Sequence[float] = ()
     detail: str = ""
+    applies: Applies = field(default_factory=Applies)
 
 
 def attempt(
@@ -84,6 +85,7 @@ def _run_solver(
         raise KeyboardInterrupt
     tried.x, tried.iterations, tried.claimed = result.x, int(result.iterations), result.ok
     tried.detail = " ".join(ready.notes) if result.ok else result.status.name
+    tried.applies = result.applies
 
 
 def _run_rival(rival: Rival, system: System, rtol: float, tried: Attempt) -> None:
@@ -136,6 +138,8 @@ def judged(
         residual,
         error,
         detail,
+        tried.applies.M,
+        tried.applies.fallbacks,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .picture import BELOW, COLOURS, in_milliseconds, method_order, system_ends
@@ -11,9 +11,11 @@ from .picture import BELOW, COLOURS, in_milliseconds, method_order, system_ends
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .neural_report import NeuralReport
     from .poisson_report import PoissonReport
+    from .results import Row
 
-__all__ = ["draw_sizes"]
+__all__ = ["against_size", "draw_sizes", "looks"]
 
 _MOST_PANELS = 3
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p", "d")
@@ -27,7 +29,7 @@ def draw_sizes(report: PoissonReport) -> Figure:
     families = list(dict.fromkeys(report.families[name] for name in measured))[-_MOST_PANELS:]
     shown = [name for name in measured if report.families[name] in families]
     order = method_order(report, shown)
-    looks = _looks(order, report.ours)
+    lines = looks(order, report.ours)
     traced = bool(report.traces)  # not where the benchmark was interrupted before
     width = 6.2 * traced + 4.6 * max(2, len(families))
     figure = Figure(figsize=(width, 6.4), layout="constrained")
@@ -38,12 +40,14 @@ def draw_sizes(report: PoissonReport) -> Figure:
     panels = list(body.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0])
     right = panels[traced:]
     if traced:
-        _convergence(panels[0], report, looks)
+        _convergence(panels[0], report, lines)
     for axes in right[1:]:
         axes.sharey(right[0])
         axes.tick_params(which="both", labelleft=False)
     for axes, family in zip(right, families, strict=True):
-        _sizes(axes, report, [n for n in shown if report.families[n] == family], looks)
+        against_size(
+            axes, report, [n for n in shown if report.families[n] == family], lines, _seconds
+        )
         axes.set_title(f"k: {family}", fontsize=12)
     in_milliseconds(right[0].yaxis)  # all share it, and now all lines are drawn
     right[0].set_ylabel("milliseconds, set-up and solve", fontsize=11)
@@ -68,7 +72,7 @@ def draw_sizes(report: PoissonReport) -> Figure:
     return figure
 
 
-def _looks(order: Sequence[str], ours: Sequence[str]) -> dict[str, dict[str, Any]]:
+def looks(order: Sequence[str], ours: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Of each method's line: a colour and a marker of its own; solid and thick are ours."""
     found: dict[str, dict[str, Any]] = {}
     for i, method in enumerate(sorted(order, key=lambda name: name not in ours)):
@@ -115,21 +119,30 @@ def _convergence(axes: Any, report: PoissonReport, looks: Mapping[str, dict[str,
     _plain(axes)
 
 
-def _sizes(
+def _seconds(row: Row) -> float | None:
+    return row.total.median if row.total else None
+
+
+def against_size(
     axes: Any,
-    report: PoissonReport,
+    report: PoissonReport | NeuralReport,
     configs: Sequence[str],
     looks: Mapping[str, dict[str, Any]],
+    value: Callable[[Row], float | None],
 ) -> None:
-    """Total time against unknowns; runs that did not solve the system are crosses."""
+    """A value of each row against unknowns; methods that did not solve the system are crosses.
+
+    value: None where there is nothing to draw.
+    """
     points: dict[str, list[tuple[int, float]]] = {}
     for name in configs:
         n = math.prod(report.shapes[name])
         for row in report.rows(name):
-            if row.total and row.complete:
-                points.setdefault(row.method, []).append((n, row.total.median))
-            elif row.total:
-                axes.plot(n, row.total.median, "x", color=looks[row.method]["color"], ms=8, mew=2)
+            found = value(row)
+            if found is not None and row.complete:
+                points.setdefault(row.method, []).append((n, found))
+            elif found is not None:
+                axes.plot(n, found, "x", color=looks[row.method]["color"], ms=8, mew=2)
     for method, look in looks.items():
         if method in points:
             axes.plot(*zip(*sorted(points[method]), strict=True), label=method, ms=6.5, **look)

@@ -100,9 +100,9 @@ def trained_entries() -> tuple[Entry, ...]:
 
 
 def _trained(name: PretrainedPredictor) -> Entry:
-    from sciml.networks.weights import shipped
+    from sciml.networks import weights_path
 
-    return _of_weights(name.value, shipped(name))
+    return _of_weights(name.value, weights_path(name))
 
 
 def _of_weights(name: str, weights: Path) -> Entry:

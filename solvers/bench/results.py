@@ -57,6 +57,8 @@ class Run:
         residual: true relative residual of the answer, None if there is no finite answer.
         error: relative distance from the solution, likewise.
         detail: the exception, the status, or what an automatic solver chose.
+        calls, fallbacks: applications of the preconditioner or network, and steps in which a
+            learned method took a classical direction; 0 for rivals from outside.
     """
 
     config: str
@@ -69,6 +71,8 @@ class Run:
     residual: float | None
     error: float | None
     detail: str = ""
+    calls: int = 0
+    fallbacks: int = 0
 
     @property
     def total(self) -> float:
@@ -274,12 +278,16 @@ class BenchReport:
         lines += [environment_text(self.machine, self.versions, self.date), ""]
         lines += [f"{sentence}\n" for sentence in self.summary()]
         for name in self.settings.configs:
-            cells = [_cells(row) for row in self.rows(name)]
+            cells = [self.cells(row) for row in self.rows(name)]
             lines += [f"## {name}", "", *markdown_table(cells), ""]
         unsolved = self.failures()
         if unsolved:
             lines += ["## Not solved", "", *(f"- {line}" for line in unsolved), ""]
         return "\n".join(lines).rstrip() + "\n"
+
+    def cells(self, row: Row) -> dict[str, Any]:
+        """A line of the Markdown tables, by heading."""
+        return _cells(row)
 
     def table(self) -> Group:
         """For rich: a table of 80 columns for each config, a row for each method."""

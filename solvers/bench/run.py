@@ -21,7 +21,7 @@ from .rivals import System
 if TYPE_CHECKING:
     from sciml.datasets import ConDiffConfig, ConDiffData
 
-__all__ = ["run_condiff"]
+__all__ = ["condiff_systems", "run_condiff"]
 
 Progress = Callable[[int, int], None]
 # Enough steps to compile every kernel; a warm-up need not solve anything.
@@ -129,7 +129,7 @@ class _Bench:
         for config in configs:
             data = draw_condiff(config, samples, seed=seed)
             self.floors[config.name] = k_blind_error(data).mean
-            for sample, system in enumerate(_systems(config.name, data)):
+            for sample, system in enumerate(condiff_systems(config.name, data)):
                 if warmup and config.grid not in warm_grids:
                     warm_grids.add(config.grid)
                     self._warm_up(system)
@@ -161,7 +161,8 @@ class _Bench:
         self.traces += [trace for trace in found if trace is not None]
 
 
-def _systems(name: str, data: ConDiffData) -> Iterator[System]:
+def condiff_systems(name: str, data: ConDiffData) -> Iterator[System]:
+    """The systems of `data`, called NAME #0 and so on."""
     from scipy.sparse import csr_matrix
 
     from sciml.datasets import Order, condiff_matrix

@@ -10,6 +10,7 @@ from ._errors import BadInput, exit_code
 from ._output import emit, say
 from .bench import bench_condiff
 from .bench_mri import bench_mri
+from .bench_neural import bench_neural
 from .bench_poisson import bench_poisson
 from .data import data_condiff
 from .demo import demo
@@ -53,6 +54,7 @@ _data.command("condiff")(data_condiff)
 _bench.command("condiff")(bench_condiff)
 _bench.command("poisson")(bench_poisson)
 _bench.command("mri")(bench_mri)
+_bench.command("neural")(bench_neural)
 
 
 @app.callback()

@@ -24,7 +24,8 @@ class SliceReport:
     remarks: tuple[str, ...]
 
 
-def report_of(scan: Scan, found: Reconstruction) -> SliceReport:
+def report_of(scan: Scan, found: Reconstruction, *, given: bool) -> SliceReport:
+    """given: whether the user chose the weight."""
     result, search = found.result, found.search
     facts = {
         "sampled": float(scan.mask.mean()),
@@ -32,6 +33,7 @@ def report_of(scan: Scan, found: Reconstruction) -> SliceReport:
         "method": found.method.value,
         "reason": found.reason or None,
         "weight": finite(found.weight),
+        "weight_is": "given" if given else "usual" if search is None else "found",
         "weights_tried": [] if search is None else list(search.weights),
         "errors_on_hidden": [] if search is None else list(search.errors),
         "status": "CLOSED_FORM" if result is None else Status(result.status).name,
@@ -84,7 +86,8 @@ def text_of(facts: dict[str, Any]) -> str:
         lines.append(("", f"chosen because {facts['reason']}"))
     if facts["weight"]:
         hidden = facts["errors_on_hidden"]
-        how = f", found: error {min(hidden):.4f} on hidden samples" if hidden else ", as given"
+        usual = ", the usual one" if facts["weight_is"] == "usual" else ", as given"
+        how = f", found: error {min(hidden):.4f} on hidden samples" if hidden else usual
         lines.append(("weight", f"{facts['weight']:.2e}{how}"))
     if facts["residual"] is not None:
         lines.append(("status", facts["status"]))

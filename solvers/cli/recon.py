@@ -220,7 +220,7 @@ def _reconstructed(
             full[i] = scan.as_measured(found.kspace)
         if i == count // 2:
             middle = scan, found
-        slices.append(report_of(scan, found))
+        slices.append(report_of(scan, found, given=lamda is not None))
     assert middle is not None
     image = image.reshape(*kspace.batch_shape, *kspace.shape)
     return _Found(image, None if full is None else full.reshape(kspace.data.shape), middle, slices)

@@ -120,10 +120,9 @@ def reconstruct(
         weight = _GRAPPA if weight is None else weight
         say("filling in k-space")
         kspace = grappa(y, scan.mask, calibration=scan.calibration, lamda=weight)
-        image = everything.adjoint(kspace)
+        image = _combined(everything, kspace)
     elif chosen is Method.ZERO_FILLED:
-        power = power_of(scan.maps, scan.mask.ndim)
-        weight, image = 0.0, A.adjoint(y) / np.where(power > 0, power, 1)
+        weight, image = 0.0, _combined(A, y)
         kspace = everything(image)
     else:
         if found is None and weight is None:
@@ -143,6 +142,12 @@ def reconstruct(
     return Reconstruction(
         image, kspace, chosen, reason, weight, misfit, noise, seconds, found, result
     )
+
+
+def _combined(A: SENSE, kspace: np.ndarray) -> np.ndarray:
+    """A^H y over the coils' sum of squares: maps of any size leave the image its own."""
+    power = power_of(A.maps, A.ndim)
+    return A.adjoint(kspace) / np.where(power > 0, power, 1)
 
 
 def _of_size_one(scan: Scan) -> tuple[Scan, np.float32 | np.float64]:

@@ -91,7 +91,7 @@ def scan_of(
             f"expected samples where the mask is 1, got zeros in {missing} of {int(mask.sum())} "
             "places: the mask belongs to other data, or its axes are in another order"
         )
-    kspace, whitening = kspace * mask, None
+    kspace, whitening = np.where(mask, kspace, 0), None  # what is left out may be NaN
     if noise is not None and noise.size:
         whitening = _whitening(noise, len(kspace))
         kspace, noise = _mixed(whitening, kspace), _mixed(whitening, noise)

@@ -63,13 +63,14 @@ class Bodies(Recipe):
         if form.k.shape != A.domain.shape:  # nodes lie between cells
             return M
         labels = bodies_of(form.k, self.place)
-        return M if labels is None else Bodied(A, M, labels)
+        return M if labels is None else Bodied(A.to(xp=np), M, labels)
 
 
 class Bodied(Operator):
     """The cycle M of A with the means over bodies corrected. Built by `Bodies`.
 
     Args:
+        A: on NumPy arrays.
         labels: of A's shape, the number of each cell's body, and 0 in cells of none.
     """
 

@@ -221,3 +221,13 @@ def test_an_interrupted_solve_writes_nothing(
     words = ["--method", "l1-wavelet", "--lamda", "0.001", "--out", str(out)]
     assert main(["recon", str(SAMPLE), *words]) == 130
     assert not out.exists()
+
+
+def test_a_weight_nobody_gave_is_not_called_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["recon", str(SAMPLE), "--method", "grappa", "--out", str(tmp_path / "image.npy")]
+    assert main(words) == 0
+    assert ", the usual one" in capsys.readouterr().out
+    assert main([*words, "--lamda", "0.02"]) == 0
+    assert ", as given" in capsys.readouterr().out

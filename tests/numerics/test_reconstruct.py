@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -259,3 +260,21 @@ def test_units_do_not_matter(simulated: tuple[np.ndarray, Scan]) -> None:
         other = scan_of(scan.kspace * np.float32(unit), mask=scan.mask, maps=scan.maps)
         found = reconstruct(other, Method.L1_WAVELET, weight=1e-3)
         assert relative(found.image / np.float32(unit), plain.image) < 1e-4
+
+
+@pytest.mark.parametrize("method", [Method.GRAPPA, Method.ZERO_FILLED])
+def test_maps_of_any_size_leave_the_image_its_own(
+    simulated: tuple[np.ndarray, Scan], method: Method
+) -> None:
+    """kspace = F S x stays true when S and x change places in size."""
+    _, scan = simulated
+    plain = reconstruct(scan, method).image
+    larger = replace(scan, maps=4 * scan.maps)
+    np.testing.assert_allclose(4 * reconstruct(larger, method).image, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_mask_leaves_out_is_not_looked_at(simulated: tuple[np.ndarray, Scan]) -> None:
+    _, scan = simulated
+    holed = np.where(scan.mask, scan.kspace, np.nan)
+    found = scan_of(holed, mask=scan.mask, maps=scan.maps)
+    np.testing.assert_array_equal(found.kspace, scan.kspace)

@@ -58,3 +58,9 @@ def test_one_level_is_that_of_pywavelets(rng: np.random.Generator) -> None:
         shifts = np.fft.irfft(np.fft.rfft(mine) * np.conj(np.fft.rfft(theirs)))
         shift = int(np.argmax(shifts))
         np.testing.assert_allclose(np.roll(mine, -shift), theirs, atol=1e-12)
+
+
+def test_a_wavelet_that_is_cut_off_is_refused() -> None:
+    """PyWavelets calls it orthogonal; its W^H W is off by 2e-3."""
+    with pytest.raises(ValueError, match="orthonormal"):
+        Wavelet(Space((64,), np.float64), "dmey")

@@ -19,6 +19,7 @@ SMALL = {
     "heat_with_changing_k.py": ["48"],
     "mri_real_kspace.py": ["{}"],
     "mri_radial.py": ["64", "31", "{}/radial.png"],
+    "smoke.py": ["--cells", "24", "--frames", "3", "--out", "{}"],
 }
 
 # What the documents' examples take for given: a user's own matrix, right-hand sides and misfit.
