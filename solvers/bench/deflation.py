@@ -60,7 +60,10 @@ class _Deflated(OnHost):
         self.coarse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
 
     def _solve(self, flat: np.ndarray, *, adjoint: bool) -> np.ndarray:
-        return np.stack([self._one(r) for r in flat])  # symmetric: its own adjoint
+        out = np.empty_like(flat)  # symmetric: its own adjoint
+        for r, z in zip(flat, out, strict=True):
+            z[:] = self._one(r)
+        return out
 
     def _one(self, r: np.ndarray) -> np.ndarray:
         part = self.coarse @ (self.WT @ r)
