@@ -100,7 +100,7 @@ def trained_entries() -> tuple[Entry, ...]:
 
 
 def _trained(name: PretrainedPredictor) -> Entry:
-    from sciml.networks import weights_path
+    from sciml.networks.weights import weights_path
 
     return _of_weights(name.value, weights_path(name))
 
