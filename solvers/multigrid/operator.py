@@ -86,7 +86,8 @@ class MultigridOperator(Operator):
     def __init__(
         self, A: Operator, recipe: Multigrid, old: MultigridOperator | None = None
     ) -> None:
-        form = read(A)
+        closed = read(A)
+        form, self.solids = closed.opened(), closed.solids()
         self.recipe, self.dtype = recipe, choose_dtype(form, recipe.dtype)
         self.cycle, self.twice = choose_cycle(form, recipe.cycle)
         traits = (Trait.LINEAR,) if self.cycle is Cycle.F else (Trait.POSITIVE,)
@@ -175,6 +176,8 @@ class MultigridOperator(Operator):
         blocks = self._held()
         batch = np.broadcast_shapes(view.shape[: view.ndim - self.domain.ndim], self.batch_shape)
         full = np.ascontiguousarray(np.broadcast_to(view, (*batch, *self.domain.shape)))
+        if self.solids is not None:
+            full = np.where(self.solids > 0, 0, full)
         out = empty(full.shape, full.dtype)
         r, z = (a.reshape(-1, *self.domain.shape) for a in (full, out))
         for where in self._visits(batch):
@@ -186,6 +189,8 @@ class MultigridOperator(Operator):
                 wide = np.empty((*self.domain.shape, self.lanes), view.dtype)
                 self._cycle(block, side_by_side(r[places]), wide.reshape(*wide.shape[:-2], -1))
                 z[places[: block.count]] = np.moveaxis(wide, -1, 0)[: block.count]
+        if self.solids is not None:
+            out = np.where(self.solids > 0, (self.solids * view).astype(view.dtype), out)
         return like_host(out, x)
 
     def _visits(self, batch: tuple[int, ...]) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
-from sciml import LinearSystem, Status, Stop, solve
+from sciml import LinearSystem, Space, Status, Stop, solve
 from sciml.operators import Diffusion, Identity, NodalDiffusion, Side, Sparse
 from sciml.operators.dense import Diagonal
 from solvers import CG, FlexibleCG
@@ -380,3 +381,47 @@ def test_grids_too_small_to_coarsen(rng: np.random.Generator) -> None:
         assert result.iterations <= 2
         many = LinearSystem(Diffusion(rough(rng, (3, *shape)), ndim=2), np.ones((3, *shape)))
         assert (solve(many, CG(M=Multigrid())).iterations <= 2).all()
+
+
+def _disc(n: int, rng: np.random.Generator) -> np.ndarray:
+    y, x = (np.mgrid[:n, :n] + 0.5) / n
+    return (x - 0.45) ** 2 + (y - 0.5) ** 2 < 0.2**2
+
+
+def _baffles(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Two walls one cell thick, each with a gap at one end."""
+    solid = np.zeros((n, n), bool)
+    solid[n // 3, : 9 * n // 10] = solid[2 * n // 3, n // 10 :] = True
+    return solid
+
+
+def _gravel(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Cells at random; what they cut off is solid too."""
+    labels = ndimage.label(rng.random((n, n)) > 0.15)[0]
+    return labels != np.argmax(np.bincount(labels.reshape(-1))[1:]) + 1
+
+
+@pytest.mark.parametrize("draw", [_disc, _baffles, _gravel])
+@pytest.mark.parametrize("boundary", [D, N])
+def test_obstacles_cost_no_iterations(draw: Any, boundary: Any, rng: np.random.Generator) -> None:
+    """Of any shape and at any size: an empty box of one k takes 5 or 6."""
+    for n in (48, 96, 192):
+        solid = draw(n, rng)
+        A = Diffusion(np.ones((n, n)), boundary=boundary, solid=solid)
+        b = np.where(solid, 0, rng.standard_normal((n, n)))
+        if boundary is N:
+            b[~solid] -= b[~solid].mean()
+        result = solve(LinearSystem(A, b), CG(M=Multigrid()), stop=Stop(rtol=1e-6))
+        assert result.iterations <= 11, n
+
+
+def test_solid_cells_stand_alone(rng: np.random.Generator) -> None:
+    """What lies in them passes through A^-1 itself, and nothing of it reaches the fluid."""
+    solid = _disc(24, rng)
+    A = 3.0 * Diffusion(np.ones((24, 24)), solid=solid) + 0.5 * Identity(Space((24, 24), float))
+    r = rng.standard_normal((24, 24))
+    M = Multigrid()(A)
+    found = M(np.where(solid, r, 0))
+    np.testing.assert_allclose(found[solid], (r / A.diagonal())[solid], rtol=1e-12)
+    assert (found[~solid] == 0).all()
+    np.testing.assert_array_equal(M(r)[~solid], M(np.where(solid, 0, r))[~solid])
