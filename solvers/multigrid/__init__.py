@@ -2,8 +2,7 @@
 
 from .batched import MultigridCG
 from .bodies import Bodies
-from .cycle import Cycle
-from .lines import Lines
+from .cycle import Cycle, Lines
 from .recipe import Multigrid
 
 __all__ = ["Bodies", "Cycle", "Lines", "Multigrid", "MultigridCG"]

@@ -21,7 +21,6 @@ from sciml.arrays import Array, host_view, like_host
 from sciml.operator import Operator, Trait
 
 from ..precond import Recipe
-from .form import read
 from .recipe import Multigrid
 
 __all__ = ["Bodied", "Bodies", "bodies_of"]
@@ -56,6 +55,8 @@ class Bodies(Recipe):
             raise ValueError(f"expected place in [0, 1], got {self.place}")
 
     def __call__(self, A: Operator) -> Operator:
+        from .form import read  # loads compiled code
+
         form = read(A)
         M = self.M(A)
         if form.ndim != 2 or A.batch_shape or any(form.diffusion.wraps):

@@ -1,10 +1,10 @@
-"""Kinds of cycles."""
+"""Kinds of cycles, and of what their levels relax."""
 
 from __future__ import annotations
 
 import enum
 
-__all__ = ["Cycle"]
+__all__ = ["Cycle", "Lines"]
 
 
 class Cycle(enum.Enum):
@@ -13,3 +13,12 @@ class Cycle(enum.Enum):
     V = "V"  # once
     W = "W"  # twice
     F = "F"  # by an F-cycle, then by a V-cycle: not symmetric, for flexible methods
+
+
+class Lines(enum.IntFlag):
+    """What a level relaxes."""
+
+    POINTS = 0
+    ROWS = 1  # points (i, ·): strong coupling along the last axis
+    COLUMNS = 2  # points (·, j): strong coupling along the first axis
+    BOTH = 3

@@ -18,7 +18,7 @@ from sciml.operators.dense import Diagonal
 from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 
 from .boxes import BOXES
-from .lines import Lines
+from .cycle import Lines
 
 __all__ = ["MANY", "SOME", "Form", "read"]
 

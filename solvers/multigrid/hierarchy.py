@@ -17,8 +17,8 @@ from sciml.kernels.box import blocks2d, factor2d, lines2d, steps2d
 
 from .boxes import BOXES
 from .coarsest import assemble, close_rings, dense_inverse
-from .cycle import Cycle
-from .lines import Factors, Lines
+from .cycle import Cycle, Lines
+from .lines import Factors
 from .plans import Step, plans, schedule
 
 __all__ = ["Below", "Hierarchy", "Workspace"]

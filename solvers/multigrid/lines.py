@@ -1,8 +1,7 @@
-"""Which levels relax lines instead of points, and the storage of the lines' factors."""
+"""The storage of the factors of the lines that levels relax."""
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,19 +10,12 @@ import numpy as np
 
 from sciml.kernels.box import factor2d
 
+from .cycle import Lines
+
 if TYPE_CHECKING:
     from .plans import Plan
 
-__all__ = ["Factors", "Lines"]
-
-
-class Lines(enum.IntFlag):
-    """What a level relaxes."""
-
-    POINTS = 0
-    ROWS = 1  # points (i, ·): strong coupling along the last axis
-    COLUMNS = 2  # points (·, j): strong coupling along the first axis
-    BOTH = 3
+__all__ = ["Factors"]
 
 
 class Factors:

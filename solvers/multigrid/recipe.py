@@ -11,8 +11,7 @@ from sciml._checks import integer, need, told
 from sciml.operator import Operator
 
 from ..precond import Recipe
-from .cycle import Cycle
-from .lines import Lines
+from .cycle import Cycle, Lines
 
 if TYPE_CHECKING:
     from .operator import MultigridOperator

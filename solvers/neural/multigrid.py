@@ -13,7 +13,6 @@ from sciml._checks import need
 from sciml.operator import Operator
 
 from ..multigrid import Multigrid
-from ..multigrid.form import read
 from ..precond import AMG, Recipe
 from .choice import SHIPPED, ChoiceNetwork
 from .medium import describe
@@ -48,6 +47,8 @@ class LearnedMultigrid(Recipe):
             need(self.network, ChoiceNetwork, "a ChoiceNetwork, see ChoiceNetwork.load")
 
     def __call__(self, A: Operator) -> Operator:
+        from ..multigrid.form import read  # loads compiled code
+
         need(A, Operator, "an Operator to precondition")
         form = read(A)
         if form.ndim != 2 or A.batch_shape or form.stretched:

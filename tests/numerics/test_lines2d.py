@@ -15,8 +15,8 @@ from sciml.operators import Diffusion, Identity, Side
 from solvers import CG
 from solvers.multigrid import Cycle, Multigrid
 from solvers.multigrid.coarsest import assemble
+from solvers.multigrid.cycle import Lines
 from solvers.multigrid.form import Form
-from solvers.multigrid.lines import Lines
 
 D, N, P = Side.DIRICHLET, Side.NEUMANN, Side.PERIODIC
 ROWS, COLUMNS, BOTH, POINTS = Lines.ROWS, Lines.COLUMNS, Lines.BOTH, Lines.POINTS
