@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 STEPS = 30
-GROWING = (5, 7, 10, 14, 20, 28, 40, 56, 80, 160)
-MANY = 300
+GROWING = (7, 10, 14, 20, 28, 40, 56, 80)
+MANY = 200
 LEVELS = 5  # of the Haar transform: what BART takes at 320 x 320
 
 Data = dict[str, np.ndarray]
