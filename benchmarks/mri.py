@@ -198,8 +198,8 @@ def main() -> None:
         round_trip = run("radial", radial_case(), options, folder)
     notes = [
         f"{options.size}² x {options.coils} coils, R = 4, complex64, {options.threads} threads for "
-        f"all, medians of {options.repeats}. CG: {STEPS} steps on A^H A + {_LAMDA:g} I; ours with its "
-        "certificate. deepinv's "
+        f"all, medians of {options.repeats}. CG: {STEPS} steps on A^H A + {_LAMDA:g} I; ours with "
+        "its certificate. deepinv's "
         "damping cannot be set: the same work, another image. BART: less a run of one step.",
         f"Off ours: after {MANY} steps. BART's Haar image after the threshold of its own step: it "
         "gives out what its last gradient step made.",
