@@ -55,45 +55,36 @@ def train(
     with progress_bar(f"train {name}") as bar, refusals():
         if name == _MULTIGRID:
             lines, written = _multigrid(out, quick, seed, resume, bar)
-        elif isinstance(wanted := known[name], PretrainedPredictor):
-            lines, written = _predictor(wanted, out, quick, seed, resume, bar)
         else:
-            lines, written = _directions(wanted, out, quick, seed, resume, bar)
+            lines, written = _network(known[name], out, quick, seed, resume, bar)
     for line in (*lines, *(f"written     {path}" for path in written)):
         emit(line)
     return 0
 
 
-def _directions(
-    name: Pretrained, out: Path, quick: bool, seed: int, resume: bool, bar: Progress
+def _network(
+    name: Pretrained | PretrainedPredictor,
+    out: Path,
+    quick: bool,
+    seed: int,
+    resume: bool,
+    bar: Progress,
 ) -> tuple[list[str], tuple[Path, Path]]:
-    from sciml.networks import read_card
+    from sciml.networks import Pretrained, read_card
+    from solvers.neural.regression import train_predictor
     from solvers.neural.train import train_directions
 
-    written = train_directions(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
-    about = read_card(written[0])["about"]
-    steps, before = about["held_out_steps"], about["held_out_steps_untrained"]
-    lines = [
-        f"steps       {steps:g} to 1e-4 on systems held out, {before:g} before training",
-        f"seconds     {about['seconds']:g}",
-    ]
-    return lines, written
-
-
-def _predictor(
-    name: PretrainedPredictor, out: Path, quick: bool, seed: int, resume: bool, bar: Progress
-) -> tuple[list[str], tuple[Path, Path]]:
-    from sciml.networks import read_card
-    from solvers.neural.regression import train_predictor
-
-    written = train_predictor(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
-    about = read_card(written[0])["about"]
-    error, before = about["held_out_error"], about["held_out_error_untrained"]
-    lines = [
-        f"error       {error:.1%} on systems held out, {before:.1%} before training",
-        f"seconds     {about['seconds']:g}",
-    ]
-    return lines, written
+    if isinstance(name, Pretrained):
+        written = train_directions(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
+        about = read_card(written[0])["about"]
+        steps, before = about["held_out_steps"], about["held_out_steps_untrained"]
+        line = f"steps       {steps:g} to 1e-4 on systems held out, {before:g} before training"
+    else:
+        written = train_predictor(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
+        about = read_card(written[0])["about"]
+        error, before = about["held_out_error"], about["held_out_error_untrained"]
+        line = f"error       {error:.1%} on systems held out, {before:.1%} before training"
+    return [line, f"seconds     {about['seconds']:g}"], written
 
 
 def _multigrid(

@@ -88,6 +88,7 @@ class MultigridOperator(Operator):
     ) -> None:
         closed = read(A)
         form, self.solids = closed.opened(), closed.solids()
+        self.solid = None if self.solids is None else self.solids > 0
         self.recipe, self.dtype = recipe, choose_dtype(form, recipe.dtype)
         self.cycle, self.twice = choose_cycle(form, recipe.cycle)
         traits = (Trait.LINEAR,) if self.cycle is Cycle.F else (Trait.POSITIVE,)
@@ -159,7 +160,8 @@ class MultigridOperator(Operator):
 
     @property
     def nbytes(self) -> int:
-        return sum(block.levels.nbytes for block in self.blocks or ())
+        own = 0 if self.solids is None else self.solids.nbytes + self.solids.size
+        return own + sum(block.levels.nbytes for block in self.blocks or ())
 
     def _adjoint(self, y: Array) -> Array:
         if self.cycle is Cycle.F:
@@ -176,8 +178,8 @@ class MultigridOperator(Operator):
         blocks = self._held()
         batch = np.broadcast_shapes(view.shape[: view.ndim - self.domain.ndim], self.batch_shape)
         full = np.ascontiguousarray(np.broadcast_to(view, (*batch, *self.domain.shape)))
-        if self.solids is not None:
-            full = np.where(self.solids > 0, 0, full)
+        if self.solid is not None:
+            full = np.where(self.solid, 0, full)
         out = empty(full.shape, full.dtype)
         r, z = (a.reshape(-1, *self.domain.shape) for a in (full, out))
         for where in self._visits(batch):
@@ -189,8 +191,8 @@ class MultigridOperator(Operator):
                 wide = np.empty((*self.domain.shape, self.lanes), view.dtype)
                 self._cycle(block, side_by_side(r[places]), wide.reshape(*wide.shape[:-2], -1))
                 z[places[: block.count]] = np.moveaxis(wide, -1, 0)[: block.count]
-        if self.solids is not None:
-            out = np.where(self.solids > 0, (self.solids * view).astype(view.dtype), out)
+        if self.solids is not None and self.solid is not None:
+            out = np.where(self.solid, (self.solids * view).astype(view.dtype), out)
         return like_host(out, x)
 
     def _visits(self, batch: tuple[int, ...]) -> np.ndarray:
