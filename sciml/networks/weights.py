@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checks import told
-from ..io._atomic import atomic_file
+from ..io._cards import FORMAT, matching, read_json_card, suffixed, write_weights
 from ..io._limits import FileError
 from .directions import DirectionNetwork, SingleLevel
 from .multilevel import Multilevel
@@ -27,7 +27,6 @@ __all__ = [
     "weights_path",
 ]
 
-FORMAT = 1
 _MOST_BYTES = 64 << 20
 _ARCHITECTURES: dict[str, type[DirectionNetwork] | type[Predictor]] = {
     "SingleLevel": SingleLevel,
@@ -78,7 +77,7 @@ def save_network(
     """
     from safetensors.torch import save
 
-    weights = _suffixed(path)
+    weights = suffixed(path)
     kind = next((n for n, c in _ARCHITECTURES.items() if type(network) is c), None)
     if kind is None:
         raise TypeError(f"expected one of {', '.join(_ARCHITECTURES)}, got {told(network)}")
@@ -92,12 +91,7 @@ def save_network(
         "about": dict(about),
     }
     card["card_sha256"] = _digest(card)
-    beside = weights.with_suffix(".json")
-    text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    for target, what in ((weights, content), (beside, text.encode())):
-        with atomic_file(target) as handle:
-            handle.write(what)
-    return weights, beside
+    return write_weights(weights, content, card)
 
 
 def load_network(
@@ -145,19 +139,14 @@ def load_predictor(source: PretrainedPredictor | str | os.PathLike[str]) -> Pred
 def _path(source: Pretrained | PretrainedPredictor | str | os.PathLike[str]) -> Path:
     if isinstance(source, Pretrained | PretrainedPredictor):
         return weights_path(source)
-    return _suffixed(source)
+    return suffixed(source)
 
 
 def _built(weights: Path, card: Mapping[str, Any]) -> DirectionNetwork | Predictor:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    content = _content(weights)
-    if hashlib.sha256(content).hexdigest() != card["sha256"]:
-        raise FileError(
-            weights, "expected the weights that the card's SHA-256 names, got others: fetch both "
-            "files again, or train anew"
-        )  # fmt: skip
+    content = matching(weights, card, _MOST_BYTES)
     try:
         network = _ARCHITECTURES[card["architecture"]](**card["arguments"])
         network.load_state_dict(load(content))
@@ -176,20 +165,8 @@ def read_card(weights: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         FileError: it is missing, damaged, tampered with, or of another version.
     """
-    path = _suffixed(weights).with_suffix(".json")
-    try:
-        card = json.loads(_content(path))
-    except ValueError as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(path, "expected a card as JSON, got something else: train anew") from error
-    if not isinstance(card, dict) or not isinstance(card.get("format"), int):
-        raise FileError(path, "expected a card of weights, got other JSON: train anew")
-    if card["format"] != FORMAT:
-        raise FileError(
-            path, f"expected weights of format {FORMAT}, got {card['format']}: use the release of "
-            "this package that wrote them, or train anew"
-        )  # fmt: skip
+    path = suffixed(weights).with_suffix(".json")
+    card = read_json_card(suffixed(weights), _MOST_BYTES)
     if set(card) != _KEYS or card["card_sha256"] != _digest(card):
         raise FileError(path, "expected a card with its own check sum, got a changed one: fetch "
                         "it again, or train anew")  # fmt: skip
@@ -205,18 +182,3 @@ def _digest(card: Mapping[str, Any]) -> str:
     known = {k: v for k, v in card.items() if k != "card_sha256"}
     text = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _suffixed(path: str | os.PathLike[str]) -> Path:
-    weights = Path(path)
-    if weights.suffix != ".safetensors":
-        raise FileError(weights, "expected a name that ends in .safetensors: rename it")
-    return weights
-
-
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise FileError(path, "expected a file, got none: weights and card lie side by side")
-    if path.stat().st_size > _MOST_BYTES:
-        raise FileError(path, f"expected at most {_MOST_BYTES} bytes of weights, got more")
-    return path.read_bytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 
 import sciml
-from sciml._checks import told
-from sciml.io._atomic import atomic_file
+from sciml.io._cards import FORMAT, matching, read_json_card, write_weights
 from sciml.io._limits import FileError
 
 from ..multigrid import Bodies, Cycle, Lines, Multigrid
@@ -23,7 +21,6 @@ from .medium import COUNT
 
 __all__ = ["SETTINGS", "SHIPPED", "ChoiceNetwork", "read_card"]
 
-FORMAT = 1
 SHIPPED = Path(sciml.__file__).parent / "weights" / "multigrid-2d.safetensors"
 _MOST_BYTES = 5 << 20
 
@@ -103,13 +100,7 @@ class ChoiceNetwork:
             "sha256": hashlib.sha256(content).hexdigest(),
             "about": dict(about),
         }
-        weights = Path(path)
-        beside = weights.with_suffix(".json")
-        text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        for target, what in ((weights, content), (beside, text.encode())):
-            with atomic_file(target) as handle:
-                handle.write(what)
-        return weights, beside
+        return write_weights(Path(path), content, card)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ChoiceNetwork:
@@ -122,11 +113,7 @@ class ChoiceNetwork:
         from safetensors.numpy import load
 
         weights = Path(path)
-        card, content = read_card(weights), _content(weights)
-        if hashlib.sha256(content).hexdigest() != card["sha256"]:
-            raise FileError(
-                weights, "expected the weights that the card names, got others: train anew"
-            )
+        content = matching(weights, read_card(weights), _MOST_BYTES)
         try:
             arrays = load(content)
             count = (len(arrays) - 2) // 2
@@ -147,24 +134,9 @@ def read_card(weights: str | os.PathLike[str]) -> dict[str, Any]:
         FileError: it is missing, damaged, of another version, or of other settings.
     """
     path = Path(weights).with_suffix(".json")
-    try:
-        card = json.loads(_content(path))
-    except ValueError as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(path, "expected a card as JSON, got something else: train anew") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT or "sha256" not in card:
-        raise FileError(path, f"expected a card of format {FORMAT}, got {told(card)}: train anew")
+    card = read_json_card(Path(weights), _MOST_BYTES)
     if card.get("settings") != [repr(s) for s in SETTINGS]:
         raise FileError(
             path, "expected weights for this release's settings, got others: train anew"
         )
     return card
-
-
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise FileError(path, "expected a file, got none: weights and card lie side by side")
-    if path.stat().st_size > _MOST_BYTES:
-        raise FileError(path, f"expected at most {_MOST_BYTES} bytes, got more: train anew")
-    return path.read_bytes()
