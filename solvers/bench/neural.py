@@ -11,6 +11,7 @@ import numpy as np
 
 from sciml.result import Stop
 
+from ._checks import check_unique
 from .attempt import attempt, judged, rotated
 from .methods import Method
 from .neural_methods import Contender, classical, learned_methods, shipped
@@ -74,7 +75,7 @@ def run_neural(
         ("source", sources),
         ("method", [c.method.name for c in given]),
     ):
-        _check_unique(kind, names)
+        check_unique(kind, names)
     for name, count, least in (("samples", samples, 1), ("seed", seed, 0)):
         if not isinstance(count, int) or count < least:
             raise ValueError(f"expected {name} >= {least}, got {count!r}: choose another")
@@ -115,14 +116,6 @@ def run_neural(
         training={c.method.name: c.training for c in used if c.training is not None},
         products={name: float(np.median(times)) for name, times in bench.products.items()},
     )
-
-
-def _check_unique(kind: str, given: Sequence[object]) -> None:
-    if not given:
-        raise ValueError(f"expected at least one {kind}, got none: name one")
-    twice = list(dict.fromkeys(str(one) for one in given if list(given).count(one) > 1))
-    if twice:
-        raise ValueError(f"expected each {kind} once, got {', '.join(twice)} again: drop one")
 
 
 @dataclass

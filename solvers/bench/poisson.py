@@ -19,6 +19,7 @@ from ..krylov import CG
 from ..multigrid import Multigrid
 from ..poisson import FastPoisson
 from ..precond import AMG
+from ._checks import check_unique
 from .attempt import attempt, course, judged, rotated
 from .fields import FAMILIES, RHS, Family, draw, grid_text
 from .methods import Method
@@ -126,7 +127,7 @@ def run_poisson(
     entrants = tuple(POISSON_METHODS.values() if methods is None else methods)
     names = [entrant.method.name for entrant in entrants]
     for kind, given in (("family", families), ("grid", shapes), ("method", names)):
-        _check_unique(kind, [grid_text(g) if isinstance(g, tuple) else g for g in given])
+        check_unique(kind, [grid_text(g) if isinstance(g, tuple) else g for g in given])
     for kind, given, known in (("family", families, FAMILIES), ("rhs", [rhs], RHS)):
         for name in given:
             if name not in known:
@@ -167,14 +168,6 @@ def run_poisson(
         ours=tuple(e.method.name for e in present if isinstance(e.method.solver, Solver)),
         given=bench.given,
     )
-
-
-def _check_unique(kind: str, given: Sequence[str]) -> None:
-    if not given:
-        raise ValueError(f"expected at least one {kind}, got none: name one")
-    twice = sorted({name for name in given if given.count(name) > 1})
-    if twice:
-        raise ValueError(f"expected each {kind} once, got {', '.join(twice)} again: drop one")
 
 
 def _config(family: str, shape: tuple[int, ...]) -> str:

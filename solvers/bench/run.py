@@ -12,6 +12,7 @@ import numpy as np
 from sciml.result import Stop
 from sciml.solver import Solver
 
+from ._checks import check_unique
 from .attempt import attempt, course, judged, rotated
 from .methods import METHODS, Method
 from .report import machine, today, versions
@@ -92,11 +93,7 @@ def _check(
     configs: Sequence[str], given: Sequence[str], present: Sequence[Method], samples: int
 ) -> None:
     for kind, names in (("config", configs), ("method", given)):
-        if not names:
-            raise ValueError(f"expected at least one {kind}, got none: name one")
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"expected each {kind} once, got {', '.join(twice)} again: drop one")
+        check_unique(kind, names)
     if not present:
         raise ValueError(f"expected a method that can run, got {', '.join(given)}: install pyamg")
     if not isinstance(samples, int) or samples < 1:

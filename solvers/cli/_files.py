@@ -40,3 +40,15 @@ def check_folder(path: Path, option: str) -> None:
         raise BadInput(f"{home}: expected a folder for {option}, got a file: name a folder")
     if not os.access(home, os.W_OK | os.X_OK):
         raise BadInput(f"{home}: expected a folder that can be written for {option}: choose one")
+
+
+def report_folder(out: Path | None) -> Path:
+    """The folder of --out for a benchmark's report.
+
+    Raises:
+        BadInput: it is not given, or cannot be written to.
+    """
+    if out is None:
+        raise BadInput("expected --out DIR for the report, got none: name a folder")
+    check_folder(out, "--out")
+    return out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -13,6 +15,11 @@ def emit(text: str) -> None:
     A reader that has gone away (`| head -1`) is no error. A full disk is: OSError.
     """
     _write(sys.stdout, text)
+
+
+def emit_written(paths: Iterable[Path]) -> None:
+    """The files that a command wrote, a line each."""
+    emit("\n".join(f"written     {path}" for path in paths))
 
 
 def say(text: str) -> None:

@@ -10,9 +10,9 @@ import typer
 
 from ._condiff import condiff_config
 from ._errors import INTERRUPTED, BadInput, Failure, refusals
-from ._files import check_folder
+from ._files import report_folder
 from ._options import Debug, MethodNames, OwnSolvers, ReportFolder, SolveLimit, Track
-from ._output import emit
+from ._output import emit, emit_written
 from ._progress import progress_bar
 from .bench_regression import bench_regression, predictions
 
@@ -64,14 +64,12 @@ def bench_condiff(
     if listed:
         emit(predictions() if regression else _list())
         return 0
-    if out is None:
-        raise BadInput("expected --out DIR for the report, got none: name a folder")
-    check_folder(out, "--out")
+    folder = report_folder(out)
     kinds = _REGRESSION if regression else _DEFAULT
     configs = _configs(covariance or [], variance or [], poisson, grid or [64], kinds)
     if regression:
         return bench_regression(
-            configs, out, samples=samples, rtol=rtol, names=methods, own=solver or [], seed=seed
+            configs, folder, samples=samples, rtol=rtol, names=methods, own=solver or [], seed=seed
         )
 
     from rich.console import Console
@@ -94,7 +92,7 @@ def bench_condiff(
     except ArithmeticError as error:
         raise Failure(str(error)) from error
     show(report, Console())
-    emit("\n".join(f"written     {path}" for path in report.write(out)))
+    emit_written(report.write(folder))
     return INTERRUPTED if report.interrupted else 0
 
 

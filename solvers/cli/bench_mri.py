@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ._errors import BadInput, refusals
-from ._files import check_folder
+from ._errors import refusals
+from ._files import report_folder
 from ._options import Debug, ReportFolder
-from ._output import emit
+from ._output import emit, emit_written
 from ._progress import Spinner
 
 
@@ -23,9 +23,7 @@ def bench_mri(
     debug: Debug = False,
 ) -> int:
     """Compare reconstructions of a simulated brain scan: error, misfit, time, and a picture."""
-    if out is None:
-        raise BadInput("expected --out DIR for the report, got none: name a folder")
-    check_folder(out, "--out")
+    folder = report_folder(out)
     from solvers.bench.mri import run_mri
 
     with Spinner() as spinner, refusals():
@@ -40,5 +38,5 @@ def bench_mri(
         )
     for name, why in report.skipped.items():
         emit(f"{name:16} left out: {why}")
-    emit("\n".join(f"written     {path}" for path in report.write(out)))
+    emit_written(report.write(folder))
     return 0

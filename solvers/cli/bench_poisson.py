@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._errors import INTERRUPTED, BadInput, refusals
-from ._files import check_folder
+from ._errors import INTERRUPTED, refusals
+from ._files import report_folder
 from ._options import Debug, MethodNames, OwnSolvers, ReportFolder, SolveLimit
-from ._output import emit
+from ._output import emit, emit_written
 from ._progress import progress_bar
 from .bench import chosen_methods, named
 
@@ -51,9 +51,7 @@ def bench_poisson(
     if listed:
         emit(_list())
         return 0
-    if out is None:
-        raise BadInput("expected --out DIR for the report, got none: name a folder")
-    check_folder(out, "--out")
+    folder = report_folder(out)
 
     from rich.console import Console
 
@@ -75,7 +73,7 @@ def bench_poisson(
             progress=bar,
         )
     show(report, Console())
-    emit("\n".join(f"written     {path}" for path in report.write(out)))
+    emit_written(report.write(folder))
     return INTERRUPTED if report.interrupted else 0
 
 

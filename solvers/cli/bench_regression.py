@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._errors import INTERRUPTED, Failure, refusals
-from ._output import emit
+from ._output import emit_written
 from ._progress import progress_bar
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def bench_regression(
     console.print(report.table())
     for sentence in report.summary():
         console.print(sentence, markup=False, highlight=False)
-    emit("\n".join(f"written     {path}" for path in report.write(out)))
+    emit_written(report.write(out))
     return INTERRUPTED if report.interrupted else 0
 
 

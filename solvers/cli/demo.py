@@ -11,7 +11,7 @@ import typer
 from ._errors import INTERRUPTED
 from ._files import check_folder
 from ._options import Debug
-from ._output import emit
+from ._output import emit, emit_written
 from ._progress import progress_bar
 
 
@@ -27,7 +27,7 @@ def demo(
 
     with progress_bar("demo") as bar:
         paths = run_demo(out, progress=bar)
-    emit("\n".join(f"written     {path}" for path in paths))
+    emit_written(paths)
     if json.loads(paths[0].read_text(encoding="utf-8"))["interrupted"]:
         return INTERRUPTED
     emit("next        sciml solve FILE, with a matrix of your own; sciml --help shows the rest")

@@ -15,6 +15,7 @@ import numpy as np
 from sciml.datasets import ConDiffConfig, Split, draw_condiff
 
 from .prediction import first_guess, geometric_mean
+from .train import untrained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,9 +157,7 @@ def train_predictor(
     known = _drawn(chosen.config, chosen.samples, seed, Split.TRAIN, lambda n: say(n, total))
     drawing = time.perf_counter() - began
     drawn, first = np.random.SeedSequence(seed).spawn(2)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(first.generate_state(1)[0]))
-        network = chosen.network()
+    network = untrained(chosen.network, first)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     done = train(
         network,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .objective import Loss
 
 __all__ = ["Course", "course", "held_out_steps", "train_directions"]
+
+Network = TypeVar("Network")
 
 _TOLERANCE = 1e-4
 _MOST_STEPS = 100
@@ -123,7 +125,7 @@ def train_directions(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     drawn, first, judged = np.random.SeedSequence(seed).spawn(3)
-    network = untrained(chosen, first)
+    network = untrained(chosen.network, first)
     if chosen.bfloat16:
         network.to(memory_format=_channels_last(network.ndim))  # type: ignore[call-overload]
     how = {"horizon": chosen.horizon, "loss": chosen.loss, "bfloat16": chosen.bfloat16}
@@ -139,7 +141,7 @@ def train_directions(
     )
     steps, before = (
         held_out_steps(judge, chosen.held_out, np.random.default_rng(judged), chosen.bfloat16)
-        for judge in (network, untrained(chosen, first))
+        for judge in (network, untrained(chosen.network, first))
     )
     about = {
         "command": f"sciml train {name.value}{' --quick' if quick else ''} --seed {seed}",
@@ -160,13 +162,13 @@ def train_directions(
     return save_network(folder / f"{name.value}.safetensors", network, about)
 
 
-def untrained(chosen: Course, seed: np.random.SeedSequence) -> DirectionNetwork:
+def untrained(make: Callable[[], Network], seed: np.random.SeedSequence) -> Network:
     """The network as it is before training; torch's own generator is left as it was."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed.generate_state(1)[0]))
-        return chosen.network()
+        return make()
 
 
 def held_out_steps(
