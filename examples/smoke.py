@@ -25,6 +25,7 @@ arguments.add_argument("--cells", type=int, help="along the height: 96, in 3-D 4
 arguments.add_argument("--frames", type=int, help="time steps: 120, in 3-D 60")
 arguments.add_argument("--out", type=Path, default=Path(), help="folder for what is written")
 options = arguments.parse_args()
+options.out.mkdir(parents=True, exist_ok=True)
 ndim = 3 if options.three else 2
 n = options.cells or (48 if options.three else 96)
 frames = options.frames or (60 if options.three else 120)

@@ -69,7 +69,7 @@ def main(words: list[str]) -> int:
         tree = Path(folder)
         copy_tree(tree)
         every = tuple(dict.fromkeys(test for m in chosen for test in m.tests))
-        sound, report = run_tests(tree, every)
+        sound, report = run_tests(tree, every, 120 * len(chosen))  # what all may take together
         if not sound:
             print(f"the tests fail on the sound tree: {report}")
             return 2
