@@ -207,6 +207,7 @@ def main() -> None:
         f"the objective is within {_NEAR:.0%} of the least that anyone reached.",
         "L1-wavelet: as each library does it (ours and SigPy db4; BART its own, randomly shifted), "
         "one weight for all: time until the image is as good as the worst library's best one.",
+        "SigPy transforms by NumPy, which has one thread and no setting for more.",
         "Transforms: the fastest of torch (in our process and in one of its own), ducc0 and pyfftw "
         "for all coils, there and back.",
     ]
