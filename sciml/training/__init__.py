@@ -1,5 +1,6 @@
 """Training. Importing this loads torch; `import sciml` does not import it."""
 
-from .trainer import Plan, Trained, train
+from .plan import Plan
+from .trainer import Trained, train
 
 __all__ = ["Plan", "Trained", "train"]

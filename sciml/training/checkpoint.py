@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,7 @@ from torch import Tensor
 
 from ..io._atomic import atomic_file
 from ..io._limits import FileError
-
-if TYPE_CHECKING:
-    from .trainer import Plan
+from .plan import Plan
 
 __all__ = ["Snapshot", "read_checkpoint", "write_checkpoint"]
 

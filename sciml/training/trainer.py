@@ -14,47 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._checks import integer, need, number
+from .._checks import need
 from .checkpoint import Snapshot, read_checkpoint, write_checkpoint
+from .plan import Plan
 
-__all__ = ["Plan", "Trained", "train"]
+__all__ = ["Trained", "train"]
 
 Batch = TypeVar("Batch")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how fast.
-
-    Args:
-        steps: of Adam (Kingma and Ba 2015).
-        learning_rate: at the start; it falls along a half cosine to `floor` times itself.
-        clip: largest 2-norm of the gradient; None does not clip.
-        ema: decay of the running mean of the weights, which training then returns; None for none.
-        every: steps between checkpoints.
-    """
-
-    steps: int
-    learning_rate: float = 1e-3
-    floor: float = 0.02
-    clip: float | None = 1.0
-    ema: float | None = None
-    every: int = 100
-
-    def __post_init__(self) -> None:
-        integer(self.steps, "steps", 1)
-        integer(self.every, "every", 1)
-        number(self.learning_rate, "learning_rate")
-        number(self.floor, "floor")
-        if self.clip is not None:
-            number(self.clip, "clip")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            raise ValueError(f"expected ema in [0, 1) or None, got {self.ema}")
-
-    def rate(self, step: int) -> float:
-        """The learning rate of step `step`, from 0."""
-        fall = (1 + math.cos(math.pi * step / self.steps)) / 2
-        return self.learning_rate * (self.floor + (1 - self.floor) * fall)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .growth import against_size, looks
 from .picture import in_milliseconds, method_order
-from .poisson_picture import against_size, looks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .picture import BELOW, COLOURS, in_milliseconds, method_order, system_ends
+from .growth import against_size, looks, plain
+from .picture import BELOW, in_milliseconds, method_order, system_ends
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .neural_report import NeuralReport
     from .poisson_report import PoissonReport
     from .results import Row
 
-__all__ = ["against_size", "draw_sizes", "looks"]
+__all__ = ["draw_sizes"]
 
 _MOST_PANELS = 3
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p", "d")
 
 
 def draw_sizes(report: PoissonReport) -> Figure:
@@ -72,22 +70,6 @@ def draw_sizes(report: PoissonReport) -> Figure:
     return figure
 
 
-def looks(order: Sequence[str], ours: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Of each method's line: a colour and a marker of its own; solid and thick are ours."""
-    found: dict[str, dict[str, Any]] = {}
-    for i, method in enumerate(sorted(order, key=lambda name: name not in ours)):
-        own = method in ours
-        found[method] = {
-            "color": COLOURS[i % len(COLOURS)],
-            "ls": "-" if own else (0, (4, 1.5)),
-            "marker": _MARKERS[i % len(_MARKERS)],
-            "lw": 2.3 if own else 1.4,
-            "mec": "white",
-            "mew": 0.7,
-        }
-    return found
-
-
 def _convergence(axes: Any, report: PoissonReport, looks: Mapping[str, dict[str, Any]]) -> None:
     rtol = report.settings.rtol
     bottom = rtol * BELOW
@@ -116,47 +98,8 @@ def _convergence(axes: Any, report: PoissonReport, looks: Mapping[str, dict[str,
         f"Convergence on {where}\nsingle markers: no course shown; at the lower edge, or below",
         fontsize=12,
     )
-    _plain(axes)
+    plain(axes)
 
 
 def _seconds(row: Row) -> float | None:
     return row.total.median if row.total else None
-
-
-def against_size(
-    axes: Any,
-    report: PoissonReport | NeuralReport,
-    configs: Sequence[str],
-    looks: Mapping[str, dict[str, Any]],
-    value: Callable[[Row], float | None],
-) -> None:
-    """A value of each row against unknowns; methods that did not solve the system are crosses.
-
-    value: None where there is nothing to draw.
-    """
-    points: dict[str, list[tuple[int, float]]] = {}
-    for name in configs:
-        n = math.prod(report.shapes[name])
-        for row in report.rows(name):
-            found = value(row)
-            if found is not None and row.complete:
-                points.setdefault(row.method, []).append((n, found))
-            elif found is not None:
-                axes.plot(n, found, "x", color=looks[row.method]["color"], ms=8, mew=2)
-    for method, look in looks.items():
-        if method in points:
-            axes.plot(*zip(*sorted(points[method]), strict=True), label=method, ms=6.5, **look)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    sizes = {math.prod(report.shapes[name]): name for name in configs}
-    texts = [name.rpartition(", ")[2] for name in sizes.values()]
-    axes.set_xticks(list(sizes), texts, fontsize=10.5)
-    axes.set_xticks([], minor=True)
-    axes.set_xlabel("grid", fontsize=11)
-    _plain(axes)
-
-
-def _plain(axes: Any) -> None:
-    axes.grid(True, which="major", color="0.9", lw=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
