@@ -63,17 +63,26 @@ class SingleLevel(DirectionNetwork):
     Convolutions of 3 cells a side at full resolution and one coarser level. With ndim=3, width=16:
     `SingleLevel(3)` is theirs for 64³ (97,457 parameters), `SingleLevel(3, 2, 5, 3)` the one for
     128³ (152,881). It knows nothing of the matrix, and works on any grid. Ours starts near q = r,
-    which takes far fewer steps of training than random weights.
+    theirs from random weights.
 
     Args:
         ndim: 1, 2 or 3.
         before, coarse, after: residual units at full resolution before pooling, at half
             resolution, and at full resolution after it.
         width: filters.
+        near_identity: start near q = r. False starts as theirs does, from the weights of Glorot
+            and Bengio (2010), uniform, and no bias. Trained weights do not tell: no card has it.
     """
 
     def __init__(
-        self, ndim: int, before: int = 1, coarse: int = 3, after: int = 2, width: int = 16
+        self,
+        ndim: int,
+        before: int = 1,
+        coarse: int = 3,
+        after: int = 2,
+        width: int = 16,
+        *,
+        near_identity: bool = True,
     ) -> None:
         super().__init__()
         if ndim not in _CONV or min(before, coarse, after, width) < 1:
@@ -93,10 +102,20 @@ class SingleLevel(DirectionNetwork):
         self.coarse = nn.Sequential(*(_Residual(ndim, width) for _ in range(coarse)))
         self.after = nn.Sequential(*(_Residual(ndim, width) for _ in range(after)))
         self.drop = conv(width, 1, 1)  # Dense(1)
-        self._start()
+        if near_identity:
+            self._start_near_identity()
+        else:
+            self._start_at_random()
 
-    def _start(self) -> None:
-        """Begin near q = r: filters pass r and −r through the ReLUs, residual units are small."""
+    def _start_at_random(self) -> None:
+        for p in self.parameters():
+            if p.ndim == 1:
+                nn.init.zeros_(p)
+            else:
+                nn.init.xavier_uniform_(p)
+
+    def _start_near_identity(self) -> None:
+        """Filters pass r and −r through the ReLUs, residual units are small."""
         signs = torch.where(torch.arange(self.lift.out_channels) % 2 == 0, 1.0, -1.0)
         centre = (1,) * self.ndim
         with torch.no_grad():

@@ -55,8 +55,8 @@ class _Block(nn.Module):
         firsts = (0.8, 0.5, 0.8)  # damped Jacobi, linear interpolation, damped Jacobi
         self.filters = nn.ModuleList(_Filters(ndim, width, f) for f in firsts)
 
-    def prepare(self, stencil: Stencil) -> tuple[Tensor, ...]:
-        seen = torch.relu(self.look(stencil.features()))
+    def prepare(self, features: Tensor) -> tuple[Tensor, ...]:
+        seen = torch.relu(self.look(features))
         seen = torch.relu(self.think(seen))
         return torch.chunk(1 + self.gates(seen), _STAGES, dim=1)
 
@@ -98,6 +98,10 @@ class Multilevel(DirectionNetwork):
     def _block(self, level: int) -> _Block:
         return cast(_Block, self.blocks[min(level, 1)])
 
+    def features(self, stencil: Stencil, level: int) -> Tensor:
+        """What the gates of a level see, (batch, 2 ndim + 2, *shape)."""
+        return stencil.features()
+
     def prepare(self, stencil: Stencil | None) -> list[_Level]:
         if stencil is None:
             raise ValueError("expected a stencil for a conditioned network, got None")
@@ -108,7 +112,8 @@ class Multilevel(DirectionNetwork):
             scale = stencil.fluid / diagonal.clamp_min(1e-30)
             # a cell with no open face has a residual of 0 in every solvable system
             scale = torch.where(diagonal > 0, scale, 0)
-            levels.append(_Level(stencil, scale, self._block(i).prepare(stencil)))
+            gates = self._block(i).prepare(self.features(stencil, i))
+            levels.append(_Level(stencil, scale, gates))
             if i < depth - 1:
                 stencil = stencil.coarsen()
         return levels

@@ -30,6 +30,9 @@ def train(
     quick: Annotated[
         bool, typer.Option("--quick", help="A quarter of the steps: minutes on two cores.")
     ] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="DCDM as its authors train it, not as we do.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     listed: Annotated[bool, typer.Option("--list", help="List what can be trained.")] = False,
@@ -49,6 +52,8 @@ def train(
     if name not in (*known, _MULTIGRID):
         names = ", ".join([*known, _MULTIGRID])
         raise BadInput(f"expected one of {names}, got {name or 'nothing'}: see --list")
+    if published and not name.startswith("dcdm"):
+        raise BadInput(f"expected --published with dcdm-2d or dcdm-3d, got {name}: leave it out")
     if out is None:
         raise BadInput("expected --out DIR for the weights, got none: name a folder")
     check_folder(out, "--out")
@@ -56,7 +61,7 @@ def train(
         if name == _MULTIGRID:
             lines, written = _multigrid(out, quick, seed, resume, bar)
         else:
-            lines, written = _network(known[name], out, quick, seed, resume, bar)
+            lines, written = _network(known[name], out, quick, published, seed, resume, bar)
     for line in (*lines, *(f"written     {path}" for path in written)):
         emit(line)
     return 0
@@ -66,6 +71,7 @@ def _network(
     name: Pretrained | PretrainedPredictor,
     out: Path,
     quick: bool,
+    published: bool,
     seed: int,
     resume: bool,
     bar: Progress,
@@ -75,7 +81,9 @@ def _network(
     from solvers.neural.train import train_directions
 
     if isinstance(name, Pretrained):
-        written = train_directions(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
+        written = train_directions(
+            name, out, quick=quick, published=published, seed=seed, resume=resume, progress=bar
+        )
         about = read_card(written[0])["about"]
         steps, before = about["held_out_steps"], about["held_out_steps_untrained"]
         line = f"steps       {steps:g} to 1e-4 on systems held out, {before:g} before training"

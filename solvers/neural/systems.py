@@ -48,6 +48,8 @@ class Boxes:
         members: of a batch at the smallest size; larger grids get fewer, for the same work.
         sides: of the box, one drawn for each batch.
         solid: chance of a solid ball. warm: most steps before the loss is looked at.
+        powers: chance that a residual's spread over the modes is a power of their eigenvalues;
+            the others have the paper's.
     """
 
     ndim: int
@@ -56,6 +58,7 @@ class Boxes:
     sides: tuple[Side, ...] = (Side.DIRICHLET, Side.NEUMANN)
     solid: float = 0.0
     warm: int = 8
+    powers: float = 0.5
 
     def __call__(self, rng: np.random.Generator) -> Batch:
         """A batch. Each residual has the paper's spread over the modes or a power of them."""
@@ -71,7 +74,8 @@ class Boxes:
 
     def _error(self, shape: Shape, side: Side, rng: np.random.Generator) -> np.ndarray:
         values, synthesise = modes(shape, side)
-        spread = paper_spread(values) if rng.random() < 0.5 else _power(values, rng.uniform(0, 2.5))
+        published = rng.random() < 1 - self.powers
+        spread = paper_spread(values) if published else _power(values, rng.uniform(0, 2.5))
         r = spread * rng.standard_normal(shape)
         return synthesise(np.divide(r, values, out=np.zeros(shape), where=values > 0))
 

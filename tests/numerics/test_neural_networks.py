@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +29,7 @@ from solvers.neural.systems import stencil_of
 MIXED = (Side.DIRICHLET, (Side.NEUMANN, Side.DIRICHLET))
 
 
-def _seeded(make: type[DirectionNetwork], *arguments: int) -> DirectionNetwork:
+def _seeded(make: Callable[..., DirectionNetwork], *arguments: int) -> DirectionNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         return make(*arguments).eval()
@@ -57,6 +60,21 @@ def test_an_untrained_single_level_network_is_close_to_steepest_descent(ndim: in
     with torch.no_grad():
         q = _seeded(SingleLevel, ndim)(r)
     assert float((q * r).sum() / (q.norm() * r.norm())) > 0.5
+
+
+def test_a_network_may_start_as_the_published_one() -> None:
+    """Glorot and Bengio's weights: uniform within sqrt(6 / (fan in + fan out)), and no bias."""
+    network = _seeded(partial(SingleLevel, near_identity=False), 2)
+    assert isinstance(network, SingleLevel)
+    for p in (p.detach() for p in network.parameters()):
+        if p.ndim == 1:
+            assert not p.any()
+            continue
+        area = p[0, 0].numel()
+        bound = math.sqrt(6 / (area * (p.shape[0] + p.shape[1])))
+        assert p.abs().max() <= bound and (p.numel() < 300 or p.abs().max() > 0.95 * bound)
+        assert p.numel() < 300 or float(p.std()) == pytest.approx(bound / math.sqrt(3), rel=0.1)
+    assert network.arguments == SingleLevel(2).arguments  # weights load whatever they began as
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 7), (5, 6, 7)])

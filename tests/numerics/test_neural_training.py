@@ -22,8 +22,15 @@ from sciml.networks import (
 from sciml.operators import Diffusion, Side
 from sciml.training import Plan, train
 from solvers.cli import main
+from solvers.neural import systems
 from solvers.neural import train as training
-from solvers.neural.objective import Loss, step_loss, trajectory_loss
+from solvers.neural.objective import (
+    Loss,
+    iterations,
+    residual_history,
+    step_loss,
+    trajectory_loss,
+)
 from solvers.neural.systems import Boxes, Fields, modes, paper_spread, ritz_vectors
 from solvers.neural.train import Course, course, train_directions
 
@@ -173,6 +180,23 @@ def test_the_low_modes_weigh_nine_times_as_in_the_paper() -> None:
     assert paper_spread(values)[0, 0] == 0  # constants are no residual
 
 
+def test_every_residual_can_have_the_spread_of_the_paper(monkeypatch, rng) -> None:
+    used: list[str] = []
+    for name in ("paper_spread", "_power"):
+        real = getattr(systems, name)
+        monkeypatch.setattr(
+            systems, name, lambda *given, n=name, f=real: used.append(n) or f(*given)
+        )
+    for powers, only in (
+        (0.0, {"paper_spread"}),
+        (1.0, {"_power"}),
+        (0.5, {"paper_spread", "_power"}),
+    ):
+        used.clear()
+        Boxes(2, (4,), members=30, powers=powers)(rng)
+        assert set(used) == only
+
+
 def test_ritz_vectors_are_eigenvectors_of_a_small_operator(rng: np.random.Generator) -> None:
     A = Diffusion(np.exp(rng.standard_normal((5, 4))))
     exact = np.linalg.eigvalsh(A.dense())
@@ -222,6 +246,38 @@ def test_the_loss_of_the_paper(rng: np.random.Generator) -> None:
     assert float(step_loss(Loss.RESIDUAL, b, e, e, b)) < 1e-20  # q = e solves the system
     assert float(step_loss(Loss.ENERGY, b, e, e, b)) <= math.log(1e-5)
     assert float(step_loss(Loss.ENERGY, b, e, -e, -b)) == pytest.approx(math.log(2))
+    left = float(step_loss(Loss.ITERATIONS, b, e, q, q @ A).detach())
+    assert math.isclose(2 * left, math.log(expected), rel_tol=1e-12)
+
+
+def test_iterations_are_counted_and_have_the_slope_of_a_sigmoid() -> None:
+    left = torch.tensor([[0.5, 0.02], [0.1, 2.0], [0.5, 0.5]], dtype=torch.float64)
+    reductions = left.log().requires_grad_()
+    count = iterations(reductions, 0.1)
+    # 0.5, 0.05, 0.025 is above a tenth once; 0.02, 0.04, 0.02 never
+    assert count.tolist() == [1.0, 0.0]
+    count.sum().backward()
+    over = math.log(0.5 / 0.1)
+    slope = 1 / (1 + math.exp(-over))
+    slope *= 1 - slope
+    expected = torch.tensor([[slope, 0.0], [0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(reductions.grad, expected)
+    # an early step counts in every later one
+    reductions = torch.zeros(3, 1, dtype=torch.float64, requires_grad=True)
+    iterations(reductions, 0.5).sum().backward()
+    each = float(reductions.grad[2])
+    assert reductions.grad.ravel().tolist() == pytest.approx([3 * each, 2 * each, each])
+
+
+def test_a_trajectory_counts_its_own_iterations(rng: np.random.Generator) -> None:
+    """The count of a window is that of the residuals which the same solve leaves."""
+    batch = Boxes(2, (8,), members=4, sides=(Side.DIRICHLET,), warm=0)(rng)
+    network = _network()
+    with torch.no_grad():
+        counted = trajectory_loss(network, batch, horizon=6, loss=Loss.ITERATIONS)
+        history = residual_history(network, batch, 7, 0.0)
+    assert float(counted) == (history[1:] > 0.1).sum(0).mean()
+    assert 0 < counted < 6
 
 
 def test_the_trajectory_follows_the_method(rng: np.random.Generator) -> None:
@@ -257,7 +313,7 @@ def test_training_writes_weights_that_are_better(tmp_path: Path) -> None:
 
 
 def test_the_command_trains(tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(training, "course", lambda name, quick: _small())
+    monkeypatch.setattr(training, "course", lambda name, quick, published: _small())
     assert main(["train", "dcdm-2d", "--out", str(tmp_path), "--quick"]) == 0
     assert "held out" in capsys.readouterr().out
     assert load_network(tmp_path / "dcdm-2d.safetensors", ndim=2)
@@ -266,6 +322,36 @@ def test_the_command_trains(tmp_path: Path, monkeypatch, capsys) -> None:
     assert names <= set(capsys.readouterr().out.split())
     assert main(["train", "dcdm-4d", "--out", str(tmp_path)]) == 2
     assert main(["train", "dcdm-2d"]) == 2
+
+
+def test_the_published_course_is_that_of_the_paper(rng: np.random.Generator) -> None:
+    for name in (Pretrained.DCDM_2D, Pretrained.DCDM_3D):
+        taught = course(name, published=True)
+        assert (taught.loss, taught.horizon) == (Loss.RESIDUAL, 1)
+        assert taught.plan.rate(0) == taught.plan.rate(taught.plan.steps - 1) == 1e-4
+        assert taught.plan.clip is None and taught.plan.ema is None
+        assert isinstance(taught.network(), SingleLevel)
+        assert 4 * course(name, published=True, quick=True).plan.steps == taught.plan.steps
+    batch = course(Pretrained.DCDM_2D, published=True).data(rng)
+    assert batch.error.shape == (10, 1, 64, 64) and batch.warm == 0
+    assert not batch.stencil.extra.any() and batch.stencil.fluid.all()  # walls without flux
+    with pytest.raises(ValueError, match=r"expected dcdm-2d or dcdm-3d .* got directions-2d"):
+        course(Pretrained.DIRECTIONS_2D, published=True)
+
+
+def test_the_command_trains_as_published(tmp_path: Path, monkeypatch, capsys) -> None:
+    given: list[bool] = []
+
+    def small(name, quick, published):
+        given.append(published)
+        return _small()
+
+    monkeypatch.setattr(training, "course", small)
+    assert main(["train", "dcdm-2d", "--out", str(tmp_path), "--published"]) == 0
+    command = read_card(tmp_path / "dcdm-2d.safetensors")["about"]["command"]
+    assert given == [True] and command == "sciml train dcdm-2d --published --seed 0"
+    assert main(["train", "directions-2d", "--out", str(tmp_path), "--published"]) == 2
+    assert "expected --published with dcdm-2d or dcdm-3d" in capsys.readouterr().err
 
 
 def test_every_shipped_network_has_a_course_and_a_quick_one() -> None:
