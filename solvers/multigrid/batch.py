@@ -16,7 +16,7 @@ from .cycle import Cycle
 from .form import Form
 from .hierarchy import Hierarchy
 from .operator import side_by_side
-from .plans import plans, schedule
+from .plans import COARSEST, Plan, plans, schedule
 
 __all__ = ["Held", "alike", "constant", "load", "pieces_of", "set_up", "systems_of"]
 
@@ -65,9 +65,12 @@ def constant(a: np.ndarray) -> np.ndarray:
 
 
 def set_up(
-    form: Form, systems: blocks2d.Systems, dtype: np.dtype, cycle: tuple[Cycle, int], lanes: int
+    form: Form, dtype: np.dtype, cycle: tuple[Cycle, int], lanes: int
 ) -> tuple[blocks2d.Grid, blocks2d.Levels]:
-    diffusion = form.diffusion
+    """The hierarchies of `form`, opened where cells are solid (see `Form.opened`)."""
+    solid, diffusion = form.k == 0, form.diffusion
+    form = form.opened() if math.prod(diffusion.domain.shape) > COARSEST else form
+    systems = systems_of(form)
     rings = diffusion.wraps
     made, ends = plans(diffusion.domain.shape, rings, lanes)
     table = np.array([p.row for p in made])
@@ -87,6 +90,7 @@ def set_up(
     )
     if any(rings):
         _set_up_rings(form, systems, grid, levels)
+        _shut(levels, made[0], solid, lanes)
         return grid, levels
     matrices = np.empty((blocks, lanes, unknowns, unknowns))
     singular = np.zeros((blocks, lanes), bool)
@@ -95,7 +99,27 @@ def set_up(
     for b in np.flatnonzero(singular.any(axis=1)):
         inverse = dense_inverse(matrices[b], lanes).reshape(unknowns, unknowns, lanes)
         levels.inverse[b].reshape(inverse.shape)[..., singular[b]] = inverse[..., singular[b]]
+    _shut(levels, made[0], solid, lanes)
     return grid, levels
+
+
+def _shut(levels: blocks2d.Levels, finest: Plan, solid: np.ndarray, lanes: int) -> None:
+    """Restrict the cycles to the fluid: 1 / diagonal is 0 in solid cells of the finest level.
+
+    There relaxation then leaves 0, before the coarse correction and after it, as if they were held
+    by an infinite pin, whose residual is what their neighbours pass on. So the cycle stays
+    symmetric, and nothing goes into solid cells or comes out of them.
+    """
+    if not solid.any():
+        return
+    inv = levels.inv[:, : math.prod(finest.split)].reshape(
+        len(levels.inv), *finest.split[:-1], -1, lanes
+    )
+    rows, columns = finest.shape
+    wide = solid.reshape(-1, rows, columns)[levels.members]  # (blocks, lanes, rows, columns)
+    for parity in range(2):
+        part = np.moveaxis(wide[..., parity::2], 1, -1)
+        inv[:, :rows, parity, 1 : 1 + part.shape[2]][part] = 0
 
 
 def load(held: Held) -> None:

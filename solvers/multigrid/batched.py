@@ -128,12 +128,13 @@ class MultigridCG(Solver):
         systems = batch.systems_of(form)
         if self.held is not None:  # the hierarchies serve; A is what the problem says
             return replace(self, held=self.held._replace(form=form, systems=systems))
-        dtype, cycle = choose_dtype(form, self.dtype), choose_cycle(form, self.cycle)
+        opened = form.opened()
+        dtype, cycle = choose_dtype(opened, self.dtype), choose_cycle(opened, self.cycle)
         members = math.prod(problem.batch)
         size = form.diffusion.domain.size
         even = -(-members // threads(members * size))  # a block for every thread
         lanes = max(1, min(_ROW // form.diffusion.domain.shape[1], even))
-        grid, levels = batch.set_up(form, systems, dtype, cycle, lanes)
+        grid, levels = batch.set_up(form, dtype, cycle, lanes)
         held = batch.Held(form, grid, systems, levels)
         batch.load(held)
         return replace(self, held=held)
@@ -154,7 +155,13 @@ class MultigridCG(Solver):
         view = host_view(r)
         assert view is not None
         shape, none = problem.domain.shape, np.empty((0, 1, 1))
-        flat = np.ascontiguousarray(view, np.float64).reshape(-1, *shape)
+        own = np.asarray(view, np.float64)
+        solids = ready.held.form.solids()
+        if solids is not None:  # they stand alone: solved here, and left out of all steps
+            apart = like_host((solids * own).astype(problem.domain.dtype), problem.b)
+            x0 = apart if x0 is None else x0 + apart
+            own = np.where(solids > 0, 0, own)
+        flat = np.ascontiguousarray(own).reshape(-1, *shape)
         square = np.einsum("bij,bij->b", flat, flat)
         estimate = np.sqrt(square)
         known = np.where(np.isfinite(estimate) & (estimate > 0), estimate, 1.0)

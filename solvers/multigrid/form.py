@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sciml.algebra import Identity, Scaled, Sum
 from sciml.arrays import host_view
 from sciml.kernels._threads import launch
 from sciml.operator import Operator
-from sciml.operators.dense import Diagonal
+from sciml.operators._massive import massive
 from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 
 from .boxes import BOXES
@@ -193,45 +192,28 @@ def read(A: Operator) -> Form:
     Raises:
         TypeError: it is not, or its arrays are not in host memory.
     """
-    diffusion, factor, mass = _read(A)
-    if diffusion is None or factor <= 0:
+    found = massive(A)
+    if found is None:
         raise _refusal(A)
+    diffusion, factor, mass = found
+    assert isinstance(diffusion, Diffusion | NodalDiffusion)
     k = host_view(diffusion.k)
-    if k is None or (mass is not None and (mass < 0).any()):
+    if isinstance(mass, float):
+        own = np.full((1,) * diffusion.domain.ndim, mass) if mass else None
+    else:
+        own = host_view(mass)
+        if own is None:
+            raise _refusal(A)
+    if k is None or (own is not None and (own < 0).any()):
         raise _refusal(A)
-    if mass is not None:
-        lead = mass.shape[: mass.ndim - diffusion.domain.ndim]
+    if own is not None:
+        lead = own.shape[: own.ndim - diffusion.domain.ndim]
         if np.broadcast_shapes(lead, diffusion.batch_shape) != diffusion.batch_shape:
             raise TypeError(
                 f"Multigrid expected masses for members {diffusion.batch_shape} of its operator, "
                 f"got {lead}: give each member a coefficient"
             )
-    return Form(diffusion, k, factor, mass)
-
-
-def _read(A: Operator) -> tuple[Diffusion | NodalDiffusion | None, float, Any]:
-    """(diffusion, its factor, mass): either may be missing (None)."""
-    match A:
-        case Diffusion() | NodalDiffusion():
-            return A, 1.0, None
-        case Identity():
-            return None, 0.0, np.ones((1,) * A.domain.ndim)
-        case Diagonal():
-            values = host_view(A.values)
-            if values is None or np.iscomplexobj(values):
-                raise _refusal(A)
-            return None, 0.0, values
-        case Scaled() if np.isreal(A.scalar):
-            diffusion, factor, mass = _read(A.parts[0])
-            scalar = float(np.real(A.scalar))
-            return diffusion, scalar * factor, None if mass is None else scalar * mass
-        case Sum():
-            (a, fa, ma), (b, fb, mb) = map(_read, A.parts)
-            if a is not None and b is not None:
-                raise _refusal(A)
-            mass = mb if ma is None else ma if mb is None else ma + mb
-            return (b if a is None else a), fa + fb, mass
-    raise _refusal(A)
+    return Form(diffusion, k, factor, own)
 
 
 def _refusal(A: Operator) -> TypeError:

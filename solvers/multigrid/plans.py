@@ -12,12 +12,12 @@ from sciml.kernels.box import steps2d
 from .boxes import BOXES
 from .cycle import Cycle
 
-__all__ = ["Plan", "Step", "plans", "schedule"]
+__all__ = ["COARSEST", "Plan", "Step", "plans", "schedule"]
 
 Step = tuple[int, int] | np.ndarray  # (step, level), or rows of them that one call runs
 
 # Unknowns of the coarsest level, which is solved by its dense inverse.
-_COARSEST = 20
+COARSEST = 20
 
 
 class Plan(NamedTuple):
@@ -63,7 +63,7 @@ def plans(shape: tuple[int, ...], rings: tuple[bool, ...], lanes: int) -> tuple[
     at = [0, 0, 0, 0]
     links = len(shape)
     while True:
-        last = math.prod(shape) <= _COARSEST
+        last = math.prod(shape) <= COARSEST
         even = (
             shape if last else tuple(n + (r and n % 2) for n, r in zip(shape, rings, strict=True))
         )

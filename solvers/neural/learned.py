@@ -13,6 +13,7 @@ import numpy as np
 from sciml._checks import need
 from sciml.arrays import Array, astype, is_torch, like_host
 from sciml.operator import Operator
+from sciml.operators._massive import massive
 
 from .systems import stencil_of
 
@@ -27,8 +28,8 @@ def learned(A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -
 
     Args:
         A: on a grid of the network's dimension. What a conditioned network is told of A is
-            read from a Diffusion or NodalDiffusion; for other operators it is told of constant k
-            and u = 0 around.
+            read from a Diffusion or NodalDiffusion, or a positive multiple of one plus a mass; for
+            other operators it is told of constant k and u = 0 around.
         network: a copy of it is kept.
         bfloat16: run its convolutions in bfloat16: three to thirty times as fast on processors that
             have instructions for it, slower on others.
@@ -56,6 +57,10 @@ class Learned(Operator):
     Real and imaginary part go through f one after the other. 0 in solid cells, and orthogonal to
     A's null vector. Not linear by its traits. In host memory it runs on one thread: the last bits
     of a convolution depend on how many there are.
+
+    Attributes:
+        informed: whether the network was told of A's coefficients; False for those that ask for
+            none.
     """
 
     def __init__(self, A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -> None:
@@ -65,17 +70,19 @@ class Learned(Operator):
         self.network, self.bfloat16 = _own(network), bfloat16
         weight = next(network.parameters(), None)
         device = torch.device("cpu") if weight is None else weight.device
-        self.informed = stencil_of(A) is not None
-        self.system: Any = None
+        read = massive(A)
+        self.informed, self.system = False, None
         with torch.no_grad():
             if network.conditioned:
-                stencil = stencil_of(A) or _unit_box(A.domain.shape)
-                self.system = network.prepare(stencil.on(device))
+                stencil = stencil_of(A)
+                self.informed = stencil is not None
+                told = _unit_box(A.domain.shape) if stencil is None else stencil
+                self.system: Any = network.prepare(told.on(device))
             constants = A.null_vector
             self.constants = None if constants is None else _tensor(constants).to(device)
-            solid = getattr(A, "pins", np.zeros(()))
-            k: Any = getattr(A, "k", None)
-            self.fluid = (_tensor(k) > 0).to(device) if solid.any() else None
+            self.fluid = None
+            if read is not None and read.diffusion.pins.any():
+                self.fluid = (_tensor(read.diffusion.k) > 0).to(device)
 
     def _apply(self, x: Array) -> Array:
         import torch

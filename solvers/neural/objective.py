@@ -76,9 +76,7 @@ def trajectory_loss(
     over the horizon, which should be long enough to reach a tenth.
     """
     A, e = batch.stencil, batch.error * batch.stencil.fluid
-    constants = A.fluid * (A.extra.flatten(1).sum(1) == 0).to(e.dtype).view(
-        -1, *(1,) * (e.ndim - 1)
-    )
+    constants = A.fluid * _column(~A.held, e).to(e.dtype)
     e = _without(e, constants)
     system = network.prepare(A)
     kept: list[tuple[Tensor, Tensor, Tensor]] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciml.operator import Operator
+from sciml.operators._massive import massive
 from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 
 if TYPE_CHECKING:
@@ -202,22 +203,32 @@ def ritz_vectors(
 
 
 def stencil_of(A: Operator) -> Stencil | None:
-    """A's faces as torch tensors, with A's batch first; None if A is no diffusion operator."""
-    from sciml.arrays import is_torch, to_numpy
-    from sciml.networks import Stencil
-    from sciml.operators._faces import FaceOperator
+    """A's faces and mass as torch tensors, with A's batch first.
 
-    if not isinstance(A, FaceOperator):
+    None if A is no positive multiple of a diffusion operator plus a mass of 0 or more.
+    """
+    from sciml.arrays import is_torch, to_numpy
+
+    found, ndim = massive(A), A.domain.ndim
+    if found is None:
         return None
     import torch
 
-    def tensor(a):
-        t = a.detach() if is_torch(a) else torch.from_numpy(np.ascontiguousarray(to_numpy(a)))
-        return t.reshape(-1, 1, *t.shape[t.ndim - A.domain.ndim :])
+    from sciml.networks import Stencil
 
-    wide: Any = A.to(dtype=np.float64)
-    fluid = tensor(A.k) > 0 if A.pins.any() else None
-    return Stencil.build(tuple(tensor(c) for c in wide.faces()), fluid).to(torch.float32)
+    def tensor(a):
+        t = a.detach() if is_torch(a) else torch.from_numpy(np.array(to_numpy(a)))
+        t = t.expand(*A.batch_shape, *t.shape[t.ndim - ndim :])
+        return t.reshape(-1, 1, *t.shape[t.ndim - ndim :])
+
+    D: Any = found.diffusion.to(dtype=np.float64)
+    faces = tuple(found.factor * tensor(c) for c in D.faces())
+    fluid = tensor(D.k) > 0 if D.pins.any() else None
+    number = isinstance(found.mass, float)
+    mass = faces[0].new_full((1,) * (ndim + 2), found.mass) if number else tensor(found.mass)
+    if (mass < 0).any():
+        return None
+    return Stencil.build(faces, fluid, mass, D.wraps).to(torch.float32)
 
 
 def _batch(operators: list[Operator], errors: np.ndarray, warm: int) -> Batch:
@@ -225,12 +236,7 @@ def _batch(operators: list[Operator], errors: np.ndarray, warm: int) -> Batch:
 
     from sciml.networks import Stencil
 
-    parts = [p for A in operators if (p := stencil_of(A)) is not None]
-    stencil = Stencil(
-        tuple(torch.cat([p.faces[i] for p in parts]) for i in range(parts[0].ndim)),
-        torch.cat([p.extra for p in parts]),
-        torch.cat([p.fluid for p in parts]),
-    )
+    stencil = Stencil.stack([p for A in operators if (p := stencil_of(A)) is not None])
     return Batch(stencil, torch.from_numpy(errors[:, None]).float(), warm)
 
 

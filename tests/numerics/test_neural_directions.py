@@ -274,10 +274,27 @@ def test_flexible_methods_take_a_network_and_CG_refuses_it(rng: np.random.Genera
 
 def test_an_operator_that_cannot_be_read_still_converges(rng: np.random.Generator) -> None:
     A = Diffusion(np.exp(rng.standard_normal((20, 20))))
-    shifted = A + 50.0 * Identity(A.domain)
-    problem = LinearSystem(shifted, rng.standard_normal((20, 20)))
+    both = A + Diffusion(np.ones((20, 20)))
+    problem = LinearSystem(both, rng.standard_normal((20, 20)))
     result = solve(problem, NeuralDirections(_untrained()), stop=TIGHT)
     assert result.ok and any("takes k for constant" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("mass", [1e-2, 1.0, 1e2])
+def test_a_mass_is_told(mass: float, rng: np.random.Generator) -> None:
+    """Of an implicit time step: no more steps than without it, in solid cells none at all."""
+    solid = np.zeros((40, 40), bool)
+    solid[12:20, 15:30] = True
+    A = Diffusion(np.exp(rng.standard_normal((40, 40))), boundary=Side.NEUMANN, solid=solid)
+    b = np.where(solid, 0, rng.standard_normal((40, 40)))
+    b[~solid] -= b[~solid].mean()
+    shifted = 3.0 * A + mass * float(A.diagonal().mean()) * Identity(A.domain)
+    found = [
+        solve(LinearSystem(B, b), NeuralDirections(_untrained()), stop=TIGHT) for B in (A, shifted)
+    ]
+    assert found[1].ok and not found[1].notes and not found[1].x[solid].any()
+    assert found[1].iterations <= found[0].iterations + 1
+    assert found[1].applies.fallbacks == 0
 
 
 def test_bad_calls_are_refused(rng: np.random.Generator) -> None:

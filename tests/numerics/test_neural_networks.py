@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from sciml import Operator
 from sciml.io import FileError
 from sciml.networks import (
     DirectionNetwork,
@@ -23,7 +24,7 @@ from sciml.networks import (
     read_card,
     save_network,
 )
-from sciml.operators import Diffusion, NodalDiffusion, Side
+from sciml.operators import Diagonal, Diffusion, Identity, NodalDiffusion, Side
 from solvers.neural.systems import stencil_of
 
 MIXED = (Side.DIRICHLET, (Side.NEUMANN, Side.DIRICHLET))
@@ -83,27 +84,107 @@ def test_a_single_level_network_keeps_any_shape(shape: tuple[int, ...]) -> None:
     assert _seeded(SingleLevel, len(shape))(r).shape == r.shape
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda k: Diffusion(k, boundary=MIXED, spacing=(0.5, 2.0)),
-        lambda k: Diffusion(k, boundary=Side.NEUMANN, solid=_solid(*k.shape)),
-        lambda k: NodalDiffusion(k),
-    ],
-    ids=["mixed sides", "solid", "nodal"],
-)
-def test_the_stencil_is_the_operator_up_to_a_factor(make, rng: np.random.Generator) -> None:
-    A = make(np.exp(rng.standard_normal((9, 12))))
+P, N, D = Side.PERIODIC, Side.NEUMANN, Side.DIRICHLET
+BATCHED = (2, 7, 5)
+# An operator of each kind, from (k of a shape, rng); the shape is in 2-D, or in 3-D too.
+READ: dict[str, Callable[[np.ndarray, np.random.Generator], Operator]] = {
+    "sides": lambda k, r: Diffusion(k, ndim=k.ndim, boundary=[(D, N), N, D][: k.ndim]),
+    "spacing": lambda k, r: Diffusion(k, ndim=k.ndim, spacing=[0.5, 2.0, 0.1][: k.ndim]),
+    "no flux": lambda k, r: Diffusion(k, ndim=k.ndim, boundary=N),
+    "solid": lambda k, r: Diffusion(k, ndim=k.ndim, boundary=N, solid=_solid(*k.shape)),
+    "a ring": lambda k, r: Diffusion(k, ndim=k.ndim, boundary=[P, D, N][: k.ndim]),
+    "rings": lambda k, r: Diffusion(k, ndim=k.ndim, boundary=P),
+    "solid ring": lambda k, r: Diffusion(k, ndim=k.ndim, boundary=P, solid=_solid(*k.shape)),
+    "nodal": lambda k, r: NodalDiffusion(k, ndim=k.ndim),
+    "multiple": lambda k, r: 1e30 * Diffusion(k, ndim=k.ndim, boundary=N),
+    "one mass": lambda k, r: (A := Diffusion(k, ndim=k.ndim, boundary=N)) + 40 * Identity(A.domain),
+    "mass": lambda k, r: 0.1 * Diffusion(k, ndim=k.ndim) + Diagonal(9 * r.random(k.shape)),
+    "mass, solid, ring": lambda k, r: (
+        0.1 * Diffusion(k, ndim=k.ndim, boundary=P, solid=_solid(*k.shape))
+        + Diagonal(9 * r.random(k.shape))
+    ),
+    "mass, nodal": lambda k, r: (A := NodalDiffusion(k, ndim=k.ndim)) + 5 * Identity(A.domain),
+}
+
+
+def _agrees(A: Operator, rng: np.random.Generator) -> None:
+    """The stencil of A, member by member, is A on the fluid up to one factor; its diagonal too."""
     stencil = stencil_of(A)
     assert stencil is not None
-    fluid = stencil.fluid[0, 0].numpy() > 0
-    x = rng.standard_normal(A.domain.shape) * fluid
-    mine = stencil(torch.from_numpy(x).float()[None, None])[0, 0].numpy()
-    ratio = (A(x) / np.where(mine == 0, 1, mine))[fluid & (abs(mine) > 1e-2)]
-    assert np.ptp(ratio) <= 2e-4 * abs(ratio.mean())
-    np.testing.assert_allclose(
-        stencil.diagonal()[0, 0].numpy()[fluid], (A.diagonal() / ratio.mean())[fluid], rtol=1e-4
+    x = rng.standard_normal((*A.batch_shape, *A.domain.shape))
+    fluid = stencil.fluid.numpy().reshape(x.shape) > 0
+    x *= fluid
+    mine = stencil(torch.from_numpy(x.reshape(stencil.extra.shape)).float())
+    found, diagonal = (t.numpy().reshape(x.shape) for t in (mine, stencil.diagonal()))
+    space = tuple(range(-A.domain.ndim, 0))
+    unit = (A.diagonal() * fluid).sum(space, keepdims=True) / fluid.sum(space, keepdims=True)
+    for ours, theirs in ((found, A(x)), (diagonal, np.broadcast_to(A.diagonal(), x.shape))):
+        np.testing.assert_allclose(
+            (unit * ours)[fluid], theirs[fluid], rtol=1e-4, atol=3e-6 * abs(theirs[fluid]).max()
+        )
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (1, 7), (7, 6, 8)], ids=str)
+@pytest.mark.parametrize("name", READ)
+def test_the_stencil_is_the_operator_up_to_a_factor(
+    name: str, shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    if min(shape) > 1 or not ("nodal" in name or "solid" in name):
+        _agrees(READ[name](np.exp(rng.standard_normal(shape)), rng), rng)
+
+
+def test_the_stencil_of_a_batch_has_a_mass_for_each(rng: np.random.Generator) -> None:
+    k, mass = np.exp(rng.standard_normal(BATCHED)), rng.random(BATCHED)
+    one = Diffusion(np.exp(rng.standard_normal(BATCHED[1:])), boundary=N)
+    _agrees(Diffusion(k, ndim=2, boundary=N) + Diagonal(300 * mass, ndim=2), rng)
+    _agrees(one + Diagonal(300 * mass, ndim=2), rng)
+    theirs = Diffusion(torch.from_numpy(k), ndim=2) + Diagonal(torch.from_numpy(mass), ndim=2)
+    mine = Diffusion(k, ndim=2) + Diagonal(mass, ndim=2)
+    for a, b in zip(*(s.faces for A in (mine, theirs) if (s := stencil_of(A))), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_what_is_no_diffusion_with_a_mass_has_no_stencil(rng: np.random.Generator) -> None:
+    A = Diffusion(np.exp(rng.standard_normal((6, 6))))
+    one = Identity(A.domain)
+    for other in (A - 0.5 * one, -1.0 * A, one, A @ A, A + A):
+        assert stencil_of(other) is None
+
+
+@pytest.mark.parametrize("shape", [(8, 16), (7, 10), (4, 8, 6)], ids=str)
+@pytest.mark.parametrize("sides", [N, P])
+def test_coarsening_keeps_what_constants_cost(
+    shape: tuple[int, ...], sides: Side, rng: np.random.Generator
+) -> None:
+    """⟨1, A 1⟩ in the fluid is the mass alone, whatever the level, k, rings and solid cells are."""
+    space = Diffusion(np.exp(rng.standard_normal(shape)), ndim=len(shape), boundary=sides)
+    solid = rng.random(shape) < 0.2
+    for mask in (None, solid):
+        A = Diffusion(space.k, ndim=len(shape), boundary=sides, solid=mask)
+        made = stencil_of(A + Diagonal(rng.random(shape)))
+        assert made is not None
+        stencil, first = made.padded(4), float((made.fluid * made(made.fluid)).sum())
+        for level in (1, 2):
+            stencil = stencil.coarsen()
+            cost = float((stencil.fluid * stencil(stencil.fluid)).sum()) * 2 ** (level * len(shape))
+            assert cost == pytest.approx(first, rel=1e-4)
+            flux = stencil(stencil.fluid) - stencil.mass * stencil.fluid
+            assert float(flux.abs().max()) <= 1e-5 * float(stencil.diagonal().max())
+
+
+@pytest.mark.parametrize("n", [16, 14])
+def test_a_coarse_ring_is_a_ring(n: int) -> None:
+    """Of constant k: the same everywhere, where the ends meet too."""
+    made = stencil_of(Diffusion(np.ones((n, 8)), boundary=P))
+    assert made is not None
+    coarse = made.padded(4).coarsen()
+    waves = torch.cos(2 * torch.pi * torch.arange(n // 2) / (n // 2))
+    x = torch.nn.functional.pad(waves, (0, coarse.shape[0] - n // 2))[:, None].expand(coarse.shape)
+    y = coarse(x[None, None])[0, 0, : n // 2]
+    expected = (
+        4 * torch.sin(torch.tensor(torch.pi) / (n // 2)) ** 2 * float(made.faces[0].max()) / 4
     )
+    torch.testing.assert_close(y, expected * x[: n // 2], rtol=1e-4, atol=1e-5)
 
 
 def test_a_coarse_stencil_discretises_constant_k_anew() -> None:
