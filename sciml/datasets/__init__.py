@@ -5,6 +5,18 @@ from ._condiff_run import generate_condiff, generate_condiff_file
 from ._fields import CirculantEmbedding, Covariance, gaussian_field
 from ._floor import KBlindError, k_blind_error
 from ._stencil import Order, condiff_matrix
+from .channels import (
+    ChannelConfig,
+    Profile,
+    Scatter,
+    channel_covariance,
+    comb_pilots,
+    draw_channels,
+    draw_ofdm_channels,
+    noise_variance,
+    ofdm_covariance,
+    qpsk_pilots,
+)
 from .condiff import (
     CONFIGS,
     ConDiffConfig,
@@ -17,20 +29,30 @@ from .condiff import (
 
 __all__ = [
     "CONFIGS",
+    "ChannelConfig",
     "CirculantEmbedding",
     "ConDiffConfig",
     "ConDiffData",
     "Covariance",
     "KBlindError",
     "Order",
+    "Profile",
     "Rhs",
+    "Scatter",
     "Source",
     "Split",
+    "channel_covariance",
+    "comb_pilots",
     "condiff_matrix",
+    "draw_channels",
     "draw_condiff",
+    "draw_ofdm_channels",
     "gaussian_field",
     "generate_condiff",
     "generate_condiff_file",
     "k_blind_error",
+    "noise_variance",
+    "ofdm_covariance",
+    "qpsk_pilots",
     "read_condiff",
 ]

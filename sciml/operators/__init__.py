@@ -1,6 +1,7 @@
 """Operators, one module a family. Import from the modules' public names re-exported here."""
 
 from ..algebra import Identity, block, hstack, vstack
+from .channel import Pilots, PlaneWaves
 from .compression import CoilCompression
 from .dense import Dense, Diagonal
 from .diffusion import Diffusion, NodalDiffusion, Order, Side
@@ -31,6 +32,8 @@ __all__ = [
     "NonCartesianSENSE",
     "OffResonance",
     "Order",
+    "Pilots",
+    "PlaneWaves",
     "Sampling",
     "Side",
     "Sparse",

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from .._checks import need, number
+from ..algebra import Identity
 from ..arrays import Array, from_host, namespace, to_numpy
 from ..operators.wavelet import Wavelet
 from ..space import Space
 
-__all__ = ["L1Wavelet", "Tikhonov", "shrink"]
+__all__ = ["L1", "L1Wavelet", "Tikhonov", "shrink"]
 
 
 class Tikhonov:
@@ -36,6 +37,41 @@ class Tikhonov:
 
     def prox(self, x: Array, step: float) -> Array:
         return x / (1 + step * self.weight)
+
+
+class L1:
+    """g(x) = weight ||x||_1, of moduli where x is complex.
+
+    Args:
+        weight: positive, in units of 1 / x where the data term is ½ ||S^-1/2 (y − A x)||².
+        space: of x.
+    """
+
+    def __init__(self, weight: float, space: Space) -> None:
+        self.weight, self.space = number(weight, "weight"), need_space(space)
+
+    def to(self, *, dtype: Any) -> L1:
+        """The same prior in another precision."""
+        return L1(self.weight, self.space.to(dtype))
+
+    @property
+    def K(self) -> Identity:
+        """What the prior is a norm of, as for TotalVariation."""
+        return Identity(self.space)
+
+    def lengths(self, p: Array) -> Array:
+        """What the norm sums up: real."""
+        return abs(p)
+
+    def project(self, p: Array, radius: Any) -> Array:
+        """The nearest p of moduli up to `radius`."""
+        return p - shrink(p, radius)
+
+    def value(self, x: Array) -> np.ndarray:
+        return self.weight * sums(abs(x), self.space.ndim)
+
+    def prox(self, x: Array, step: float) -> Array:
+        return shrink(x, step * self.weight)
 
 
 class L1Wavelet:

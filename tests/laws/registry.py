@@ -29,6 +29,8 @@ from sciml.operators import (
     NodalDiffusion,
     NonCartesianSENSE,
     OffResonance,
+    Pilots,
+    PlaneWaves,
     Sampling,
     Side,
     Sparse,
@@ -303,6 +305,20 @@ OPERATORS: dict[str, OperatorCase] = {
     "coil compression along lines": OperatorCase(
         lambda r, d, a: CoilCompression(a(_draw(r, d, 4, 3, 5)), (2, 4, 3), readout=-2),
         (CoilCompression,),
+        dtypes=COMPLEX,
+    ),
+    "pilots": OperatorCase(
+        lambda r, d, a: Pilots(a(_draw(r, d, 6, 4)), 3), (Pilots,), dtypes=COMPLEX
+    ),
+    "pilots per member": OperatorCase(
+        lambda r, d, a: Pilots(a(_draw(r, d, 2, 3, 4, 5)), 3), (Pilots,), dtypes=COMPLEX
+    ),
+    "pilots, normal": OperatorCase(
+        lambda r, d, a: Pilots(a(_draw(r, d, 2, 6, 4)), 3).normal, (), dtypes=COMPLEX
+    ),
+    "plane waves": OperatorCase(
+        lambda r, d, a: PlaneWaves(3, 5, oversampling=1.5, dtype=d, like=a(np.zeros(1))),
+        (PlaneWaves,),
         dtypes=COMPLEX,
     ),
     "diffusion": OperatorCase(

@@ -13,12 +13,13 @@ import sciml.priors
 from sciml import Gaussian, InverseProblem, LinearSystem, Space, Status, Stop, solve
 from sciml.arrays import dtype_of, from_host, to_numpy
 from sciml.operators import FFT, SENSE, Wavelet
-from sciml.priors import L1Wavelet, Tikhonov, TotalVariation
+from sciml.priors import L1, L1Wavelet, Tikhonov, TotalVariation
 from solvers import ADMM, CG, FISTA, PrimalDual
 
 SHAPE = (12, 9)
 PRIORS: dict[str, Callable[[Space], Any]] = {
     "Tikhonov": lambda space: Tikhonov(0.7, space),
+    "L1": lambda space: L1(0.4, space),
     "wavelets": lambda space: L1Wavelet(0.4, Wavelet(space, "db2", levels=2)),
     "wavelets with averages": lambda space: L1Wavelet(
         0.4, Wavelet(space, "haar", levels=1), averages=True
