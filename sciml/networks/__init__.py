@@ -1,12 +1,15 @@
 """Networks and their weights. Importing this loads torch; `import sciml` does not import it."""
 
+from .denoiser import Beams, ChannelDenoiser, Denoiser, Padding, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
 from .multilevel import Multilevel
 from .prediction import FNO, Predictor, UNet
 from .stencil import Stencil
 from .weights import (
     Pretrained,
+    PretrainedDenoiser,
     PretrainedPredictor,
+    load_denoiser,
     load_network,
     load_predictor,
     read_card,
@@ -16,14 +19,21 @@ from .weights import (
 
 __all__ = [
     "FNO",
+    "Beams",
+    "ChannelDenoiser",
+    "Denoiser",
     "DirectionNetwork",
     "Multilevel",
+    "Padding",
     "Predictor",
     "Pretrained",
+    "PretrainedDenoiser",
     "PretrainedPredictor",
     "SingleLevel",
     "Stencil",
     "UNet",
+    "UNetDenoiser",
+    "load_denoiser",
     "load_network",
     "load_predictor",
     "read_card",

@@ -13,13 +13,16 @@ from typing import Any
 from .._checks import told
 from ..io._cards import FORMAT, matching, read_json_card, suffixed, write_weights
 from ..io._limits import FileError
+from .denoiser import ChannelDenoiser, Denoiser, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
 from .multilevel import Multilevel
 from .prediction import FNO, Predictor, UNet
 
 __all__ = [
     "Pretrained",
+    "PretrainedDenoiser",
     "PretrainedPredictor",
+    "load_denoiser",
     "load_network",
     "load_predictor",
     "read_card",
@@ -28,11 +31,13 @@ __all__ = [
 ]
 
 _MOST_BYTES = 64 << 20
-_ARCHITECTURES: dict[str, type[DirectionNetwork] | type[Predictor]] = {
+_ARCHITECTURES: dict[str, type[DirectionNetwork] | type[Predictor] | type[Denoiser]] = {
     "SingleLevel": SingleLevel,
     "Multilevel": Multilevel,
     "UNet": UNet,
     "FNO": FNO,
+    "ChannelDenoiser": ChannelDenoiser,
+    "UNetDenoiser": UNetDenoiser,
 }
 _KEYS = {"format", "architecture", "arguments", "dimension", "sha256", "about", "card_sha256"}
 _SHIPPED = Path(__file__).parents[1] / "weights"
@@ -57,13 +62,28 @@ class PretrainedPredictor(Enum):
     CONDIFF_FNO_GAUSSIAN = "condiff-fno-gaussian"
 
 
-def weights_path(name: Pretrained | PretrainedPredictor) -> Path:
+class PretrainedDenoiser(Enum):
+    """Denoisers that come with the package: of CDL-C channels, 16 × 64, and of MR images.
+
+    Those called noisy have seen data at that signal-to-noise ratio only.
+    """
+
+    SCORE_MIMO = "score-mimo"
+    SCORE_MIMO_NOISY_0DB = "score-mimo-noisy-0db"
+    SCORE_MIMO_NOISY_10DB = "score-mimo-noisy-10db"
+    SCORE_MRI = "score-mri"
+    SCORE_MRI_NOISY = "score-mri-noisy"
+
+
+def weights_path(name: Pretrained | PretrainedPredictor | PretrainedDenoiser) -> Path:
     """Where weights of the package lie, or would lie if they came with it."""
     return _SHIPPED / f"{name.value}.safetensors"
 
 
 def save_network(
-    path: str | os.PathLike[str], network: DirectionNetwork | Predictor, about: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    network: DirectionNetwork | Predictor | Denoiser,
+    about: Mapping[str, Any],
 ) -> tuple[Path, Path]:
     """Write weights at `path` (.safetensors) and their card beside them (.json).
 
@@ -117,7 +137,7 @@ def load_network(
     network = _built(path, card)
     if not isinstance(network, DirectionNetwork):
         kind = card["architecture"]
-        raise FileError(path, f"expected a direction network, got a {kind}: use load_predictor")
+        raise FileError(path, f"expected a direction network, got a {kind}: use {_loader(network)}")
     return network
 
 
@@ -132,17 +152,41 @@ def load_predictor(source: PretrainedPredictor | str | os.PathLike[str]) -> Pred
     network = _built(path, card)
     if not isinstance(network, Predictor):
         kind = card["architecture"]
-        raise FileError(path, f"expected a Predictor, got a {kind}: use load_network")
+        raise FileError(path, f"expected a Predictor, got a {kind}: use {_loader(network)}")
     return network
 
 
-def _path(source: Pretrained | PretrainedPredictor | str | os.PathLike[str]) -> Path:
-    if isinstance(source, Pretrained | PretrainedPredictor):
+def load_denoiser(source: PretrainedDenoiser | str | os.PathLike[str]) -> Denoiser:
+    """The denoiser whose weights lie at `source`, on the CPU.
+
+    Raises:
+        FileError: as `load_network`, and for weights of another kind of network.
+    """
+    path = _path(source)
+    card = read_card(path)
+    network = _built(path, card)
+    if not isinstance(network, Denoiser):
+        kind = card["architecture"]
+        raise FileError(path, f"expected a Denoiser, got a {kind}: use {_loader(network)}")
+    return network
+
+
+def _loader(network: DirectionNetwork | Predictor | Denoiser) -> str:
+    """What loads weights of this kind."""
+    if isinstance(network, Denoiser):
+        return "load_denoiser"
+    return "load_predictor" if isinstance(network, Predictor) else "load_network"
+
+
+def _path(
+    source: Pretrained | PretrainedPredictor | PretrainedDenoiser | str | os.PathLike[str],
+) -> Path:
+    if isinstance(source, Pretrained | PretrainedPredictor | PretrainedDenoiser):
         return weights_path(source)
     return suffixed(source)
 
 
-def _built(weights: Path, card: Mapping[str, Any]) -> DirectionNetwork | Predictor:
+def _built(weights: Path, card: Mapping[str, Any]) -> DirectionNetwork | Predictor | Denoiser:
     from safetensors import SafetensorError
     from safetensors.torch import load
 

@@ -1,6 +1,7 @@
 """Priors: what is known of x before it is measured."""
 
 from .classical import L1, L1Wavelet, Tikhonov
+from .score import ScorePrior
 from .variation import TotalVariation
 
-__all__ = ["L1", "L1Wavelet", "Tikhonov", "TotalVariation"]
+__all__ = ["L1", "L1Wavelet", "ScorePrior", "Tikhonov", "TotalVariation"]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,9 +18,18 @@ from .._checks import need
 from .checkpoint import Snapshot, read_checkpoint, write_checkpoint
 from .plan import Plan
 
-__all__ = ["Trained", "train"]
+__all__ = ["Ramp", "Trained", "train"]
 
 Batch = TypeVar("Batch")
+
+
+@runtime_checkable
+class Ramp(Protocol):
+    """A loss that changes with the training."""
+
+    def at(self, progress: float) -> Callable[[Any, Any], Tensor]:
+        """The loss after this share of the steps, from 0 to 1."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Trained:
 
 def train(
     module: nn.Module,
-    loss: Callable[[nn.Module, Batch], Tensor],
+    loss: Callable[[nn.Module, Batch], Tensor] | Ramp,
     draw: Callable[[np.random.Generator], Batch],
     *,
     plan: Plan,
@@ -73,7 +82,8 @@ def train(
         for group in adam.param_groups:
             group["lr"] = plan.rate(step)
         adam.zero_grad(set_to_none=True)
-        value = loss(module, draw(rng))
+        now = loss.at(step / plan.steps) if isinstance(loss, Ramp) else loss
+        value = now(module, draw(rng))
         losses.append(value.item())
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(

@@ -1,0 +1,195 @@
+"""A learned prior: a network that denoises, and the score that follows from it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._checks import need, number, told
+from ..arrays import Array, all_finite, dtype_of, is_array, is_torch, to_numpy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..networks import Denoiser
+
+__all__ = ["ScorePrior"]
+
+_PIXELS = 1 << 17  # that go through the network together
+_LEAST = 2e-3  # noise relative to the signal that is next to none
+
+
+class ScorePrior:
+    """p(x) known by its denoiser: denoise(x, sigma) = E[x0 | x] for x = x0 + n, n ~ CN(0, sigma²).
+
+    sigma² is E|n|² per complex entry. The score is ∂ log p / ∂x̄ = (denoise(x, sigma) − x) / sigma²
+    (Tweedie's formula), so that Langevin's step is x + α score + √(2α) CN(0, 1).
+
+    Arrays are NumPy's or torch's, complex64 or complex128, and stay what they are; the network
+    works in single precision, in host memory on one thread: the last bits of a convolution depend
+    on how many there are. Gradients of torch tensors that require them go through the network.
+
+    Args:
+        network: see `sciml.networks.load_denoiser`; a copy of it is kept.
+        scale: of the x meant here, relative to what the network was trained on.
+
+    Attributes:
+        calls: evaluations of the network so far, one for a whole batch.
+        shape: (rows, columns) if the network takes one size only, else None.
+        sigma_range: noise levels from next to none to where hardly anything is left of the signal.
+
+    Raises:
+        TypeError: no Denoiser.
+    """
+
+    def __init__(self, network: Denoiser, *, scale: float = 1.0) -> None:
+        import torch
+
+        from ..networks import Denoiser
+
+        need(network, Denoiser, "a Denoiser", "see sciml.networks.load_denoiser")
+        self.scale = number(scale, "scale")
+        if not self.scale > 0:
+            raise ValueError(f"expected scale > 0, got {told(scale)}")
+        own = copy.deepcopy(network).eval().requires_grad_(False).float()
+        own.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network, self.shape, self.calls = own, network.shape, 0
+        self._elsewhere: dict[Any, Denoiser] = {}
+        size = float(own.basis.mean(lambda p: p).sqrt())
+        self.sigma_range = (_LEAST * size * self.scale, float(own.levels[1]) * self.scale)
+
+    def denoise(self, x: Array, sigma: Any) -> Array:
+        """E[x0 | x], of the shape, dtype, library and device of x. NaN in a member stays there.
+
+        Args:
+            x: complex (*batch, rows, columns). sigma: >= 0, a number or a real array that
+                broadcasts to (*batch,).
+
+        Raises:
+            TypeError: another dtype or library. ValueError: another shape, negative or infinite
+                sigma.
+        """
+        self._check(x)
+        if math.prod(x.shape) == 0:
+            return x + 0
+        found = self._denoised(_tensor(x), sigma)
+        return found if is_torch(x) else found.numpy()
+
+    def denoise_vjp(self, x: Array, sigma: Any, v: Array) -> tuple[Array, Array]:
+        """(denoise(x, sigma), the gradient of Re <v, denoise(x, sigma)> with respect to x).
+
+        Raises:
+            As `denoise`; ValueError too for v of another shape or dtype than x.
+        """
+        import torch
+
+        self._check(x)
+        if type(v) is not type(x) or tuple(v.shape) != tuple(x.shape) or v.dtype != x.dtype:
+            raise ValueError(f"expected v like x, {tuple(x.shape)} {dtype_of(x)}, got {told(v)}")
+        if math.prod(x.shape) == 0:
+            return x + 0, v + 0
+        with torch.enable_grad():
+            own = _tensor(x).detach().requires_grad_()
+            found = self._denoised(own, sigma)
+            (pulled,) = torch.autograd.grad(found, own, _tensor(v))
+        found = found.detach()
+        return (found, pulled) if is_torch(x) else (found.numpy(), pulled.numpy())
+
+    def score(self, x: Array, sigma: Any) -> Array:
+        """∂ log p_sigma / ∂x̄ = (denoise(x, sigma) − x) / sigma², like x.
+
+        Raises:
+            ValueError: as for `denoise`, and for sigma = 0.
+        """
+        self._check(x)
+        levels = _levels(sigma, tuple(x.shape[:-2]), x)
+        if bool((levels == 0).any()):
+            raise ValueError("expected sigma > 0 for a score, got 0: use denoise")
+        return (self.denoise(x, sigma) - x) / (levels**2)[..., None, None]
+
+    def _denoised(self, x: Tensor, sigma: Any) -> Tensor:
+        import torch
+
+        levels = _levels(sigma, tuple(x.shape[:-2]), x) / self.scale
+        self.calls += 1
+        flat = (x / self.scale).to(torch.complex64).reshape(-1, *x.shape[-2:])
+        found = self._through(flat, levels.reshape(-1).float())
+        return (self.scale * found).to(x.dtype).reshape(x.shape)
+
+    def _through(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The network, on a few members at a time."""
+        import torch
+
+        network = self._on(x.device)
+        step = max(1, _PIXELS // (x.shape[-2] * x.shape[-1]))
+        with _one_thread(x):
+            parts = [network(x[i : i + step], sigma[i : i + step]) for i in range(0, len(x), step)]
+        return torch.cat(parts)
+
+    def _on(self, device: Any) -> Denoiser:
+        if device.type == "cpu":
+            return self.network
+        if device not in self._elsewhere:
+            self._elsewhere[device] = copy.deepcopy(self.network).to(device)
+        return self._elsewhere[device]
+
+    def _check(self, x: Array) -> None:
+        if not is_array(x) or not (isinstance(x, np.ndarray) or is_torch(x)):
+            raise TypeError(f"expected x as a numpy or torch array, got {type(x).__name__}")
+        if dtype_of(x).kind != "c":
+            raise TypeError(f"expected complex x, got {dtype_of(x)}: cast it with .astype")
+        wanted = ("rows", "columns") if self.shape is None else self.shape
+        if x.ndim < 2 or (self.shape is not None and tuple(x.shape[-2:]) != self.shape):
+            raise ValueError(
+                f"expected x of shape (*batch, {wanted[0]}, {wanted[1]}), got {tuple(x.shape)}"
+            )
+
+
+def _tensor(x: Array) -> Tensor:
+    import torch
+
+    return x if is_torch(x) else torch.from_numpy(np.ascontiguousarray(x))
+
+
+def _levels(sigma: Any, batch: tuple[int, ...], like: Array) -> Any:
+    """sigma as an array (*batch,) of the library, device and precision of `like`."""
+    import torch
+
+    kind = dtype_of(sigma).kind if is_array(sigma) else np.asarray(sigma).dtype.kind
+    if kind not in "fiu":
+        raise TypeError(f"expected real sigma, got {told(sigma)}")
+    levels: Any = sigma
+    if is_torch(like):
+        levels = torch.as_tensor(sigma, dtype=like.real.dtype, device=like.device)
+    else:
+        levels = np.asarray(to_numpy(sigma), like.real.dtype)
+    if not all_finite(levels) or bool((levels < 0).any()):
+        raise ValueError(f"expected finite sigma >= 0, got {told(sigma)}")
+    try:
+        spread = torch.broadcast_to if is_torch(like) else np.broadcast_to
+        return spread(levels, batch)
+    except (RuntimeError, ValueError):
+        raise ValueError(
+            f"expected sigma as a number or of the batch's shape {batch}, got shape "
+            f"{tuple(levels.shape)}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _one_thread(like: Tensor) -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    if like.device.type != "cpu" or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
