@@ -15,6 +15,7 @@ CHECKPOINT = "sciml/training/checkpoint.py"
 SOLVING = "tests/numerics/test_neural_directions.py::test_"
 NETWORKS = "tests/numerics/test_neural_networks.py::test_"
 TRAINING = "tests/numerics/test_neural_training.py::test_"
+LAWS = "tests/laws/test_solvers.py::test_law"
 
 LEARNED: tuple[Mutant, ...] = (
     Mutant(
@@ -43,7 +44,7 @@ LEARNED: tuple[Mutant, ...] = (
         DIRECTIONS,
         "lost |= _finite(A, q) & ~_finite(A, Aq)",
         "lost |= False",
-        ("tests/laws/test_solvers.py::test_law",),
+        (LAWS + "[NeuralDirections-numpy-float64-catches_nan_inside]",),
     ),
     Mutant(
         "curvature that is not positive is told",
