@@ -24,8 +24,9 @@ demo: $(VENV)/.ready-demo
 test slow: export OMP_NUM_THREADS = 1
 test slow: export OPENBLAS_NUM_THREADS = 1
 
+# A file's tests stay in one worker: together, both would compile the kernels that it needs.
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.ready-test
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow --timeout 7200
