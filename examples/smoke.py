@@ -3,7 +3,7 @@
 All methods solve the same systems, from their own last pressure, to the same tolerance. Written:
 smoke.gif, and smoke.csv with each method's figures for each frame (max, rms: of div u dt).
 
-python examples/smoke.py [--three] [--cells 96] [--frames 120] [--out folder]
+python examples/smoke.py [--grid 96x64 | --grid 48x32x32] [--frames 120] [--out folder]
 """
 
 import argparse
@@ -19,22 +19,28 @@ from sciml.fluids import MACGrid, Plume, ball, bunny, project
 from sciml.networks import Pretrained, load_network
 from solvers import CG, IC0, Direct, Multigrid, NeuralDirections
 
+
+def cells(text: str) -> tuple[int, ...]:
+    shape = tuple(int(n) if n.isdecimal() else 0 for n in text.split("x"))
+    if len(shape) not in (2, 3) or min(shape) < 8:
+        told = "two or three sides of 8 cells or more, the height first, such as 48x32x32"
+        raise argparse.ArgumentTypeError(f"expected {told}, got {text}")
+    return shape
+
+
 arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-arguments.add_argument("--three", action="store_true", help="3-D instead of 2-D")
-arguments.add_argument("--cells", type=int, help="along the height: 96, in 3-D 48")
+arguments.add_argument("--grid", type=cells, default=(96, 64), help="cells: 96x64, or 48x32x32")
 arguments.add_argument("--frames", type=int, help="time steps: 120, in 3-D 60")
 arguments.add_argument("--out", type=Path, default=Path(), help="folder for what is written")
 options = arguments.parse_args()
 options.out.mkdir(parents=True, exist_ok=True)
-ndim = 3 if options.three else 2
-n = options.cells or (48 if options.three else 96)
-frames = options.frames or (60 if options.three else 120)
+shape, ndim = options.grid, len(options.grid)
+frames = options.frames or (60 if ndim == 3 else 120)
 
-shape = (n, *(2 * n // 3,) * (ndim - 1))
-middle = (1 / 3,) * (ndim - 2)
-grid = MACGrid(shape, solid=bunny(shape, (0.5, *middle, 0.36), 0.17))
-plume = Plume(grid, ball(shape, (0.1, *middle, 0.33), 0.08))
-dt, stop = 3 / n, Stop(rtol=1e-6)
+*middle, right = (n / shape[0] / 2 for n in shape[1:])
+grid = MACGrid(shape, solid=bunny(shape, (0.5, *middle, 1.08 * right), 0.17))
+plume = Plume(grid, ball(shape, (0.1, *middle, right), 0.08))
+dt, stop = 3 / shape[0], Stop(rtol=1e-6)
 
 methods = {"CG": CG(), "CG, IC(0)": CG(M=IC0()), "CG, multigrid": CG(M=Multigrid())}
 if ndim == 2:  # in 3-D the factors fill up
@@ -43,23 +49,22 @@ for name, weights in (("DCDM", f"DCDM_{ndim}D"), ("multilevel network", f"DIRECT
     methods[name] = NeuralDirections(load_network(Pretrained[weights]))
 
 flow = plume.start()
-first = plume.tentative(flow, dt).velocity
 for method in methods.values():  # kernels are compiled before anything is timed
-    project(grid, first, dt, method, stop=stop)
+    project(grid, plume.tentative(flow, dt).velocity, dt, method, stop=stop)
 
 FIELDS = ("frame", "method", "iterations", "setup", "seconds", "residual", "max", "rms", "bound")
 pressures, rows, pictures = dict.fromkeys(methods, flow.pressure), [], []
 
 
 def picture(smoke: np.ndarray) -> Image.Image:
-    """Seen from the side: the mean along the line of sight, the obstacle in grey."""
-    seen = smoke.mean(axis=1) * 4 if ndim == 3 else smoke
-    solid = grid.solid.any(axis=1) if ndim == 3 else grid.solid
+    """From the side, the obstacle in grey; in 3-D what smoke on each line of sight lets through."""
+    seen, solid = smoke, grid.solid
+    if ndim == 3:
+        seen, solid = 1 - np.exp(-smoke.sum(axis=1) / (0.1 * shape[0])), solid.any(axis=1)
     colours = colormaps["inferno"](np.clip(seen, 0, 1))[..., :3]
-    # In 3-D smoke before the obstacle is still seen.
     colours[solid] = 0.5 + 0.5 * colours[solid] * (ndim == 3)
     image = Image.fromarray((255 * colours[::-1]).astype(np.uint8))
-    scale = max(1, 480 // n)
+    scale = max(1, 480 // shape[0])
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
 
 

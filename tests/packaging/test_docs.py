@@ -19,7 +19,7 @@ SMALL = {
     "heat_with_changing_k.py": ["48"],
     "mri_real_kspace.py": ["{}"],
     "mri_radial.py": ["64", "31", "{}/radial.png"],
-    "smoke.py": ["--cells", "24", "--frames", "3", "--out", "{}"],
+    "smoke.py": ["--grid", "24x16", "--frames", "3", "--out", "{}"],
 }
 
 # What the documents' examples take for given: a user's own matrix, right-hand sides and misfit.
@@ -66,6 +66,17 @@ def test_example_runs_and_is_short(example: Path, tmp_path: Path) -> None:
     done = _run(example, *(a.format(tmp_path) for a in SMALL.get(example.name, ())))
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_smoke_in_three_dimensions(tmp_path: Path) -> None:
+    script = ROOT / "examples" / "smoke.py"
+    done = _run(script, "--grid", "12x8x10", "--frames", "2", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "(12, 8, 10) cells" in done.stdout and (tmp_path / "smoke.gif").stat().st_size > 0
+    lines = (tmp_path / "smoke.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + 2 * 5  # frames, methods
+    done = _run(script, "--grid", "96")
+    assert done.returncode == 2 and "expected two or three sides" in done.stderr
 
 
 def test_the_readme_quotes_what_the_example_prints() -> None:
