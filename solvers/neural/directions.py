@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NeuralDirections"]
 
-_FIRST_RUN = 2
+# Steps of the first run of plain CG, and by how much each further one is longer.
+_FIRST_RUN, _GROWTH = 2, 4
 
 
 class _Kept(NamedTuple):
@@ -59,9 +60,9 @@ class NeuralDirections(Solver):
 
     Safeguard: each step also weighs the classical direction, r made A-orthogonal in the same way,
     at one more application of A. Where the network's lowers the A-norm less, is not finite, or has
-    not halved the residual in `window` steps, plain CG runs from there, for 2 steps and twice as
-    many at each further refusal. So all in all it takes at most about twice the steps of CG, plus
-    `window` for each halving of the residual. `result.applies.fallbacks` counts the classical
+    not halved the residual in `window` steps, plain CG runs from there, for 2 steps and four times
+    as many at each further refusal. So all in all it takes at most about twice the steps of CG,
+    plus `window` for each halving of the residual. `result.applies.fallbacks` counts the classical
     steps, `.M` the calls of the network.
 
     Args:
@@ -185,7 +186,7 @@ class NeuralDirections(Solver):
         size = _host(estimate)
 
         run = np.where(refused, s.length, s.run) - ~taken
-        length = np.where(refused, 2 * s.length, s.length)
+        length = np.where(refused, _GROWTH * s.length, s.length)
         age = np.where(taken, s.age + 1, 0)
         full = (age >= self.window) & (size <= s.mark / 2)  # the network earns its keep
         length = np.where(full, np.maximum(_FIRST_RUN, length // 2), length)
