@@ -146,7 +146,7 @@ def test_the_cycle_around_solid_cells_is_symmetric(lanes: int, rng: np.random.Ge
     solid = np.zeros(shape, bool)
     solid[2:5, 3:7] = solid[7, :4] = True
     A = Diffusion(_k(rng, lanes, *shape), ndim=2, solid=solid)
-    solver, columns = MultigridCG(cycle=Cycle.V, dtype=np.float64), []
+    solver, columns = MultigridCG(cycle=Cycle.V), []
     for e in np.eye(99)[~solid.reshape(-1)]:
         problem = LinearSystem(A, np.tile(e.reshape(shape), (lanes, 1, 1)))
         ready = solver.prepare(problem)
@@ -155,8 +155,8 @@ def test_the_cycle_around_solid_cells_is_symmetric(lanes: int, rng: np.random.Ge
         columns.append((x * state.rz[0] / np.vdot(x, A(state.x)[0]))[~solid])
         assert not state.x[:, solid].any()
     M = np.array(columns)
-    assert np.abs(M - M.T).max() <= 1e-11 * np.abs(M).max()
-    assert np.linalg.eigvalsh(M).min() > 0
+    assert np.abs(M - M.T).max() <= 2e-5 * np.abs(M).max()  # a cycle in float32
+    assert np.linalg.eigvalsh(M).min() > 1e-5 * np.abs(M).max()
 
 
 def test_the_matrix_agrees(rng: np.random.Generator) -> None:
