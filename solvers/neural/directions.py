@@ -24,6 +24,7 @@ __all__ = ["NeuralDirections"]
 
 # Steps of the first run of plain CG, and by how much each further one is longer.
 _FIRST_RUN, _GROWTH = 2, 4
+_LEAST_WINDOW, _WINDOW_SHARE = 16, 8
 
 
 class _Kept(NamedTuple):
@@ -68,14 +69,15 @@ class NeuralDirections(Solver):
     Args:
         network: a DirectionNetwork, such as `load_network(Pretrained.DCDM_2D)` gives.
         safeguard: False takes every direction that the network gives, as the paper does.
-        window: see above.
+        window: see above. None is an eighth of the grid's longest side, at least 16: where CG
+            needs more steps for each halving, a useful network may, too.
         bfloat16: see `learned`.
         M: the network made ready for an operator; set when the solver is prepared.
     """
 
     network: DirectionNetwork = field(repr=False)
     safeguard: bool = True
-    window: int = 16
+    window: int | None = None
     bfloat16: bool = False
     M: Operator | None = field(default=None, repr=False)
 
@@ -87,7 +89,8 @@ class NeuralDirections(Solver):
         for name in ("safeguard", "bfloat16"):
             if not isinstance(value := getattr(self, name), bool):
                 raise TypeError(f"expected {name} as True or False, got {told(value)}")
-        integer(self.window, "window", 1)
+        if self.window is not None:
+            integer(self.window, "window", 1)
 
     def check(self, problem: Problem) -> None:
         need(problem, LinearSystem, "a LinearSystem")
@@ -158,7 +161,7 @@ class NeuralDirections(Solver):
             Aq = A(q)
             lost |= _finite(A, q) & ~_finite(A, Aq)  # a network may fail, A must not
             theirs = _gain(A, q, Aq, r)
-            spent = (s.age >= self.window) & (_host(s.estimate) > s.mark / 2)
+            spent = (s.age >= self._window(A)) & (_host(s.estimate) > s.mark / 2)
             good = np.isfinite(theirs) & (theirs >= own) & ~spent
             taken = asked & (good if self.safeguard else True)
             d, Ad = pick(taken, q, d), pick(taken, Aq, Ad)
@@ -172,6 +175,10 @@ class NeuralDirections(Solver):
             )
         flag = mark(s.flag, from_host(lost, s.estimate, bool), Status.NONFINITE_OUTPUT)
         return self._search(s._replace(kept=kept, flag=flag), d, Ad, taken, refused)
+
+    def _window(self, A: Operator) -> int:
+        longest = max(A.domain.shape, default=0)
+        return self.window or max(_LEAST_WINDOW, longest // _WINDOW_SHARE)
 
     def _search(
         self, s: _State, d: Array, Ad: Array, taken: np.ndarray, refused: np.ndarray
@@ -188,7 +195,7 @@ class NeuralDirections(Solver):
         run = np.where(refused, s.length, s.run) - ~taken
         length = np.where(refused, _GROWTH * s.length, s.length)
         age = np.where(taken, s.age + 1, 0)
-        full = (age >= self.window) & (size <= s.mark / 2)  # the network earns its keep
+        full = (age >= self._window(s.A)) & (size <= s.mark / 2)  # the network earns its keep
         length = np.where(full, np.maximum(_FIRST_RUN, length // 2), length)
         anew = full | ~taken
         return _State(

@@ -156,6 +156,29 @@ def test_a_network_that_is_slow_is_refused(rng: np.random.Generator) -> None:
     assert counts[0] > 2 * counts[1]
 
 
+@pytest.mark.parametrize(("n", "window"), [(100, 16), (128, 16), (256, 32), (400, 50)])
+def test_large_grids_give_the_network_more_time(n: int, window: int) -> None:
+    """A network that never halves ‖r‖ is first refused after an eighth of the grid's length."""
+    A = Dense(2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1), traits={Trait.POSITIVE})
+    problem = LinearSystem(A, np.ones(n))  # CG takes n / 2 steps from the ends to the middle
+    inverse = torch.from_numpy(np.linalg.inv(A.dense())).float()
+
+    def little(r: torch.Tensor) -> torch.Tensor:
+        e = (inverse @ r.flatten()).reshape(r.shape)
+        return r + 1e-3 * e / e.norm()
+
+    near = Says(1, little)
+
+    def fallbacks(steps: int, **how: int) -> int:
+        stop = Stop(rtol=1e-12, max_iters=steps)
+        return solve(
+            problem, NeuralDirections(near, **how), stop=stop, throw=False
+        ).applies.fallbacks
+
+    assert fallbacks(window) == 0 < fallbacks(window + 1)
+    assert fallbacks(5, window=4) > 0
+
+
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_the_bits_do_not_depend_on_threads(bfloat16: bool, rng: np.random.Generator) -> None:
     problem = LinearSystem(Diffusion(np.ones((70, 90))), rng.standard_normal((70, 90)))
