@@ -24,7 +24,7 @@ __all__ = ["NeuralDirections"]
 
 # Steps of the first run of plain CG, and by how much each further one is longer.
 _FIRST_RUN, _GROWTH = 2, 4
-_LEAST_WINDOW, _WINDOW_SHARE = 16, 8
+_LEAST_WINDOW, _WINDOW_SHARE = 16, 16
 
 
 class _Kept(NamedTuple):
@@ -69,8 +69,8 @@ class NeuralDirections(Solver):
     Args:
         network: a DirectionNetwork, such as `load_network(Pretrained.DCDM_2D)` gives.
         safeguard: False takes every direction that the network gives, as the paper does.
-        window: see above. None is an eighth of the grid's longest side, at least 16: where CG
-            needs more steps for each halving, a useful network may, too.
+        window: see above. None is a sixteenth of the grid's longest side, at least 16: where
+            CG needs more steps for each halving, a useful network may, too.
         bfloat16: see `learned`.
         M: the network made ready for an operator; set when the solver is prepared.
     """

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/learned_multigrid.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/guide.md",
+    "docs/learned_multigrid.md",
+    "docs/neural_directions.md",
+)
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # Smaller than they are by default; {} is a folder that the test throws away.
 SMALL = {
