@@ -20,7 +20,7 @@ __all__ = ["measure_inference"]
 
 _GRIDS = {2: (256, 256), 3: (64, 64, 64)}
 _REPEATS = 5
-_MOST = 120  # steps
+_MOST = 200  # steps
 _LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
