@@ -29,8 +29,9 @@ _STEP = 1.5
 # what it was summed from (an inclusion in a much softer matrix): it is trusted down to this energy.
 _SINGLE = 1e-5
 # In eps: what counts as zero of a coarse matrix's diagonal, in multiples of the terms it was summed
-# from, and of the eigenvalues of the coarsest one, where 1 is large.
-_ZERO = 16.0
+# from; times the root of the number of unknowns that were summed up, of the eigenvalues of the
+# coarsest one, where 1 is large, but no more than _WEAK.
+_ZERO, _WEAK = 16.0, 1e-4
 
 
 class Values(NamedTuple):
@@ -127,7 +128,8 @@ def _values(
     matrices: list[Csr], restrictions: list[Csr], stack: list[Csr], dtype: Any, eps: float
 ) -> Values:
     scales, weakest = _scales(matrices, restrictions, eps)
-    coarsest, lowest = _inverse(matrices[-1], scales[-1], eps)
+    zero = min(_ZERO * eps * _rows(matrices[0]) ** 0.5, _WEAK)
+    coarsest, lowest = _inverse(matrices[-1], scales[-1], zero)
     if dtype is None:
         dtype = np.float32 if min(weakest, lowest) > _SINGLE else np.float64
     dtype = with_precision(coarsest.dtype, dtype)
@@ -217,8 +219,10 @@ def _scaled(stack: list[Csr], scales: list[np.ndarray], dtype: np.dtype) -> np.n
     return data
 
 
-def _inverse(A: Csr, scale: np.ndarray, eps: float) -> tuple[np.ndarray, float]:
+def _inverse(A: Csr, scale: np.ndarray, zero: float) -> tuple[np.ndarray, float]:
     """((S A S)^-1 transposed, the smallest eigenvalue of S A S but 0), I on its null space.
+
+    zero: eigenvalues of this size are rounding.
 
     (0, 0) where A is too large for it.
     """
@@ -229,12 +233,12 @@ def _inverse(A: Csr, scale: np.ndarray, eps: float) -> tuple[np.ndarray, float]:
         return np.zeros((0, 0), A[2].dtype), 1.0
     dense = csr_array((A[2], A[1], A[0]), shape=(n, n)).toarray() * scale[:, None] * scale
     values, vectors = np.linalg.eigh((dense + dense.conj().T) / 2)
-    if not values[0] >= -_ZERO * n * eps:
+    if not values[0] >= -zero:
         raise np.linalg.LinAlgError(
             f"AMG found the eigenvalue {values[0]:.1e} on its coarsest level, where 1 is large: "
             "A is not positive definite"
         )
-    kept = values > _ZERO * eps
+    kept = values > zero
     inverse = np.divide(1, values, out=np.ones_like(values), where=kept)
     product = (vectors * inverse) @ vectors.conj().T
     return np.ascontiguousarray(product.T), float(values.min(initial=1, where=kept))
