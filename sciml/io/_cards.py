@@ -12,7 +12,7 @@ from typing import Any
 from ._atomic import atomic_file
 from ._limits import FileError
 
-__all__ = ["FORMAT", "matching", "read_json_card", "suffixed", "write_weights"]
+__all__ = ["FORMAT", "digest", "matching", "read_json_card", "suffixed", "write_weights"]
 
 FORMAT = 1
 
@@ -48,11 +48,11 @@ def read_json_card(weights: Path, most: int) -> dict[str, Any]:
     path = weights.with_suffix(".json")
     try:
         card = json.loads(_content(path, most))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if isinstance(error, FileError):
             raise
         raise FileError(path, "expected a card as JSON, got something else: train anew") from error
-    if not isinstance(card, dict) or not isinstance(card.get("format"), int):
+    if not isinstance(card, dict) or type(card.get("format")) is not int:
         raise FileError(path, "expected a card of weights, got other JSON: train anew")
     if card["format"] != FORMAT:
         raise FileError(
@@ -60,6 +60,13 @@ def read_json_card(weights: Path, most: int) -> dict[str, Any]:
             "this package that wrote them, or train anew"
         )  # fmt: skip
     return card
+
+
+def digest(card: Mapping[str, Any]) -> str:
+    """The SHA-256 of a card's other entries, which it holds as `card_sha256`."""
+    known = {k: v for k, v in card.items() if k != "card_sha256"}
+    text = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def matching(weights: Path, card: Mapping[str, Any], most: int) -> bytes:

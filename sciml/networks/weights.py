@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from enum import Enum
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checks import told
-from ..io._cards import FORMAT, matching, read_json_card, suffixed, write_weights
+from ..io._cards import FORMAT, digest, matching, read_json_card, suffixed, write_weights
 from ..io._limits import FileError
 from .denoiser import ChannelDenoiser, Denoiser, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
@@ -31,6 +30,7 @@ __all__ = [
 ]
 
 _MOST_BYTES = 64 << 20
+_LARGEST = 4096  # of an argument: modules cost time where tensors cost memory
 _ARCHITECTURES: dict[str, type[DirectionNetwork] | type[Predictor] | type[Denoiser]] = {
     "SingleLevel": SingleLevel,
     "Multilevel": Multilevel,
@@ -110,7 +110,7 @@ def save_network(
         "sha256": hashlib.sha256(content).hexdigest(),
         "about": dict(about),
     }
-    card["card_sha256"] = _digest(card)
+    card["card_sha256"] = digest(card)
     return write_weights(weights, content, card)
 
 
@@ -187,13 +187,22 @@ def _path(
 
 
 def _built(weights: Path, card: Mapping[str, Any]) -> DirectionNetwork | Predictor | Denoiser:
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     content = matching(weights, card, _MOST_BYTES)
     try:
-        network = _ARCHITECTURES[card["architecture"]](**card["arguments"])
-        network.load_state_dict(load(content))
+        tensors = load(content)
+        kind, arguments = _ARCHITECTURES[card["architecture"]], card["arguments"]
+        if any(type(n) is int and n > _LARGEST for n in dict(arguments).values()):
+            raise ValueError("too large")
+        with torch.device("meta"):  # what a card says takes no memory until the file agrees
+            said = {n: t.shape for n, t in kind(**arguments).state_dict().items()}
+        if said != {n: t.shape for n, t in tensors.items()}:
+            raise ValueError("other shapes")
+        network = kind(**arguments)
+        network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, ValueError, TypeError) as error:
         raise FileError(
             weights,
@@ -211,18 +220,12 @@ def read_card(weights: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = suffixed(weights).with_suffix(".json")
     card = read_json_card(suffixed(weights), _MOST_BYTES)
-    if set(card) != _KEYS or card["card_sha256"] != _digest(card):
+    if set(card) != _KEYS or card["card_sha256"] != digest(card):
         raise FileError(path, "expected a card with its own check sum, got a changed one: fetch "
                         "it again, or train anew")  # fmt: skip
-    if card["architecture"] not in _ARCHITECTURES:
+    if card["architecture"] not in list(_ARCHITECTURES):  # it may be a list itself
         raise FileError(
             path, f"expected one of {', '.join(_ARCHITECTURES)}, got {card['architecture']!r}: "
             "use the release of this package that wrote it"
         )  # fmt: skip
     return card
-
-
-def _digest(card: Mapping[str, Any]) -> str:
-    known = {k: v for k, v in card.items() if k != "card_sha256"}
-    text = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

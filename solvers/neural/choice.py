@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import sciml
-from sciml.io._cards import FORMAT, matching, read_json_card, write_weights
+from sciml.io._cards import FORMAT, digest, matching, read_json_card, write_weights
 from sciml.io._limits import FileError
 
 from ..multigrid import Bodies, Cycle, Lines, Multigrid
@@ -100,6 +100,7 @@ class ChoiceNetwork:
             "sha256": hashlib.sha256(content).hexdigest(),
             "about": dict(about),
         }
+        card["card_sha256"] = digest(card)
         return write_weights(Path(path), content, card)
 
     @classmethod
@@ -131,7 +132,7 @@ def read_card(weights: str | os.PathLike[str]) -> dict[str, Any]:
     """The card beside a weights file.
 
     Raises:
-        FileError: it is missing, damaged, of another version, or of other settings.
+        FileError: it is missing, damaged, changed, of another version, or of other settings.
     """
     path = Path(weights).with_suffix(".json")
     card = read_json_card(Path(weights), _MOST_BYTES)
@@ -139,4 +140,7 @@ def read_card(weights: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileError(
             path, "expected weights for this release's settings, got others: train anew"
         )
+    if card.get("card_sha256") != digest(card):
+        raise FileError(path, "expected a card with its own check sum, got a changed one: fetch "
+                        "it again, or train anew")  # fmt: skip
     return card

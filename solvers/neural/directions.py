@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sciml._checks import integer, need, told
-from sciml.arrays import Array, from_host, namespace, pick, ratio, to_numpy
+from sciml.arrays import (
+    Array,
+    from_host,
+    namespace,
+    nonfinite_members,
+    pick,
+    ratio,
+    to_numpy,
+)
 from sciml.operator import Operator, Trait
 from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
@@ -153,13 +161,14 @@ class NeuralDirections(Solver):
         d, Ad = r, r
         if self.safeguard or not asked.all():
             Ar = A(r)
-            lost |= ~_finite(A, Ar)
+            lost |= ~_finite(A, Ar, lost.shape)
             d, Ad = _conjugate(A, r, Ar, kept)
             own = _gain(A, d, Ad, r)
         if asked.any():
             q, _ = _conjugate(A, s.M(r), None, kept)
             Aq = A(q)
-            lost |= _finite(A, q) & ~_finite(A, Aq)  # a network may fail, A must not
+            # a network may fail, A must not
+            lost |= _finite(A, q, lost.shape) & ~_finite(A, Aq, lost.shape)
             theirs = _gain(A, q, Aq, r)
             spent = (s.age >= self._window(A)) & (_host(s.estimate) > s.mark / 2)
             good = np.isfinite(theirs) & (theirs >= own) & ~spent
@@ -234,8 +243,10 @@ def _gain(A: Operator, d: Array, Ad: Array, r: Array) -> np.ndarray:
     )
 
 
-def _finite(A: Operator, x: Array) -> np.ndarray:
-    return np.isfinite(_host(A.domain.norm(x)))
+def _finite(A: Operator, x: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """Per member, from the entries: a norm's squares may overflow where they do not."""
+    batch = tuple(x.shape[: len(x.shape) - A.domain.ndim])
+    return ~nonfinite_members(x, batch).reshape(shape)
 
 
 def _host(values: Array) -> np.ndarray:

@@ -117,11 +117,24 @@ class Learned(Operator):
 
         r, members = r.float(), math.prod(self.batch_shape)
         if not self.batch_shape:
-            q = self.network(r.reshape(-1, 1, *self.domain.shape), self.system)
+            q = self._asked(r.reshape(-1, 1, *self.domain.shape))
         else:
             groups = r.reshape(-1, members, 1, *self.domain.shape)
-            q = torch.stack([self.network(g, self.system) for g in groups])
+            q = torch.stack([self._asked(g) for g in groups])
         return q.float().reshape(r.shape)
+
+    def _asked(self, r: Any) -> Any:
+        """f for r (batch, 1, *shape), of that shape and real."""
+        import torch
+
+        q = self.network(r, self.system)
+        if not torch.is_tensor(q) or q.is_complex() or q.shape != r.shape:
+            got = f"{q.dtype} {tuple(q.shape)}" if torch.is_tensor(q) else type(q).__name__
+            raise TypeError(
+                f"expected a real tensor {tuple(r.shape)} from {type(self.network).__name__}, got "
+                f"{got}: return a direction of the residual's shape"
+            )
+        return q
 
     @property
     def nbytes(self) -> int:

@@ -42,7 +42,7 @@ LEARNED: tuple[Mutant, ...] = (
     Mutant(
         "NaN from A is not taken for NaN from the network",
         DIRECTIONS,
-        "lost |= _finite(A, q) & ~_finite(A, Aq)",
+        "lost |= _finite(A, q, lost.shape) & ~_finite(A, Aq, lost.shape)",
         "lost |= False",
         (LAWS + "[NeuralDirections-numpy-float64-catches_nan_inside]",),
     ),
@@ -77,7 +77,7 @@ LEARNED: tuple[Mutant, ...] = (
     Mutant(
         "a card is as it was written",
         WEIGHTS,
-        ' or card["card_sha256"] != _digest(card)',
+        ' or card["card_sha256"] != digest(card)',
         "",
         (NETWORKS + "every_flipped_bit_is_told",),
     ),

@@ -281,6 +281,7 @@ def test_weights_come_back_and_changed_ones_are_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
     for change, match in (
         ({"format": 2}, "format 1"), ({"settings": ["AMG()"]}, "settings"), (None, "JSON"),
+        ({"about": {"seed": 2}}, "changed one"),
     ):  # fmt: skip
         text = "{" if change is None else json.dumps(json.loads(told) | change)
         card.write_text(text)

@@ -320,6 +320,30 @@ def test_a_mass_is_told(mass: float, rng: np.random.Generator) -> None:
     assert found[1].applies.fallbacks == 0
 
 
+@pytest.mark.parametrize(
+    "what",
+    [lambda r: r[..., :-1], lambda r: r[0], lambda r: r * 1j, lambda r: r.numpy()],
+    ids=["short", "axis", "complex", "numpy"],
+)
+def test_what_is_no_direction_is_refused(what, rng: np.random.Generator) -> None:
+    with pytest.raises(TypeError, match="expected a real tensor"):
+        solve(_system(rng), NeuralDirections(Says(2, what)), stop=TIGHT)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float64, 2.0**498), (np.float32, 2.0**50)])
+def test_a_large_operator_is_not_taken_for_infinite(dtype, scale, rng: np.random.Generator) -> None:
+    """‖A q‖² overflows, A q does not. Powers of 2 change no rounding."""
+    k, b = np.exp(rng.standard_normal((14, 17))).astype(dtype), rng.standard_normal((14, 17))
+    counts = []
+    for factor in (1.0, scale):
+        problem = LinearSystem(Diffusion(k * dtype(factor)), b.astype(dtype))
+        solver = NeuralDirections(Says(2, lambda r: 1e4 * r))
+        result = solve(problem, solver, stop=Stop(rtol=1e-5, max_iters=500))
+        assert result.ok
+        counts.append(result.iterations)
+    assert counts[0] == counts[1]
+
+
 def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
     net = _untrained()
     good = _system(rng)

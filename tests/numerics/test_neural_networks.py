@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 from sciml import Operator
 from sciml.io import FileError
+from sciml.io._cards import digest
 from sciml.networks import (
     DirectionNetwork,
     Multilevel,
@@ -301,6 +303,37 @@ def test_other_versions_kinds_and_dimensions_are_refused(saved: Path) -> None:
             load_network(saved)
     card.unlink()
     with pytest.raises(FileError, match="side by side"):
+        load_network(saved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": ["Multilevel"]},
+        {"architecture": "SingleLevel", "arguments": {"ndim": 2, "before": 10**7}},
+        {"arguments": {"ndim": 2, "width": 8, "hidden": 10**6}},
+        {"arguments": {"ndim": 3, "width": 4096, "hidden": 4096}},
+        {"about": {"data": "\ud800"}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_forged_card_costs_neither_time_nor_memory(saved: Path, changes: dict) -> None:
+    """Its check sum is right: anybody can compute that."""
+    path = saved.with_suffix(".json")
+    card = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({**card, "card_sha256": digest(card)}))
+    began = time.perf_counter()
+    if "about" in changes:
+        assert read_card(saved)["about"] == changes["about"]
+    else:
+        with pytest.raises(FileError, match="expected"):
+            load_network(saved)
+    assert time.perf_counter() - began < 1
+
+
+def test_a_card_nested_without_end_is_refused(saved: Path) -> None:
+    saved.with_suffix(".json").write_text("[" * 200_000)
+    with pytest.raises(FileError, match="as JSON"):
         load_network(saved)
 
 
