@@ -64,7 +64,7 @@ class Krylov(Solver):
             )
 
     def prepare(self, problem: Problem) -> Self:
-        remark = _null_space(problem)
+        remark = null_space(problem)
         told = self if remark == self.remark else replace(self, remark=remark)
         if self.M is None or isinstance(self.M, Operator):
             return told
@@ -155,7 +155,7 @@ def _unreached(problem: LinearSystem, constants: Array) -> str:
     )
 
 
-def _null_space(problem: Problem) -> str:
+def null_space(problem: Problem) -> str:
     """A sentence on a system that is known to be singular and has no solution."""
     if not isinstance(problem, LinearSystem) or (constants := problem.A.null_vector) is None:
         return ""

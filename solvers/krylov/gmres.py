@@ -122,12 +122,12 @@ class GMRES(Krylov):
         again = _coefficients(basis, w)
         w = w - _combine(again, basis)
         h = h + again
-        low = xp.linalg.vector_norm(w, axis=-1)
+        low = _norm(w)
         V[..., j + 1, :] = w * ratio(xp.ones_like(low), low)[..., None]
 
         R[..., :j, j] = xp.matmul(Q[..., :j, : j + 1], h[..., None])[..., 0]
         a, b = xp.sum(q[..., : j + 1] * h, axis=-1), xp.astype(low, h.dtype)
-        rho = xp.sqrt(abs(a) ** 2 + low**2)  # rotation [[conj a, b], [-b, a]] / rho
+        rho = xp.hypot(abs(a), low)  # rotation [[conj a, b], [-b, a]] / rho
         unit = ratio(xp.ones_like(rho), rho)
         flag = mark(flag, xp.reshape(rho == 0, _shape_of(flag)), Status.BREAKDOWN)
         R[..., j, j] = xp.astype(rho, h.dtype)
@@ -163,6 +163,14 @@ def _coefficients(basis: Array, w: Array) -> Array:
     if dtype_of(w).kind != "c":
         return xp.matmul(basis, w[..., None])[..., 0]
     return xp.conj(xp.matmul(basis, xp.conj(w)[..., None])[..., 0])
+
+
+def _norm(w: Array) -> Array:
+    """||w||, (*batch,): the units of A may be such that squares overflow or vanish."""
+    xp = namespace(w)
+    size = xp.max(abs(w), axis=-1)
+    unit = xp.where(size > 0, size, xp.ones_like(size))
+    return unit * xp.linalg.vector_norm(w / unit[..., None], axis=-1)
 
 
 def _combine(y: Array, basis: Array) -> Array:

@@ -22,7 +22,7 @@ from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
 from sciml.solver import Solver
 
-from ..krylov._base import begin, mark, no_flag
+from ..krylov._base import begin, mark, no_flag, null_space
 from .learned import Learned, learned
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class NeuralDirections(Solver):
         window: see above. None is a sixteenth of the grid's longest side, at least 16: where
             CG needs more steps for each halving, a useful network may, too.
         bfloat16: see `learned`.
-        M: the network made ready for an operator; set when the solver is prepared.
+        M, remark: the network made ready for an operator, and what is to be said of a singular one;
+            set when the solver is prepared.
     """
 
     network: DirectionNetwork = field(repr=False)
@@ -88,6 +89,7 @@ class NeuralDirections(Solver):
     window: int | None = None
     bfloat16: bool = False
     M: Operator | None = field(default=None, repr=False)
+    remark: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         from sciml.networks import DirectionNetwork
@@ -120,17 +122,17 @@ class NeuralDirections(Solver):
             )
 
     def prepare(self, problem: Problem) -> NeuralDirections:
+        told = replace(self, remark=null_space(problem))
         if self.M is not None:
-            return self
+            return told
         A: Operator = problem.A  # type: ignore[attr-defined]
-        return replace(self, M=learned(A, self.network, bfloat16=self.bfloat16))
+        return replace(told, M=learned(A, self.network, bfloat16=self.bfloat16))
 
     @property
     def notes(self) -> tuple[str, ...]:
         blind = isinstance(self.M, Learned) and self.network.conditioned and not self.M.informed
-        return (
-            "The network could not read the coefficients of A: it takes k for constant.",
-        ) * blind
+        found = "The network could not read the coefficients of A: it takes k for constant."
+        return tuple(told for told in (self.remark, found * blind) if told)
 
     @property
     def nbytes(self) -> int:

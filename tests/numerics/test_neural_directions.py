@@ -344,6 +344,27 @@ def test_a_large_operator_is_not_taken_for_infinite(dtype, scale, rng: np.random
     assert counts[0] == counts[1]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "power"), [(np.float64, 498), (np.float64, -498), (np.float32, 98), (np.float32, -98)]
+)
+def test_flexible_gmres_knows_no_units(dtype, power, rng: np.random.Generator) -> None:
+    k, b = np.exp(rng.standard_normal((14, 17))).astype(dtype), rng.standard_normal((14, 17))
+    network, counts = Says(2, lambda r: 1e4 * r), []
+    for factor in (1.0, 2.0**power):
+        A = Diffusion(k * dtype(factor))
+        solver = FGMRES(M=lambda A: learned(A, network))
+        found = solve(LinearSystem(A, b.astype(dtype)), solver, stop=Stop(rtol=1e-4))
+        counts.append(found.iterations)
+    assert abs(counts[0] - counts[1]) <= 1
+
+
+def test_a_singular_system_without_solution_is_named(rng: np.random.Generator) -> None:
+    A = Diffusion(np.ones((12, 12)), boundary=Side.NEUMANN)
+    problem = LinearSystem(A, rng.standard_normal((12, 12)) + 1)
+    result = solve(problem, NeuralDirections(_untrained()), stop=TIGHT, throw=False)
+    assert not result.ok and "lies along the null space" in result.explain()
+
+
 def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
     net = _untrained()
     good = _system(rng)
