@@ -6,6 +6,7 @@ from ._fields import CirculantEmbedding, Covariance, gaussian_field
 from ._floor import KBlindError, k_blind_error
 from ._stencil import Order, condiff_matrix
 from .channels import (
+    CHANNEL_FAMILIES,
     ChannelConfig,
     Profile,
     Scatter,
@@ -16,6 +17,7 @@ from .channels import (
     noise_variance,
     ofdm_covariance,
     qpsk_pilots,
+    simulate_pilots,
 )
 from .condiff import (
     CONFIGS,
@@ -28,6 +30,7 @@ from .condiff import (
 )
 
 __all__ = [
+    "CHANNEL_FAMILIES",
     "CONFIGS",
     "ChannelConfig",
     "CirculantEmbedding",
@@ -55,4 +58,5 @@ __all__ = [
     "ofdm_covariance",
     "qpsk_pilots",
     "read_condiff",
+    "simulate_pilots",
 ]

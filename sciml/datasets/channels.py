@@ -16,8 +16,10 @@ them. The carrier enters through the antennas' spacing alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from ..arrays import real_dtype
 from ._cdl import RAY_OFFSETS, TABLES, Profile, Table
 
 __all__ = [
+    "CHANNEL_FAMILIES",
     "ChannelConfig",
     "Profile",
     "Scatter",
@@ -37,6 +40,7 @@ __all__ = [
     "noise_variance",
     "ofdm_covariance",
     "qpsk_pilots",
+    "simulate_pilots",
 ]
 
 _RAYS = len(RAY_OFFSETS)
@@ -93,6 +97,22 @@ class ChannelConfig:
         integer(self.nt, "nt", 1)
         integer(self.nr, "nr", 1)
         number(self.delay_spread, "delay_spread")
+
+    @property
+    def name(self) -> str:
+        """As "CDL-C, 64 x 16" or "CDL-A/B/C/D with random clusters, 64 x 16"."""
+        kinds = "CDL-" + "/".join(profile.value[-1] for profile in self.profiles)
+        drawn = " with random clusters" if self.scatter is Scatter.RANDOM else ""
+        return f"{kinds}{drawn}, {self.nt} x {self.nr}"
+
+
+CHANNEL_FAMILIES: Mapping[str, ChannelConfig] = MappingProxyType(
+    {
+        **{profile.value.lower(): ChannelConfig((profile,)) for profile in Profile},
+        "mixed": ChannelConfig(tuple(Profile)),
+        "random": ChannelConfig(tuple(Profile), Scatter.RANDOM),
+    }
+)
 
 
 def draw_channels(
@@ -183,6 +203,25 @@ def comb_pilots(subcarriers: int, step: int, *, first: int = 0) -> np.ndarray:
     if first >= min(step, count):
         raise ValueError(f"expected first below {min(step, count)}, got {first}: no pilot comes")
     return np.arange(count) % step == first
+
+
+def simulate_pilots(
+    config: ChannelConfig, n: int, *, pilots: int, snr: float, seed: int
+) -> dict[str, np.ndarray]:
+    """Channels, random QPSK pilots, and what is received: Y = H P + N.
+
+    H: complex64 (n, Nr, Nt). P: complex64 (Nt, pilots). Y: complex64 (n, Nr, pilots). sigma2: the
+    noise variance of an entry, float64 (). Each has a random stream of its own out of `seed`.
+    """
+    need(config, ChannelConfig, "a ChannelConfig")
+    drawn, sent, noise = np.random.default_rng(integer(seed, "seed", 0)).spawn(3)
+    P = qpsk_pilots(config.nt, pilots, sent)
+    sigma2 = noise_variance(snr, config.nt)
+    H = draw_channels(config, n, drawn)
+    N = noise.standard_normal((2, n, config.nr, pilots), np.float32) * np.float32(
+        (sigma2 / 2) ** 0.5
+    )
+    return {"H": H, "P": P, "Y": H @ P + (N[0] + 1j * N[1]), "sigma2": np.array(sigma2)}
 
 
 # -- the draws --------------------------------------------------------------------------------

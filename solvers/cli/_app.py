@@ -9,11 +9,13 @@ import typer
 from ._errors import BadInput, exit_code
 from ._output import emit, say
 from .bench import bench_condiff
+from .bench_channels import bench_channels
 from .bench_mri import bench_mri
 from .bench_neural import bench_neural
 from .bench_poisson import bench_poisson
-from .data import data_condiff
+from .data import data_channels, data_condiff
 from .demo import demo
+from .estimate import estimate
 from .info import info
 from .recon import recon
 from .solve import solve
@@ -33,6 +35,7 @@ _bench = typer.Typer(help="Compare methods, each answer certified.", rich_markup
 
 app.command("solve")(solve)
 app.command("recon")(recon)
+app.command("estimate")(estimate)
 app.command("train")(train)
 app.add_typer(_data, name="data")
 app.add_typer(_bench, name="bench")
@@ -51,9 +54,11 @@ def _bench_group() -> None:
 
 
 _data.command("condiff")(data_condiff)
+_data.command("channels")(data_channels)
 _bench.command("condiff")(bench_condiff)
 _bench.command("poisson")(bench_poisson)
 _bench.command("mri")(bench_mri)
+_bench.command("channels")(bench_channels)
 _bench.command("neural")(bench_neural)
 
 

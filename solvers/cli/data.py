@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ._channels import Family
 from ._condiff import condiff_config
 from ._errors import BadInput, Failure, refusals
-from ._files import check_folder
+from ._files import check_folder, check_output
 from ._options import Debug
 from ._output import emit, say
 from ._progress import progress_bar
@@ -65,4 +66,36 @@ def data_condiff(
         say("what is done is kept: run the same command again to go on")
         raise
     emit("\n".join(str(path) for path in paths))
+    return 0
+
+
+def data_channels(
+    out: Annotated[Path, typer.Option(help="File, .npz or .h5.")],
+    family: Annotated[Family, typer.Option(help="Which channels.")] = Family.CDL_C,
+    channels: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+    nt: Annotated[int, typer.Option(min=1, help="Transmitting antennas.")] = 64,
+    nr: Annotated[int, typer.Option(min=1, help="Receiving antennas.")] = 16,
+    pilots: Annotated[int, typer.Option(min=1, help="Random QPSK pilots.")] = 38,
+    snr: Annotated[float, typer.Option(help="Signal-to-noise ratio, dB.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of channels, pilots and noise.")] = 42,
+    debug: Debug = False,
+) -> int:
+    """Draw MIMO channels of 3GPP TR 38.901, and what is received of pilots sent through them.
+
+    Writes H (channels, Nr, Nt) of mean power 1, P (Nt, Np), Y = H P + noise and sigma2, the noise
+    variance Nt 10^(-S / 10) of an entry of Y, for `sciml estimate`.
+
+    Example: sciml data channels --family cdl-c --channels 1000 --out training.npz
+    """
+    suffix = out.suffix.lower()
+    if suffix not in (".npz", ".h5"):
+        raise BadInput(f"{out}: expected a name that ends in .npz or .h5 for --out: rename it")
+    check_output(out, "--out", suffix, [])
+    from sciml.datasets import simulate_pilots
+    from sciml.io.channels import write_arrays
+
+    with refusals():
+        arrays = simulate_pilots(family.config(nt, nr), channels, pilots=pilots, snr=snr, seed=seed)
+    write_arrays(out, arrays)
+    emit(str(out))
     return 0

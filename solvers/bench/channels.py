@@ -1,0 +1,202 @@
+"""Channel estimators on the same channels, pilots and noise, from low to high signal-to-noise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from types import MappingProxyType
+
+import numpy as np
+
+from sciml._checks import integer, need
+from sciml.datasets import (
+    ChannelConfig,
+    channel_covariance,
+    draw_channels,
+    noise_variance,
+    qpsk_pilots,
+)
+from solvers.channels import (
+    ChannelEstimate,
+    Structure,
+    lasso,
+    least_squares,
+    lmmse,
+    omp,
+    sample_covariance,
+)
+
+from ._checks import check_unique
+from .channels_report import BOUND, ChannelsReport, Score
+from .report import machine, today, versions
+
+__all__ = ["CHANNEL_ESTIMATORS", "ChannelSetting", "Estimate", "run_channels"]
+
+SNRS = tuple(np.arange(-10.0, 31.0, 5.0).tolist())
+TRAINING = (100, 1000, 10_000)
+
+# (Y (n, Nr, Np), P (Nt, Np), sigma2, rng) -> (H (n, Nr, Nt), std of an entry or None). std is real
+# and broadcasts against H.
+Estimate = Callable[
+    [np.ndarray, np.ndarray, float, np.random.Generator],
+    tuple[np.ndarray, np.ndarray | None],
+]
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelSetting:
+    """What an estimator may know beforehand: the family, or samples of it. Never the test channels.
+
+    training: complex64 (n, Nr, Nt), without noise.
+    """
+
+    config: ChannelConfig
+    training: np.ndarray = field(repr=False)
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """The exact one of the family."""
+        return channel_covariance(self.config)
+
+
+# Made once for a family; what it takes is reported apart.
+Prepare = Callable[[ChannelSetting], Estimate]
+
+
+def _plain(method: Callable[..., ChannelEstimate], **how: object) -> Prepare:
+    """An estimator that knows nothing of the family."""
+
+    def estimate(
+        Y: np.ndarray, P: np.ndarray, sigma2: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        found = method(Y, P, sigma2, **how)
+        return found.H, found.std
+
+    return lambda setting: estimate
+
+
+def _genie(setting: ChannelSetting) -> Estimate:
+    return _plain(lmmse, covariance=setting.covariance)(setting)
+
+
+def _trained(setting: ChannelSetting, *, samples: int, structure: Structure) -> Estimate:
+    R = sample_covariance(setting.training[:samples], structure)
+    return _plain(lmmse, covariance=R)(setting)
+
+
+def _lmmse_entries() -> dict[str, Prepare]:
+    """LMMSE from training channels, by their number and what is assumed of their covariance."""
+    return {
+        f"lmmse-{structure.value}-{samples}": partial(
+            _trained, samples=samples, structure=structure
+        )
+        for structure in Structure
+        for samples in TRAINING
+    }
+
+
+CHANNEL_ESTIMATORS: Mapping[str, Prepare] = MappingProxyType(
+    {
+        BOUND: _genie,
+        "ls": _plain(least_squares),
+        "ridge": _plain(lmmse),
+        "omp": _plain(omp),
+        "lasso": _plain(lasso),
+        **_lmmse_entries(),
+    }
+)
+
+
+def run_channels(
+    config: ChannelConfig,
+    *,
+    snrs: Sequence[float] = SNRS,
+    channels: int = 100,
+    pilots: int | None = None,
+    pilot_draws: int = 4,
+    estimators: Mapping[str, Prepare] = CHANNEL_ESTIMATORS,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ChannelsReport:
+    """Estimate the same channels from the same data by every estimator.
+
+    Test channels, training channels, pilots and noise have random streams of their own; no
+    estimator sees a test channel. The noise of a channel is one draw, scaled to each SNR. On Ctrl-C
+    what is complete is kept.
+
+    Args:
+        config: the family. snrs: dB. channels: to be estimated.
+        pilots: columns of P; 60 % of Nt without. pilot_draws: pilot matrices; channels take turns.
+        estimators: name to `Prepare`. seed: of everything.
+        progress: told (done, total).
+
+    Raises:
+        TypeError, ValueError: bad arguments.
+    """
+    need(config, ChannelConfig, "a ChannelConfig")
+    integer(channels, "channels", 2)
+    draws = min(integer(pilot_draws, "pilot_draws", 1), channels)
+    check_unique("SNR", snrs)
+    check_unique("estimator", list(estimators))
+    columns = max(int(0.6 * config.nt), 1) if pilots is None else integer(pilots, "pilots", 1)
+    test, train, sent, noise, own = np.random.default_rng(integer(seed, "seed", 0)).spawn(5)
+    H = draw_channels(config, channels, test)
+    P = [qpsk_pilots(config.nt, columns, sent) for _ in range(draws)]
+    shape = (2, channels, config.nr, columns)
+    N = noise.standard_normal(shape, np.float32) * np.float32(0.5**0.5)
+    W = N[0] + 1j * N[1]
+    setting = ChannelSetting(config, draw_channels(config, max(TRAINING), train))
+    scores: list[Score] = []
+    total, interrupted = len(estimators) * len(snrs), False
+    try:
+        for name, prepare in estimators.items():
+            began = time.perf_counter()
+            estimate = prepare(setting)
+            setup = time.perf_counter() - began
+            for snr in snrs:
+                scores.append(_score(name, estimate, setup, snr, H, P, W, own))
+                if progress is not None:
+                    progress(len(scores), total)
+    except KeyboardInterrupt:
+        interrupted = True
+    return ChannelsReport(
+        config=config,
+        pilots=columns,
+        pilot_draws=draws,
+        channels=channels,
+        seed=seed,
+        scores=tuple(scores),
+        interrupted=interrupted,
+        environment={"machine": machine(), "versions": versions(), "date": today()},
+    )
+
+
+def _score(
+    name: str,
+    estimate: Estimate,
+    setup: float,
+    snr: float,
+    H: np.ndarray,
+    P: Sequence[np.ndarray],
+    W: np.ndarray,
+    rng: np.random.Generator,
+) -> Score:
+    """One estimator at one SNR: channel i is seen through pilots i mod len(P)."""
+    sigma2 = noise_variance(snr, H.shape[2])
+    errors, inside, seconds = np.empty(len(H)), [], 0.0
+    for k, pilots in enumerate(P):
+        some = slice(k, None, len(P))
+        Y = H[some] @ pilots + np.float32(sigma2**0.5) * W[some]
+        began = time.perf_counter()
+        found, std = estimate(Y, pilots, sigma2, rng)
+        seconds += time.perf_counter() - began
+        off = np.abs(found - H[some]).astype(np.float64) ** 2
+        power = np.sum(np.abs(H[some]) ** 2, axis=(1, 2), dtype=np.float64)
+        errors[some] = np.sum(off, axis=(1, 2)) / power
+        if std is not None:
+            # |h|² of a complex Gaussian is below σ² ln 10 nine times of ten
+            inside.append(np.mean(off <= np.log(10) * std.astype(np.float64) ** 2))
+    covered = float(np.mean(inside)) if inside else None
+    return Score(name, float(snr), errors, seconds / len(H), setup, covered)

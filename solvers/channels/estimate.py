@@ -1,0 +1,82 @@
+"""What every channel estimator gives back, and what all ask of their input."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sciml import Result
+from sciml._checks import Argument, ArgumentError, told
+
+__all__ = ["ChannelEstimate"]
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelEstimate:
+    """A channel for each member of a batch, and what is known of it.
+
+    Attributes:
+        H: (*batch, Nr, Nt), in the precision of Y.
+        std: posterior standard deviation of each entry, E|H − h|² = std²; real, (Nr, Nt), the same
+            for every member; None where the method knows none.
+        misfit: ||Y − H P|| / (σ sqrt(Nr Np)) of each member, (*batch,): 1 at the truth, give or
+            take sqrt(1 / (2 Nr Np)). Far above, H does not explain the pilots; 0 fits the noise.
+        result: the certified solve; None for greedy methods, which have no residual to certify.
+        note: what was chosen on the way, in words.
+        seconds: in all.
+    """
+
+    H: np.ndarray
+    std: np.ndarray | None
+    misfit: np.ndarray
+    seconds: float
+    result: Result | None = field(default=None, repr=False)
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was solved to the tolerance, or is greedy."""
+        return self.result is None or self.result.ok
+
+
+def checked(Y: np.ndarray, P: np.ndarray, sigma2: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """Y and P in one complex dtype, and the noise variance.
+
+    Raises:
+        TypeError: no arrays of numbers. ValueError: shapes that do not go together, NaN or Inf, or
+            a noise variance that is not positive.
+    """
+    for name, array in (("Y", Y), ("P", P)):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
+            raise TypeError(f"expected {name} as a complex NumPy array, got {told(array)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"expected finite {name}, got NaN or Inf")
+    if P.ndim != 2 or Y.ndim < 2 or 0 in (*P.shape, *Y.shape[-2:]) or Y.shape[-1] != P.shape[1]:
+        raise ValueError(
+            f"expected Y (*batch, Nr, Np) and P (Nt, Np) with one Np, got {Y.shape} and {P.shape}"
+        )
+    if not (np.isfinite(sigma2) and sigma2 > 0):
+        raise ArgumentError("expected ", Argument("sigma2"), f" > 0, got {told(sigma2)}")
+    single = np.result_type(Y.dtype, P.dtype) in (np.float32, np.complex64)
+    dtype = np.complex64 if single else np.complex128
+    return Y.astype(dtype, copy=False), P.astype(dtype, copy=False), float(sigma2)
+
+
+def finished(
+    H: np.ndarray,
+    Y: np.ndarray,
+    P: np.ndarray,
+    sigma2: float,
+    began: float,
+    *,
+    std: np.ndarray | None = None,
+    result: Result | None = None,
+    note: str = "",
+) -> ChannelEstimate:
+    """The estimate with its misfit, evaluated in complex128."""
+    rest = Y - H.astype(np.complex128) @ P
+    misfit = np.sqrt(np.mean(np.abs(rest) ** 2, axis=(-2, -1)) / sigma2)
+    seconds = time.perf_counter() - began
+    return ChannelEstimate(H.astype(Y.dtype, copy=False), std, misfit, seconds, result, note)
