@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
 
@@ -49,11 +49,16 @@ Estimate = Callable[
 class ChannelSetting:
     """What an estimator may know beforehand: the family, or samples of it. Never the test channels.
 
-    training: complex64 (n, Nr, Nt), without noise.
+    seed: of the training channels.
     """
 
     config: ChannelConfig
-    training: np.ndarray = field(repr=False)
+    seed: np.random.SeedSequence
+
+    @cached_property
+    def training(self) -> np.ndarray:
+        """Channels without noise, complex64 (10,000, Nr, Nt)."""
+        return draw_channels(self.config, max(TRAINING), np.random.default_rng(self.seed))
 
     @cached_property
     def covariance(self) -> np.ndarray:
@@ -141,13 +146,14 @@ def run_channels(
     check_unique("SNR", snrs)
     check_unique("estimator", list(estimators))
     columns = max(int(0.6 * config.nt), 1) if pilots is None else integer(pilots, "pilots", 1)
-    test, train, sent, noise, own = np.random.default_rng(integer(seed, "seed", 0)).spawn(5)
+    *streams, train = np.random.SeedSequence(integer(seed, "seed", 0)).spawn(5)
+    test, sent, noise, own = map(np.random.default_rng, streams)
     H = draw_channels(config, channels, test)
     P = [qpsk_pilots(config.nt, columns, sent) for _ in range(draws)]
     shape = (2, channels, config.nr, columns)
     N = noise.standard_normal(shape, np.float32) * np.float32(0.5**0.5)
     W = N[0] + 1j * N[1]
-    setting = ChannelSetting(config, draw_channels(config, max(TRAINING), train))
+    setting = ChannelSetting(config, train)
     scores: list[Score] = []
     total, interrupted = len(estimators) * len(snrs), False
     try:
