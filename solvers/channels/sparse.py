@@ -69,7 +69,7 @@ def omp(
 
     Pati, Rezaiifar and Krishnaprasad, Asilomar 1993. It stops where what is left of Y matches no
     wave by more than σ sqrt(log N), which is about the largest match of noise alone with N waves.
-    Until ||Y − H P||² <= σ² Nr Np it would go on for half as many more, and be worse for it.
+    Until ||Y − H P||² <= σ² Nr Np it would take up to twice as many, and be worse for it.
 
     Args:
         Y: (*batch, Nr, Np). P: (Nt, Np). sigma2: E|n|² per entry of Y.
