@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ._atomic import write_npz
-from ._container import open_container, readable
+from ._container import MatrixFormat, open_container, readable
 from ._limits import FileError, Limits
 from ._stored import Catalog
 from .kspace import check_finite, complex_array
@@ -27,12 +27,13 @@ class PilotFile:
     """What was received of which pilots: Y = H P + N.
 
     Y: complex, (*batch, Nr, Np). P: complex, (Nt, Np). H: the truth (*batch, Nr, Nt) where the file
-    has it, else None. source: the file.
+    has it, else None. format: of the file, source.
     """
 
     Y: np.ndarray
     P: np.ndarray
     H: np.ndarray | None
+    format: MatrixFormat
     source: Path
 
 
@@ -44,7 +45,7 @@ def read_pilots(path: str | os.PathLike[str], *, limits: Limits | None = None) -
     Raises FileError (a ValueError) if the file is missing, damaged, past the limits or reaches
     outside itself, lacks Y or P, for NaN and Inf, or for shapes that do not go together.
     """
-    with readable(path), open_container(path, limits) as (where, _, catalog):
+    with readable(path), open_container(path, limits) as (where, kind, catalog):
         Y, P = _array(catalog, "Y"), _array(catalog, "P")
         H = None if catalog.find("H") is None else _array(catalog, "H")
     if P.ndim != 2 or Y.ndim < 2 or Y.shape[-1] != P.shape[1]:
@@ -55,7 +56,7 @@ def read_pilots(path: str | os.PathLike[str], *, limits: Limits | None = None) -
         raise FileError(path, f"expected entries in Y and P, got {Y.shape} and {P.shape}")
     if H is not None and H.shape != (*Y.shape[:-1], len(P)):
         raise FileError(path, f"expected H {(*Y.shape[:-1], len(P))} beside Y and P, got {H.shape}")
-    return PilotFile(Y, P, H, where)
+    return PilotFile(Y, P, H, kind, where)
 
 
 def read_channels(path: str | os.PathLike[str], *, limits: Limits | None = None) -> np.ndarray:
@@ -95,6 +96,7 @@ def _array(catalog: Catalog, name: str) -> np.ndarray:
         raise FileError(path, f"expected a complex array {name}, got {listed}")
     if not item.complex:
         raise FileError(path, f"expected complex numbers in {name}, got real ones; save them so")
-    values, _ = complex_array(item, catalog)
+    with np.errstate(all="ignore"):  # damaged numbers may overflow on their way to the check
+        values, _ = complex_array(item, catalog)
     check_finite(values, name, path)
     return np.ascontiguousarray(values)

@@ -103,7 +103,7 @@ class ChannelsReport:
                 score = self.score(name, snr)
                 row[f"{snr:g}"] = "" if score is None else f"{score.nmse:.2f}"
             row["a channel"] = seconds_text(float(np.median([s.seconds for s in own])))
-            row["set-up"] = seconds_text(own[0].setup)
+            row["set-up"] = seconds_text(own[0].setup) if own[0].setup > 1e-3 else ""
             rows.append(row)
         return rows
 
@@ -130,7 +130,7 @@ class ChannelsReport:
         lines += markdown_table(self._each(lambda s: f"{s.interval[0]:.2f} to {s.interval[1]:.2f}"))
         if self.estimators[:1] == [BOUND]:
             lines += ["", "Above the bound on the same channels, dB, with 95 % intervals:", ""]
-            lines += markdown_table(self._each(self._gap))
+            lines += markdown_table(self._each(self._gap)[1:])
         lines += ["", "Entries within their 90 % discs, of estimators that tell a deviation:", ""]
         rows = self._each(lambda s: "" if s.covered is None else f"{s.covered:.1%}")
         lines += markdown_table([r for r in rows if any(list(r.values())[1:])])
@@ -191,8 +191,11 @@ class ChannelsReport:
         }
 
     def draw(self, figure: Figure) -> None:
-        """NMSE against SNR, bands of 95 %, the bound in black; of LMMSE the most training data."""
+        """NMSE against SNR with bands of 95 %; the bound in black, what was trained dashed."""
+        from matplotlib import colormaps
+
         axis: Any = figure.subplots()
+        axis.set_prop_cycle(color=colormaps["tab20"].colors)  # pyright: ignore
         for name in self.estimators:
             own = sorted((s for s in self.scores if s.estimator == name), key=lambda s: s.snr)
             x, y = [s.snr for s in own], [s.nmse for s in own]

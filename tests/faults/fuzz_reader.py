@@ -33,6 +33,7 @@ from sciml.io import (
     read_system,
     read_vector,
 )
+from sciml.io.channels import PilotFile, read_pilots
 
 MEMORY = 2 << 30
 SECONDS = 10
@@ -108,6 +109,10 @@ def same_data(one: KSpace | ImageFile, other: KSpace | ImageFile) -> bool:
     return np.array_equal(one.data, other.data)
 
 
+def same_pilots(one: PilotFile, other: PilotFile) -> bool:
+    return np.array_equal(one.Y, other.Y) and np.array_equal(one.P, other.P)
+
+
 class Reader(NamedTuple):
     """read: a file. numbers: of what it gives. same: whether two results are equal."""
 
@@ -121,6 +126,7 @@ READERS = {
     "vector": Reader(read_vector, lambda found: found.vector),
     "kspace": Reader(read_kspace, lambda found: found.data),
     "image": Reader(read_image, lambda found: found.data),
+    "pilots": Reader(read_pilots, lambda found: found.Y, same_pilots),
 }
 
 
