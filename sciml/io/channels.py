@@ -6,8 +6,9 @@ leave the old file or the new one.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def read_pilots(path: str | os.PathLike[str], *, limits: Limits | None = None) -
     Raises FileError (a ValueError) if the file is missing, damaged, past the limits or reaches
     outside itself, lacks Y or P, for NaN and Inf, or for shapes that do not go together.
     """
-    with readable(path), open_container(path, limits) as (where, kind, catalog):
+    with _opened(path, limits) as (where, kind, catalog):
         Y, P = _array(catalog, "Y"), _array(catalog, "P")
         H = None if catalog.find("H") is None else _array(catalog, "H")
     if P.ndim != 2 or Y.ndim < 2 or Y.shape[-1] != P.shape[1]:
@@ -64,7 +65,7 @@ def read_channels(path: str | os.PathLike[str], *, limits: Limits | None = None)
 
     Raises FileError as `read_pilots`.
     """
-    with readable(path), open_container(path, limits) as (_, _, catalog):
+    with _opened(path, limits) as (_, _, catalog):
         H = _array(catalog, "H")
     if H.ndim != 3 or not H.size:
         raise FileError(path, f"expected H (n, Nr, Nt), got {H.shape}")
@@ -89,6 +90,15 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray])
             raise FileError(path, f"expected a name that ends in .npz or .h5, got {suffix!r}")
 
 
+@contextlib.contextmanager
+def _opened(
+    path: str | os.PathLike[str], limits: Limits | None
+) -> Iterator[tuple[Path, MatrixFormat, Catalog]]:
+    """As `open_container`; what is damaged may overflow on its way to the check of every number."""
+    with readable(path), np.errstate(all="ignore"), open_container(path, limits) as opened:
+        yield opened
+
+
 def _array(catalog: Catalog, name: str) -> np.ndarray:
     item, path = catalog.find(name), catalog.budget.path
     if item is None or item.sparse:
@@ -96,7 +106,6 @@ def _array(catalog: Catalog, name: str) -> np.ndarray:
         raise FileError(path, f"expected a complex array {name}, got {listed}")
     if not item.complex:
         raise FileError(path, f"expected complex numbers in {name}, got real ones; save them so")
-    with np.errstate(all="ignore"):  # damaged numbers may overflow on their way to the check
-        values, _ = complex_array(item, catalog)
+    values, _ = complex_array(item, catalog)
     check_finite(values, name, path)
     return np.ascontiguousarray(values)
