@@ -146,14 +146,14 @@ def run_channels(
     check_unique("SNR", snrs)
     check_unique("estimator", list(estimators))
     columns = max(int(0.6 * config.nt), 1) if pilots is None else integer(pilots, "pilots", 1)
-    *streams, train = np.random.SeedSequence(integer(seed, "seed", 0)).spawn(5)
-    test, sent, noise, own = map(np.random.default_rng, streams)
+    streams = np.random.SeedSequence(integer(seed, "seed", 0)).spawn(5)
+    test, _, sent, noise, own = map(np.random.default_rng, streams)
     H = draw_channels(config, channels, test)
     P = [qpsk_pilots(config.nt, columns, sent) for _ in range(draws)]
     shape = (2, channels, config.nr, columns)
     N = noise.standard_normal(shape, np.float32) * np.float32(0.5**0.5)
     W = N[0] + 1j * N[1]
-    setting = ChannelSetting(config, train)
+    setting = ChannelSetting(config, streams[1])
     scores: list[Score] = []
     total, interrupted = len(estimators) * len(snrs), False
     try:

@@ -116,7 +116,8 @@ class ChannelsReport:
             f"`{BOUND}` is LMMSE with the exact covariance: no linear estimator is better, and "
             "none at all where channels are Gaussian. `lmmse-S-n` has the covariance of n training "
             "channels, of structure S. `ridge` is LMMSE with the identity. No estimator saw a test "
-            "channel, and none was tuned on one."
+            "channel, and none was tuned on one. Seconds are those of batches over "
+            "their channels, and compare within this run only."
         )
 
     def markdown(self) -> str:

@@ -12,6 +12,7 @@ import pytest
 from scipy.io import savemat
 
 from sciml.datasets import CHANNEL_FAMILIES, simulate_pilots
+from solvers import FISTA
 from solvers.channels import lasso
 from solvers.cli import main
 
@@ -151,3 +152,15 @@ def test_channels_are_written_or_refused(
     assert main(["data", "channels", "--snr", "nan", "--out", str(tmp_path / "a.npz")]) == 2
     assert "--snr" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_written_after_an_interruption(
+    pilots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self, state, k):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FISTA, "advance", interrupt)
+    out = tmp_path / "out.npz"
+    assert main(["estimate", str(pilots), "--snr", "10", "--out", str(out)]) == 130
+    assert not out.exists()
