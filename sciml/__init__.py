@@ -8,12 +8,16 @@ from .algebra import Identity, block, hstack, vstack
 from .operator import Operator, Trait
 from .problem import Gaussian, InverseProblem, LeastSquares, LinearSystem, Nonlinear, Problem
 from .result import Applies, Result, Seconds, SolveError, SolveInterrupted, Status, Stop
+from .sample import SampleLook, sample
+from .sampler import Chains, Sampler
+from .samples import SampleError, SampleInterrupted, Samples
 from .solve import Look, solve
 from .solver import Solver, State
 from .space import Space
 
 __all__ = [
     "Applies",
+    "Chains",
     "Gaussian",
     "Identity",
     "InverseProblem",
@@ -24,6 +28,11 @@ __all__ = [
     "Operator",
     "Problem",
     "Result",
+    "SampleError",
+    "SampleInterrupted",
+    "SampleLook",
+    "Sampler",
+    "Samples",
     "Seconds",
     "SolveError",
     "SolveInterrupted",
@@ -36,6 +45,7 @@ __all__ = [
     "__version__",
     "block",
     "hstack",
+    "sample",
     "solve",
     "vstack",
 ]

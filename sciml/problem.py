@@ -27,7 +27,7 @@ from .arrays import (
     with_precision,
 )
 from .operator import Operator, Trait
-from .prior import Bounded, Differentiable, Proximable
+from .prior import Bounded, Denoising, Differentiable, Proximable, Scored
 from .space import Space
 
 __all__ = [
@@ -321,6 +321,14 @@ class Gaussian:
             return r / self.sigma / self.sigma
         return self._along(self.factor.conj().T, self._along(self.factor, r))
 
+    def draw(self, y: Array, rng: np.random.Generator, batch: tuple[int, ...] = ()) -> Array:
+        """A realisation of the noise in data shaped as y, (*batch, *y.shape)."""
+        unit = Space((1,), dtype_of(y)).random(rng, (*batch, *y.shape))
+        n = from_host(unit[..., 0], y, dtype_of(y))
+        if self.factor is None:
+            return n * self.sigma
+        return self._along(np.linalg.inv(self.factor), n)
+
     @property
     def gain(self) -> float:
         """||S^-1||_2."""
@@ -363,7 +371,8 @@ class InverseProblem(Problem):
 
     Args:
         A: Operator. y: (*batch, *A.range.shape). noise: Gaussian.
-        prior: see `sciml.prior`: Differentiable or Proximable; None for none.
+        prior: see `sciml.prior`: Differentiable or Proximable for `solve`, Denoising or Scored for
+            `sample`; None for none.
     """
 
     def __init__(
@@ -375,8 +384,12 @@ class InverseProblem(Problem):
     ) -> None:
         self.A, self.y, self.noise, self.prior = as_operator(A), y, noise, prior
         need(noise, Gaussian, "noise as a Gaussian", "Gaussian(sigma)")
-        if not (prior is None or isinstance(prior, Differentiable | Proximable)):
-            raise TypeError(f"expected a prior with grad(x) or prox(x, step), got {told(prior)}")
+        kinds = Differentiable | Proximable | Denoising | Scored
+        if not (prior is None or isinstance(prior, kinds)):
+            raise TypeError(
+                "expected a prior with grad(x) or prox(x, step), or with denoise(x, sigma) or "
+                f"score(x, sigma), got {told(prior)}"
+            )
         self.domain, self.codomain = self.A.domain, self.A.domain
         self.batch = _batch_of(self.A, y)
         self._step: float | None = None
@@ -411,6 +424,11 @@ class InverseProblem(Problem):
             return back
         if not self.proximal:
             return back - self.prior.grad(x)
+        if not isinstance(self.prior, Proximable):
+            raise TypeError(
+                f"expected a prior with grad or prox to minimise with, got {told(self.prior)}: "
+                "draw from its posterior with sciml.sample"
+            )
         return (self.prior.prox(x + self.step * back, self.step) - x) / self.step
 
     def measure(self, x: Array | None, scale: np.ndarray | None = None) -> tuple[np.ndarray, Array]:

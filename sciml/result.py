@@ -66,8 +66,9 @@ _ADVICE = {
     "solve: the last finite x is returned.",
     Status.INTERRUPTED: "Interrupted: the best x so far is returned.",
     Status.SAMPLED: "Data misfit, mixing and sample size are within their bands.",
-    Status.MISFIT: "The samples do not explain the data to within its noise.",
-    Status.UNMIXED: "The chains do not agree: draw more samples.",
+    Status.MISFIT: "The draws do not explain the data as its noise would, or explain it too "
+    "well: check the noise's sigma, raise the budget, or the prior does not suit these data.",
+    Status.UNMIXED: "The chains do not agree, or are too few: raise the budget, or draw more.",
 }
 
 

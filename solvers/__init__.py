@@ -7,6 +7,7 @@ from .krylov import CG, FGMRES, GMRES, LSMR, LSQR, MINRES, BiCGStab, Chebyshev, 
 from .multigrid import Bodies, Cycle, Lines, Multigrid, MultigridCG
 from .neural import LearnedMultigrid, NeuralDirections, learned
 from .poisson import FastPoisson
+from .posterior import DAPS, AnnealedLangevin, Covariance, DiffPIR
 from .precond import (
     AMG,
     IC0,
@@ -25,6 +26,7 @@ __all__ = [
     "ADMM",
     "AMG",
     "CG",
+    "DAPS",
     "FGMRES",
     "FISTA",
     "GMRES",
@@ -35,6 +37,7 @@ __all__ = [
     "LSQR",
     "MINRES",
     "SSOR",
+    "AnnealedLangevin",
     "Auto",
     "BiCGStab",
     "Bodies",
@@ -42,7 +45,9 @@ __all__ = [
     "Choice",
     "Cholesky",
     "Coarsening",
+    "Covariance",
     "Cycle",
+    "DiffPIR",
     "Direct",
     "FastPoisson",
     "FlexibleCG",

@@ -1,7 +1,17 @@
 """Priors: what is known of x before it is measured."""
 
 from .classical import L1, L1Wavelet, Tikhonov
+from .gaussian import GaussianPrior
+from .mixture import MixturePrior
 from .score import ScorePrior
 from .variation import TotalVariation
 
-__all__ = ["L1", "L1Wavelet", "ScorePrior", "Tikhonov", "TotalVariation"]
+__all__ = [
+    "L1",
+    "GaussianPrior",
+    "L1Wavelet",
+    "MixturePrior",
+    "ScorePrior",
+    "Tikhonov",
+    "TotalVariation",
+]

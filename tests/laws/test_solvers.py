@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import solvers
-from sciml import Solver
+from sciml import Sampler, Solver
 from sciml.testing import SOLVER_LAWS, SolverCase
 from solvers.precond import Recipe
 from tests.laws.registry import LIKE, METHODS, NUMPY, method_params
@@ -35,4 +35,5 @@ def test_every_public_name_is_a_solver_a_recipe_or_a_choice() -> None:
     for name in set(solvers.__all__) - {"learned"}:  # a function of A and a network
         made = getattr(solvers, name)
         choices = (solvers.Choice, solvers.Coarsening, solvers.Cycle, solvers.Lines)
-        assert issubclass(made, (Solver, Recipe, *choices)), name
+        choices += (solvers.Covariance,)
+        assert issubclass(made, (Solver, Sampler, Recipe, *choices)), name

@@ -1,0 +1,317 @@
+"""The driver of posterior samplers: it counts, measures and certifies. Methods only step."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from ._checks import integer, need, told
+from ._mixing import effective_size, split_rhat, two_halves, two_halves_limit
+from .arrays import (
+    Array,
+    astype,
+    dtype_of,
+    is_torch,
+    namespace,
+    no_grad,
+    nonfinite_members,
+    pick,
+    to_numpy,
+    with_precision,
+)
+from .prior import Denoising, Scored, Tweedie, levels_of
+from .problem import InverseProblem
+from .result import Status
+from .sampler import Sampler
+from .samples import SampleError, SampleInterrupted, Samples
+from .space import Space
+
+__all__ = ["SampleLook", "sample"]
+
+_RHAT = 1.05
+_PROJECTIONS = 16
+_BAND = 0.1  # of misfit, beside 4 standard deviations of the noise's own
+
+
+@dataclass(frozen=True)
+class SampleLook:
+    """What `observe` is shown after each step.
+
+    Attributes:
+        step: from 1. sigma: the noise level reached.
+        calls: of the denoiser so far, for each chain. seconds: since the start.
+    """
+
+    step: int
+    sigma: float
+    calls: int
+    seconds: float
+
+
+def sample(
+    problem: InverseProblem,
+    sampler: Sampler,
+    *,
+    n: int = 8,
+    budget: int = 150,
+    rng: np.random.Generator | None = None,
+    observe: Callable[[SampleLook], None] | None = None,
+    throw: bool = True,
+) -> Samples:
+    """Draw from p(x | y) and certify the draws.
+
+    SAMPLED means that the data misfit, evaluated in float64, lies within its band and that R-hat is
+    within its limit: see `Samples` for both, and for what they cannot see. Nothing here or in a
+    sampler knows the truth.
+
+    Args:
+        problem: InverseProblem whose prior has denoise(x, sigma) or score(x, sigma).
+        sampler: a method, e.g. `solvers.DAPS()`.
+        n: draws, >= 2: chains that run side by side.
+        budget: calls of the denoiser a chain may take (all chains together make one call). Its
+            Jacobian's counts as one more.
+        rng: randomness; a fixed seed if not given.
+        observe: called with a `SampleLook` after each step.
+        throw: raise SampleError unless every member was SAMPLED.
+
+    Returns:
+        Samples, per member of the batch.
+
+    Raises:
+        SampleError: a member was not SAMPLED (throw=True); `.result` holds what was found.
+        SampleInterrupted: Ctrl-C (throw=True), also a KeyboardInterrupt.
+        TypeError, ValueError: bad arguments, before any work.
+    """
+    _check(problem, sampler, rng, observe)
+    integer(n, "n", 2)
+    if sampler.mirrored and n % 2:
+        raise ValueError(f"expected an even n for mirrored chains, got {n}: antithetic=False")
+    integer(budget, "budget", 1)
+    sampler.check(problem)
+    rng = np.random.default_rng(0) if rng is None else rng
+    with no_grad(problem.y), np.errstate(all="ignore"):
+        result = _Drive(problem, sampler, int(n), int(budget), rng, observe).run()
+    if throw and not result.ok:
+        interrupted = (np.asarray(result.status) == Status.INTERRUPTED).any()
+        raise (SampleInterrupted if interrupted else SampleError)(result)
+    return result
+
+
+def _check(problem: Any, sampler: Any, rng: Any, observe: Any) -> None:
+    need(problem, InverseProblem, "an InverseProblem", "InverseProblem(A, y, noise, prior)")
+    if not isinstance(sampler, Sampler):
+        got = f"the class {sampler.__name__}" if isinstance(sampler, type) else told(sampler)
+        raise TypeError(f"expected a sampler, got {got}: pass an instance, e.g. solvers.DAPS()")
+    if not isinstance(problem.prior, Denoising | Scored):
+        raise TypeError(
+            "expected a prior with denoise(x, sigma) or score(x, sigma) to draw with, got "
+            f"{told(problem.prior)}: see sciml.priors"
+        )
+    need(rng, (np.random.Generator, NoneType), "rng as a numpy.random.Generator")
+    if observe is not None and not callable(observe):
+        raise TypeError(f"expected observe as a function of a SampleLook, got {told(observe)}")
+    if any(is_torch(a) and a.requires_grad for a in problem.inputs().values()):
+        raise TypeError("expected data without gradients, got tensors that require them")
+
+
+class _Counting:
+    """A prior that counts its calls, and has a denoiser and a score whichever it was given with."""
+
+    def __init__(self, prior: Any, space: Space) -> None:
+        self.inner, self.calls = prior, 0
+        self._faces = Tweedie(prior, ndim=space.ndim)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        return levels_of(self.inner)
+
+    def denoise(self, x: Array, sigma: Any) -> Array:
+        self.calls += 1
+        return self._faces.denoise(x, sigma)
+
+    def score(self, x: Array, sigma: Any) -> Array:
+        self.calls += 1
+        return self._faces.score(x, sigma)
+
+    def denoise_vjp(self, x: Array, sigma: Any, v: Array) -> tuple[Array, Array]:
+        self.calls += 2
+        return self.inner.denoise_vjp(x, sigma, v)
+
+
+class _Drive:
+    """One run. Per-member bookkeeping is in host arrays of the batch's shape."""
+
+    def __init__(
+        self,
+        problem: InverseProblem,
+        sampler: Sampler,
+        n: int,
+        budget: int,
+        rng: np.random.Generator,
+        observe: Callable[[SampleLook], None] | None,
+    ) -> None:
+        self.problem, self.sampler, self.n, self.budget = problem, sampler, n, budget
+        self.rng, self.observe = rng, observe
+        self.batch = problem.batch
+        self.status = np.full(self.batch, int(Status.SAMPLED))
+        self.prior = _Counting(problem.prior, problem.domain)
+        self.levels: list[float] = []
+        self.traces: list[np.ndarray] = []
+        self.notes: list[str] = []
+        self.began = time.perf_counter()
+        directions = Space(problem.domain.shape, with_precision(problem.domain.dtype, np.float64))
+        d = directions.random(np.random.default_rng(0), (_PROJECTIONS,)).reshape(_PROJECTIONS, -1)
+        self.directions = d / np.linalg.norm(d, axis=1, keepdims=True)
+
+    def run(self) -> Samples:
+        bad = self._nonfinite_input()
+        if bad.all():  # an empty batch, too
+            start = self.problem.domain.zeros(self.problem.y, (self.n, *self.batch))
+            return self._result(start, bad)
+        posed = copy.copy(self.problem)
+        posed.prior = self.prior
+        if bad.any():
+            posed.y = pick(bad, self.problem.y * 0, self.problem.y)
+        x, done = None, False
+        try:
+            state = self.sampler.init(posed, self.n, self.budget, self.rng)
+            x = state.x
+            while not state.done and self.prior.calls < self.budget:
+                state = self.sampler.advance(state)
+                x = self._keep(state.x, x)
+                if (self.status == Status.NONFINITE_OUTPUT).all():
+                    break
+                self._look(state)
+            done = state.done
+        except KeyboardInterrupt:
+            self._end(~bad, Status.INTERRUPTED)
+        if x is None:
+            x = self.problem.domain.zeros(self.problem.y, (self.n, *self.batch))
+        if not done:
+            self._end(~bad, Status.UNMIXED)
+        if self.prior.calls > self.budget:
+            self.notes.append(f"The sampler took more than its budget of {self.budget} calls.")
+            self._end(~bad, Status.UNMIXED)
+        return self._result(x, bad)
+
+    def _nonfinite_input(self) -> np.ndarray:
+        """Members whose input holds NaN or Inf; the input is named."""
+        found = np.zeros(self.batch, bool)
+        own = self.problem.A.batch_shape == self.batch
+        for name, array in self.problem.inputs().items():
+            shared = name.startswith("A.") and not own
+            lead = tuple(array.shape[: len(self.batch)])
+            per_member = self.batch if lead == self.batch and not shared else ()
+            bad = np.broadcast_to(nonfinite_members(array, per_member), self.batch)
+            if bad.any():
+                self.notes.append(f"Input {name} holds NaN or Inf.")
+                found = found | bad
+        self._end(found, Status.NONFINITE_INPUT)
+        return found
+
+    def _keep(self, x: Array, before: Array) -> Array:
+        """x, but for members with NaN or Inf what they were before."""
+        bad = np.asarray(nonfinite_members(x, (self.n, *self.batch)).any(axis=0))
+        if not bad.any():
+            return x
+        self._end(bad, Status.NONFINITE_OUTPUT)
+        return pick(np.broadcast_to(bad, (self.n, *self.batch)), before, x)
+
+    def _look(self, state: Any) -> None:
+        self.levels.append(float(state.sigma))
+        if state.settled and not self.sampler.independent:
+            self.traces.append(self._projected(state.x))
+        if self.observe is not None:
+            seconds = time.perf_counter() - self.began
+            self.observe(SampleLook(len(self.levels), self.levels[-1], self.prior.calls, seconds))
+
+    def _projected(self, x: Array) -> np.ndarray:
+        """(n, *batch, projections) float64 on the host."""
+        host = np.asarray(to_numpy(x)).reshape(self.n, *self.batch, self.problem.domain.size)
+        return np.real(host @ self.directions.conj().T)
+
+    def _end(self, which: np.ndarray, status: Status) -> None:
+        self.status[which & (self.status == Status.SAMPLED)] = status
+
+    # -- the certificate -----------------------------------------------------------------------
+
+    def _result(self, x: Array, bad: np.ndarray) -> Samples:
+        misfit, band = self._misfit(x)
+        rhat, ess, limit = self._mixing(x)
+        self._end(~((misfit >= band[0]) & (misfit <= band[1])), Status.MISFIT)
+        self._end(rhat > limit, Status.UNMIXED)
+        mean, std = self._moments(x)
+
+        statuses = np.array([Status(int(s)) for s in self.status.reshape(-1)], dtype=object)
+
+        def shaped(values: np.ndarray) -> Any:
+            return values.reshape(self.batch) if self.batch else values.reshape(-1)[0]
+
+        return Samples(
+            samples=x,
+            mean=mean,
+            std=std,
+            status=shaped(statuses),
+            misfit=shaped(misfit),
+            band=band,
+            rhat=shaped(rhat),
+            rhat_limit=limit,
+            ess=shaped(ess),
+            calls=self.prior.calls,
+            seconds=time.perf_counter() - self.began,
+            history=np.array(self.levels),
+            sampler=self.sampler,
+            notes=tuple(self.notes),
+        )
+
+    def _misfit(self, x: Array) -> tuple[np.ndarray, tuple[float, float]]:
+        """Whitened square misfit per measured entry, averaged over draws; and its band."""
+        A, noise = self.problem.A.to(dtype=np.float64), self.problem.noise
+        wide = with_precision(dtype_of(self.problem.y), np.float64)
+        y = astype(self.problem.y, wide)
+        axes = tuple(range(-A.range.ndim, 0))
+        seen = np.asarray(to_numpy(y != 0)).sum(axis=axes)
+        m = np.broadcast_to(np.where(seen > 0, seen, A.range.size), self.batch)
+        total = np.zeros(self.batch)
+        for i in range(self.n):  # one at a time: draws in double precision may be large
+            one = astype(x[i, ...], with_precision(dtype_of(x), np.float64))
+            r = noise.whiten(y - A(one))
+            total = total + np.asarray(to_numpy(namespace(r).sum(abs(r) ** 2, axis=axes)))
+        sd = math.sqrt((1 if wide.kind == "c" else 2) / float(m.min(initial=A.range.size)))
+        return total / m / self.n, (max(0.0, 1 - _BAND - 4 * sd), 1 + _BAND + 4 * sd)
+
+    def _mixing(self, x: Array) -> tuple[np.ndarray, np.ndarray, float]:
+        """(worst R-hat, least effective sample size, limit of R-hat)."""
+        if self.sampler.independent:
+            draws = self._projected(x)[: self.n // 2 if self.sampler.mirrored else self.n]
+            ess = np.full(self.batch, float(self.n))
+            if draws.shape[0] < 4:
+                self.notes.append("R-hat needs four independent draws or more.")
+                return np.full(self.batch, np.nan), ess, _RHAT
+            limit = max(_RHAT, two_halves_limit(draws.shape[0], _PROJECTIONS))
+            return two_halves(draws).max(axis=-1, initial=0), ess, limit
+        if len(self.traces) < 4:
+            self.notes.append("The chains did not come to the last level, or made few steps there.")
+            return np.full(self.batch, np.inf), np.zeros(self.batch), _RHAT
+        draws = np.stack(self.traces)
+        return split_rhat(draws).max(axis=-1), effective_size(draws).min(axis=-1), _RHAT
+
+    def _moments(self, x: Array) -> tuple[Array, Array]:
+        """(mean, standard deviation), unbiased: E|x − mean|² lacks the variance of the mean."""
+        xp = namespace(x)
+        mean = xp.mean(x, axis=0)
+        spread = xp.mean(abs(x - mean) ** 2, axis=0)
+        if not self.sampler.mirrored:
+            return mean, xp.sqrt(spread * (self.n / (self.n - 1)))
+        pairs = self.n // 2
+        if pairs > 1:  # pairs are independent of each other, their members are not
+            average = (x[:pairs, ...] + x[pairs:, ...]) / 2
+            spread = spread + xp.sum(abs(average - mean) ** 2, axis=0) / (pairs * (pairs - 1))
+        return mean, xp.sqrt(spread)

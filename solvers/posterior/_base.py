@@ -1,0 +1,169 @@
+"""What posterior samplers share: noise levels, noise of chains, and exact draws given the data."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sciml._checks import told
+from sciml.arrays import Array, broadcast_batch, from_host, is_array, namespace, to_numpy
+from sciml.operator import Operator, Trait
+from sciml.prior import Pullback
+from sciml.problem import Gaussian, InverseProblem, LinearSystem
+from sciml.space import Space
+
+from ..krylov import CG
+
+__all__ = ["Annealed", "Draw", "Noise", "karras", "need_linear", "need_pullback"]
+
+# Relative residual of the data step's CG: its error stays far below the noise that is drawn.
+_RTOL = 1e-4
+_MOST, _LOOK = 400, 4  # iterations, and those between two looks at the residual
+
+
+def karras(levels: int, most: float, least: float, rho: float = 7.0) -> list[float]:
+    """Noise levels from `most` to `least` (Karras et al., arXiv 2206.00364, equation 5)."""
+    if levels == 1:
+        return [most]
+    i = np.arange(levels) / (levels - 1)
+    root = most ** (1 / rho) + i * (least ** (1 / rho) - most ** (1 / rho))
+    return [float(s) for s in root**rho]
+
+
+class Annealed(NamedTuple):
+    """Chains that go down through noise levels."""
+
+    x: Array  # what would be given out
+    noisy: Array  # x_t
+    step: int
+    levels: list[float]
+    tools: Any
+    settled: bool = False
+
+    @property
+    def sigma(self) -> float:
+        return self.levels[min(self.step, len(self.levels)) - 1]
+
+    @property
+    def done(self) -> bool:
+        return self.step >= len(self.levels)
+
+
+class Noise:
+    """Standard normal noise of n chains; of mirrored ones the second half is minus the first."""
+
+    def __init__(
+        self, problem: InverseProblem, n: int, rng: np.random.Generator, *, mirrored: bool = False
+    ) -> None:
+        self.problem, self.rng, self.mirrored = problem, rng, mirrored
+        self.batch = (n // 2 if mirrored else n, *problem.batch)
+
+    def of(self, space: Space) -> Array:
+        """(n, *batch, *shape), E|n|² = 1."""
+        host = space.random(self.rng, self.batch)
+        return from_host(self._both(host, np), self.problem.y, space.dtype)
+
+    def of_data(self) -> Array:
+        """(n, *batch, *range.shape), distributed as the noise of the data."""
+        A, y = self.problem.A, self.problem.y
+        xp = namespace(y)
+        whole = xp.broadcast_to(y, (*self.problem.batch, *A.range.shape))
+        return self._both(self.problem.noise.draw(whole, self.rng, self.batch[:1]), xp)
+
+    def _both(self, x: Array, xp: Any) -> Array:
+        return xp.concat([x, -x]) if self.mirrored else x
+
+
+class _Whitened(Operator):
+    """w -> w + T^H A^H S^-1 A T w with T = B^H diag(root): a priori w is white."""
+
+    def __init__(self, A: Operator, noise: Gaussian, basis: Operator | None, root: Any) -> None:
+        self.A, self.noise, self.basis, self.root = A, noise, basis, root
+        space = A.domain if basis is None else basis.range
+        own = tuple(root.shape[: root.ndim - space.ndim]) if is_array(root) else ()
+        batch = broadcast_batch(A.batch_shape, own)
+        super().__init__(space, traits=(Trait.POSITIVE,), batch_shape=batch)
+
+    def spread(self, w: Array) -> Array:
+        """T w."""
+        return self.root * w if self.basis is None else self.basis.adjoint(self.root * w)
+
+    def gather(self, x: Array) -> Array:
+        """T^H x."""
+        return self.root * (x if self.basis is None else self.basis(x))
+
+    def _apply(self, w: Array) -> Array:
+        x, sigma = self.spread(w), self.noise.sigma
+        if self.noise.factor is None and not is_array(sigma):
+            return w + self.gather(self.A.normal(x) / float(sigma) ** 2)  # type: ignore[arg-type]
+        return w + self.gather(self.A.adjoint(self.noise.weigh(self.A(x))))
+
+    def _adjoint(self, y: Array) -> Array:
+        return self._apply(y)
+
+    def _with_precision(self, dtype: np.dtype) -> Operator:
+        made = copy.copy(self)
+        basis = None if self.basis is None else self.basis.to(dtype=dtype)
+        object.__setattr__(made, "A", self.A.to(dtype=dtype))
+        object.__setattr__(made, "basis", basis)
+        object.__setattr__(made, "domain", self.domain.to(dtype))
+        object.__setattr__(made, "range", self.domain.to(dtype))
+        return made
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Exact draws from p(x) ∝ N(x; centre, B^H diag(root²) B) exp(−½ ||S^-1/2 (y − A x)||²).
+
+    By perturbation and optimisation (Papandreou and Yuille, NIPS 2010): with x = centre + T w the
+    system (I + T^H A^H S^-1 A T) w = T^H A^H S^-1 (y + n − A centre) + e has a solution distributed
+    as wanted for e white and n ~ N(0, S); without e and n it is the mean.
+
+    A unitary A with noise of one size and a root that is a number needs no iteration.
+    """
+
+    problem: InverseProblem
+    basis: Operator | None = None
+
+    def __call__(
+        self, centre: Array, root: Any, e: Array | None = None, n: Array | None = None
+    ) -> Array:
+        A, noise = self.problem.A, self.problem.noise
+        r = self.problem.y - A(centre)
+        system = _Whitened(A, noise, self.basis, root)
+        rhs = system.gather(A.adjoint(noise.weigh(r if n is None else r + n)))
+        rhs = rhs if e is None else rhs + e
+        sigma = noise.sigma
+        simple = noise.factor is None and not is_array(sigma) and not is_array(root)
+        if simple and Trait.UNITARY in A.traits:
+            return centre + system.spread(rhs / (1 + (root / float(sigma)) ** 2))  # type: ignore[arg-type]
+        return centre + system.spread(_solved(system, rhs))
+
+
+def _solved(system: _Whitened, rhs: Array) -> Array:
+    """By CG, uncertified: what `sample` certifies are the draws."""
+    state = CG().init(LinearSystem(system, rhs), None)
+    enough = _RTOL * to_numpy(state.estimate)
+    for _ in range(_MOST // _LOOK):
+        if not (to_numpy(state.estimate) > enough).any():
+            break
+        state = CG().advance(state, _LOOK)
+    return state.x
+
+
+def need_linear(problem: InverseProblem, name: str) -> None:
+    """Raise TypeError unless A is linear."""
+    if Trait.LINEAR not in problem.A.traits:
+        raise TypeError(f"{name} expected a linear A, got nonlinear {problem.A!r}")
+
+
+def need_pullback(problem: InverseProblem, name: str) -> None:
+    """Raise TypeError unless the prior's denoiser can be differentiated."""
+    if not isinstance(problem.prior, Pullback):
+        raise TypeError(
+            f"{name} expected a prior with denoise_vjp(x, sigma, v), got {told(problem.prior)}: "
+            "DAPS and DiffPIR need none"
+        )

@@ -1,0 +1,376 @@
+"""Every posterior sampler keeps every law; those that claim to be exact reproduce closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sciml
+import solvers
+from sciml import (
+    Gaussian,
+    Identity,
+    InverseProblem,
+    SampleError,
+    SampleInterrupted,
+    SampleLook,
+    Sampler,
+    Samples,
+    Space,
+    Status,
+    sample,
+)
+from sciml.arrays import dtype_of, from_host, namespace, to_numpy
+from sciml.operators import FFT, Dense
+from sciml.priors import GaussianPrior, MixturePrior
+from sciml.testing import check_calibration
+from solvers import DAPS, AnnealedLangevin, Covariance, DiffPIR
+from tests.laws.registry import COMPLEX, LIKE, NUMPY, REAL, STRICT, TORCH
+
+N = 10
+
+
+@dataclass(frozen=True)
+class Registered:
+    """exact: draws from the posterior of a Gaussian prior, at 150 calls."""
+
+    sampler: Sampler
+    exact: bool = False
+    unitary: bool = False  # takes a unitary A only
+
+
+SAMPLERS: dict[str, Registered] = {
+    "DAPS": Registered(DAPS(), exact=True),
+    "DAPS, plain": Registered(DAPS(antithetic=False), exact=True),
+    "DAPS, isotropic": Registered(DAPS(covariance=Covariance.ISOTROPIC)),
+    "DiffPIR": Registered(DiffPIR()),
+    "AnnealedLangevin": Registered(AnnealedLangevin()),
+}
+EXACT = [name for name, case in SAMPLERS.items() if case.exact]
+
+
+def test_the_registry_holds_every_public_sampler() -> None:
+    public = {getattr(solvers, n) for n in solvers.__all__}
+    classes = {c for c in public if isinstance(c, type) and issubclass(c, Sampler)}
+    assert classes == {type(case.sampler) for case in SAMPLERS.values()}
+
+
+def posed(
+    name: str,
+    rng: np.random.Generator,
+    *,
+    dtype: str = "complex128",
+    library: str = NUMPY,
+    batch: tuple[int, ...] = (),
+    scale: float = 1.0,
+) -> InverseProblem:
+    """A small problem with a Gaussian prior, of condition 100."""
+    space = Space((N,), np.dtype(dtype))
+    wide = Space((N, N), np.complex128 if space.is_complex else np.float64)
+    Q = np.linalg.qr(wide.random(rng))[0]
+    C = (Q * np.logspace(0, -2, N)) @ Q.conj().T * scale**2
+    prior = GaussianPrior(scale * space.random(rng), covariance=C)
+    like = LIKE[library]
+    M = Space((6, N), space.dtype).random(rng)
+    A: Any = Dense(from_host(M, like, space.dtype))
+    if SAMPLERS[name].unitary:
+        A = Identity(space)
+    x = from_host(prior.random(rng, batch), like, space.dtype)
+    noise = Gaussian(0.3 * scale)
+    n = noise.draw(A(x), rng)
+    return InverseProblem(A, A(x) + n, noise, prior)
+
+
+def draw(problem: InverseProblem, name: str, **how: Any) -> Samples:
+    how = {"rng": np.random.default_rng(1), "throw": False, "n": 8, "budget": 24, **how}
+    return sample(problem, SAMPLERS[name].sampler, **how)
+
+
+KINDS = [(NUMPY, d) for d in REAL + COMPLEX] + [(TORCH, "complex64"), (STRICT, "complex128")]
+
+
+@pytest.mark.parametrize(("library", "dtype"), KINDS)
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_dtype_library_and_shapes_are_kept(
+    name: str, dtype: str, library: str, rng: np.random.Generator
+) -> None:
+    problem = posed(name, rng, dtype=dtype, library=library, batch=(2,))
+    before = to_numpy(problem.y).tobytes()
+    found = draw(problem, name, budget=8)
+    assert to_numpy(problem.y).tobytes() == before
+    assert namespace(found.samples) is namespace(problem.y)
+    assert dtype_of(found.samples) == dtype_of(found.mean) == np.dtype(dtype)
+    assert dtype_of(found.std) == problem.domain.real_dtype
+    assert tuple(found.samples.shape) == (8, 2, N)
+    assert tuple(found.mean.shape) == tuple(found.std.shape) == (2, N)
+    assert np.shape(found.status) == np.shape(found.misfit) == np.shape(found.rhat) == (2,)
+    assert np.isfinite(to_numpy(found.samples)).all()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_calls_are_counted_and_within_the_budget(name: str, rng: np.random.Generator) -> None:
+    problem = posed(name, rng)
+    for budget in (1, 2, 3, 7, 24):
+        prior = Watched(problem.prior)
+        seen: list[SampleLook] = []
+        watched = InverseProblem(problem.A, problem.y, problem.noise, prior)
+        found = draw(watched, name, budget=budget, observe=seen.append)
+        assert found.calls == prior.calls <= max(budget, 2)
+        assert [look.calls for look in seen][-1:] in ([found.calls], [])
+        assert len(found.history) == len(seen)
+        assert all(prior.batch == (8,) for _ in seen)
+
+
+class Watched:
+    """A prior that counts, and breaks at a call."""
+
+    def __init__(self, inner: Any, at: int = -1, error: BaseException | None = None) -> None:
+        self.inner, self.at, self.error, self.calls = inner, at, error, 0
+        self.sigma_range = inner.sigma_range
+        self.batch: tuple[int, ...] = ()
+
+    def denoise(self, x: Any, sigma: Any) -> Any:
+        self._count(x)
+        found = self.inner.denoise(x, sigma)
+        return found * float("nan") if self.calls == self.at else found
+
+    def denoise_vjp(self, x: Any, sigma: Any, v: Any) -> Any:
+        self.calls += 1
+        self._count(x)
+        D, back = self.inner.denoise_vjp(x, sigma, v)
+        return (D * float("nan") if self.calls == self.at else D), back
+
+    def _count(self, x: Any) -> None:
+        self.calls += 1
+        self.batch = tuple(x.shape[:-1])
+        if self.calls == self.at and self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_same_seed_same_draws(name: str, rng: np.random.Generator) -> None:
+    problem = posed(name, rng)
+    state = np.random.get_state()[1].tobytes()  # type: ignore[union-attr]
+    first, second = (draw(problem, name) for _ in range(2))
+    assert first.samples.tobytes() == second.samples.tobytes()
+    assert np.random.get_state()[1].tobytes() == state  # type: ignore[union-attr]
+    other = draw(problem, name, rng=np.random.default_rng(2))
+    assert np.abs(other.samples - first.samples).max() > 0
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_units_do_not_matter(name: str, rng: np.random.Generator) -> None:
+    base = draw(posed(name, np.random.default_rng(5)), name)
+    for scale in (1e-6, 1e6):
+        found = draw(posed(name, np.random.default_rng(5), scale=scale), name)
+        gap = np.abs(found.samples / scale - base.samples).max() / np.abs(base.samples).max()
+        assert gap <= 1e-2 and found.status == base.status
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_bad_member_spoils_no_other(name: str, rng: np.random.Generator) -> None:
+    problem = posed(name, rng, batch=(3,))
+    y = problem.y.copy()
+    y[1] = np.nan
+    bad = InverseProblem(problem.A, y, problem.noise, problem.prior)
+    found, sound = draw(bad, name), draw(problem, name)
+    assert found.status[1] == Status.NONFINITE_INPUT
+    assert any("Input y" in note for note in found.notes)
+    assert np.isfinite(found.samples).all()
+    assert list(found.status[[0, 2]]) == list(sound.status[[0, 2]])
+    np.testing.assert_allclose(
+        found.samples[:, [0, 2]], sound.samples[:, [0, 2]], atol=1e-3 * np.abs(y[0]).max()
+    )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_nonfinite_input_costs_no_call(name: str, rng: np.random.Generator) -> None:
+    problem = posed(name, rng)
+    prior = Watched(problem.prior)
+    bad = InverseProblem(problem.A, problem.y * np.nan, problem.noise, prior)
+    found = draw(bad, name)
+    assert found.status == Status.NONFINITE_INPUT and prior.calls == 0
+    with pytest.raises(SampleError, match="NaN or Inf"):
+        draw(bad, name, throw=True)
+
+
+@pytest.mark.parametrize("at", [1, 2, 9])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_nan_from_the_network_is_caught(name: str, at: int, rng: np.random.Generator) -> None:
+    problem = posed(name, rng)
+    prior = Watched(problem.prior, at)
+    found = draw(InverseProblem(problem.A, problem.y, problem.noise, prior), name)
+    assert found.status == Status.NONFINITE_OUTPUT
+    assert np.isfinite(found.samples).all() and prior.calls <= at + 2
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_ctrl_c_keeps_what_is_done(name: str, rng: np.random.Generator) -> None:
+    problem = posed(name, rng)
+    for at in (1, 2, 9):
+        prior = Watched(problem.prior, at, KeyboardInterrupt())
+        with pytest.raises(SampleInterrupted) as caught:
+            draw(InverseProblem(problem.A, problem.y, problem.noise, prior), name, throw=True)
+        assert isinstance(caught.value, KeyboardInterrupt)
+        found = caught.value.result
+        assert found.status == Status.INTERRUPTED and np.isfinite(found.samples).all()
+    prior = Watched(problem.prior, 2, MemoryError("no room"))
+    with pytest.raises(MemoryError, match="no room"):
+        draw(InverseProblem(problem.A, problem.y, problem.noise, prior), name)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_empty_batches(name: str, rng: np.random.Generator) -> None:
+    found = draw(posed(name, rng, batch=(0,)), name, throw=True)
+    assert found.samples.shape == (8, 0, N) and found.ok and "nothing" in found.explain()
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_words_and_picture(name: str, rng: np.random.Generator) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    for batch in ((), (2,)):
+        found = draw(posed(name, rng, batch=batch), name)
+        text = found.explain()
+        assert SAMPLERS[name].sampler.name in text and f"{found.calls} calls" in text
+        assert len(found.plot()) == 2
+
+
+def moments(found: Samples, post: GaussianPrior) -> tuple[float, float]:
+    """Relative errors of mean and covariance."""
+    S = post.dense()
+    d = found.samples - post.mean
+    mean = np.linalg.norm(found.mean - post.mean) / np.linalg.norm(post.mean)
+    return float(mean), float(np.linalg.norm(d.T @ d.conj() / len(d) - S) / np.linalg.norm(S))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("name", EXACT)
+def test_gaussian_posteriors_are_reproduced(
+    name: str, dtype: str, rng: np.random.Generator
+) -> None:
+    problem = posed(name, rng, dtype=dtype)
+    post = problem.prior.posterior(problem.A, problem.y, problem.noise)
+    for budget in (8, 20):
+        found = draw(problem, name, n=2000, budget=budget, throw=True)
+        mean, covariance = moments(found, post)
+        assert mean <= 0.02 and covariance <= 0.1
+        each = np.abs(found.std / np.sqrt(np.diag(post.dense()).real) - 1)
+        assert each.max() <= 0.1
+
+
+def test_unit_normal_prior_and_noise(rng: np.random.Generator) -> None:
+    """CN(0, 1) under CN(0, 1): the posterior is CN(y / 2, 1 / 2). Every factor of two shows."""
+    prior = GaussianPrior(np.zeros(4, complex), variance=1.0)
+    y = np.array([1.0, 1j, -2.0, 0.5 - 0.5j])
+    problem = InverseProblem(Identity(Space((4,), np.complex128)), y, Gaussian(1.0), prior)
+    for name, case in SAMPLERS.items():
+        if name == "DiffPIR":
+            continue
+        budget = 30 if case.exact else 300
+        found = draw(problem, name, n=1500, budget=budget)
+        np.testing.assert_allclose(found.mean, y / 2, atol=0.06, err_msg=name)
+        np.testing.assert_allclose(found.std**2, 0.5, atol=0.08, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["Gaussian", "mixture"])
+def test_calibrated_on_closed_forms(kind: str, rng: np.random.Generator) -> None:
+    space = Space((6,), np.complex128)
+    wide = GaussianPrior(space.zeros(np.zeros(1)), variance=np.logspace(0, -2, 6))
+    prior: Any = wide
+    if kind == "mixture":
+        away = GaussianPrior(2 * np.ones(6) + 0j, variance=0.05)
+        prior = MixturePrior([0.5, 0.5], [wide, away])
+    A = Dense(Space((4, 6), space.dtype).random(rng))
+    truth, noise = prior.random(rng, (300,)), Gaussian(0.3)
+    y = A(truth)
+    problem = InverseProblem(A, y + noise.draw(y, rng), noise, prior)
+    for name in EXACT:
+        if SAMPLERS[name].sampler.mirrored:
+            continue
+        found = draw(problem, name, n=40, budget=40)
+        check_calibration(truth, found.samples)
+        with pytest.raises(AssertionError, match="too narrow"):
+            check_calibration(truth, found.mean + 0.6 * (found.samples - found.mean))
+        with pytest.raises(AssertionError, match="too wide"):
+            check_calibration(truth, found.mean + 1.6 * (found.samples - found.mean))
+
+
+def test_wrong_noise_is_a_misfit(rng: np.random.Generator) -> None:
+    space = Space((400,), np.complex128)
+    prior = GaussianPrior(np.zeros(400, complex), variance=1.0)
+    y = 3 * space.random(rng)
+    for sigma, status in ((0.2, Status.SAMPLED), (2.9, Status.SAMPLED)):
+        # an identity explains anything, unless the noise is too small for the prior to bend
+        found = sample(
+            InverseProblem(Identity(space), y, Gaussian(sigma), prior),
+            DAPS(),
+            budget=10,
+            throw=False,
+        )
+        assert (found.status == status) == (found.band[0] <= found.misfit <= found.band[1])
+    blind = Dense(np.zeros((400, 400), complex))
+    found = sample(InverseProblem(blind, y, Gaussian(1.0), prior), DAPS(), budget=10, throw=False)
+    assert found.status == Status.MISFIT and found.misfit == pytest.approx(9, rel=0.2)
+
+
+def test_entries_that_were_not_measured_do_not_count(rng: np.random.Generator) -> None:
+    space = Space((20, 20), np.complex128)
+    mask = rng.random((20, 20)) < 0.3
+    from sciml.operators import Sampling
+
+    A = Sampling(mask.astype(float), space) @ FFT(space)
+    prior = GaussianPrior(np.zeros((20, 20), complex), variance=1.0, basis=FFT(space))
+    noise = Gaussian(0.5)
+    x = prior.random(rng)
+    y = (A(x) + noise.draw(x, rng)) * mask
+    found = sample(InverseProblem(A, y, noise, prior), DAPS())
+    assert found.status == Status.SAMPLED and abs(found.misfit - 1) < 0.3
+
+
+def test_chains_that_disagree_are_unmixed(rng: np.random.Generator) -> None:
+    """Two far modes that no chain leaves; half of the chains in each."""
+    parts = [GaussianPrior(m * np.ones(2), variance=1e-2) for m in (-5.0, 5.0)]
+    prior = MixturePrior([0.5, 0.5], parts)
+    problem = InverseProblem(Identity(Space((2,))), np.zeros(2), Gaussian(20.0), prior)
+    found = sample(problem, AnnealedLangevin(), budget=200, n=16, throw=False)
+    assert found.rhat > 1.05 and found.status in (Status.UNMIXED, Status.MISFIT)
+
+
+def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
+    problem = posed("DAPS", rng)
+    bare = InverseProblem(problem.A, problem.y, problem.noise)
+    calls: list[Callable[[], object]] = [
+        lambda: sample(problem.A, DAPS()),  # type: ignore[arg-type]
+        lambda: sample(problem, DAPS),  # type: ignore[arg-type]
+        lambda: sample(problem, solvers.CG()),  # type: ignore[arg-type]
+        lambda: sample(bare, DAPS()),
+        lambda: sample(problem, DAPS(), n=1),
+        lambda: sample(problem, DAPS(), n=7),
+        lambda: sample(problem, DAPS(), n=2.0),  # type: ignore[arg-type]
+        lambda: sample(problem, DAPS(), budget=0),
+        lambda: sample(problem, DAPS(), rng=3),  # type: ignore[arg-type]
+        lambda: sample(problem, DAPS(), observe=3),  # type: ignore[arg-type]
+        lambda: DAPS(covariance="probed"),  # type: ignore[arg-type]
+        lambda: DAPS(rho=0.0),
+        lambda: DiffPIR(fresh=1.5),
+        lambda: DiffPIR(weight=-1.0),
+        lambda: AnnealedLangevin(step=0.0),
+        lambda: AnnealedLangevin(each=0),
+        lambda: check_calibration(np.ones(30), np.ones((5, 31))),
+        lambda: check_calibration(np.ones(5), np.ones((5, 5))),
+        lambda: check_calibration(np.ones(30), np.ones((5, 30)), probabilities=(1.5,)),
+    ]
+    for i, call in enumerate(calls):
+        with pytest.raises((TypeError, ValueError), match="expected") as caught:
+            call()
+        assert "got" in str(caught.value), i
+
+
+def test_the_package_offers_it() -> None:
+    assert sciml.sample is sample
