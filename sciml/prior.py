@@ -86,8 +86,8 @@ class Denoising(Protocol):
     """A prior with a denoiser.
 
     It may say by an attribute `sigma_range = (least, most)` between which noise levels it is to be
-    believed (samplers start at the most and end at the least), and by `basis`, a unitary Operator,
-    in which coordinates entries of x are nearly uncorrelated.
+    believed (samplers start at the most and end at the least), and by `basis`, an Operator B
+    with B^H B = I, in which coordinates x is nearly uncorrelated.
     """
 
     def denoise(self, x: Array, sigma: Any) -> Array:

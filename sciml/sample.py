@@ -178,7 +178,8 @@ class _Drive:
         posed = copy.copy(self.problem)
         posed.prior = self.prior
         if bad.any():
-            posed.y = pick(bad, self.problem.y * 0, self.problem.y)
+            y = self.problem.y
+            posed.y = pick(bad, namespace(y).zeros_like(y), y)
         x, done = None, False
         try:
             state = self.sampler.init(posed, self.n, self.budget, self.rng)

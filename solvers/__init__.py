@@ -7,7 +7,7 @@ from .krylov import CG, FGMRES, GMRES, LSMR, LSQR, MINRES, BiCGStab, Chebyshev, 
 from .multigrid import Bodies, Cycle, Lines, Multigrid, MultigridCG
 from .neural import LearnedMultigrid, NeuralDirections, learned
 from .poisson import FastPoisson
-from .posterior import DAPS, AnnealedLangevin, Covariance, DiffPIR
+from .posterior import DAPS, DPS, AnnealedLangevin, Covariance, DiffPIR, TruncatedReverse
 from .precond import (
     AMG,
     IC0,
@@ -27,6 +27,7 @@ __all__ = [
     "AMG",
     "CG",
     "DAPS",
+    "DPS",
     "FGMRES",
     "FISTA",
     "GMRES",
@@ -60,5 +61,6 @@ __all__ = [
     "PrimalDual",
     "Recipe",
     "SuperLU",
+    "TruncatedReverse",
     "learned",
 ]

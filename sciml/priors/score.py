@@ -12,6 +12,7 @@ import numpy as np
 
 from .._checks import need, number, told
 from ..arrays import Array, all_finite, dtype_of, is_array, is_torch, to_numpy
+from ._beams import beams_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,8 @@ class ScorePrior:
         calls: evaluations of the network so far, one for a whole batch.
         shape: (rows, columns) if the network takes one size only, else None.
         sigma_range: noise levels from next to none to where hardly anything is left of the signal.
+        basis: Operator B with B^H B = I in whose coordinates x is nearly uncorrelated, as far as
+            the network's preconditioning knows one; else None.
 
     Raises:
         TypeError: no Denoiser.
@@ -60,6 +63,7 @@ class ScorePrior:
         own.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, self.shape, self.calls = own, network.shape, 0
         self._elsewhere: dict[Any, Denoiser] = {}
+        self.basis = beams_of(own)
         size = float(own.basis.mean(lambda p: p).sqrt())
         self.sigma_range = (_LEAST * size * self.scale, float(own.levels[1]) * self.scale)
 

@@ -2,6 +2,8 @@
 
 from .daps import DAPS, Covariance
 from .diffpir import DiffPIR
+from .dps import DPS
 from .langevin import AnnealedLangevin
+from .reverse import TruncatedReverse
 
-__all__ = ["DAPS", "AnnealedLangevin", "Covariance", "DiffPIR"]
+__all__ = ["DAPS", "DPS", "AnnealedLangevin", "Covariance", "DiffPIR", "TruncatedReverse"]

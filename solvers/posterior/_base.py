@@ -9,18 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml._checks import told
-from sciml.arrays import Array, broadcast_batch, from_host, is_array, namespace, to_numpy
+from sciml.arrays import Array, astype, broadcast_batch, from_host, is_array, namespace, to_numpy
 from sciml.operator import Operator, Trait
+from sciml.operators import Diagonal
 from sciml.prior import Pullback
 from sciml.problem import Gaussian, InverseProblem, LinearSystem
 from sciml.space import Space
 
 from ..krylov import CG
 
-__all__ = ["Annealed", "Draw", "Noise", "karras", "need_linear", "need_pullback"]
+__all__ = ["Annealed", "Draw", "Noise", "aligned", "karras", "need_linear", "need_pullback"]
 
 # Relative residual of the data step's CG: its error stays far below the noise that is drawn.
-_RTOL = 1e-4
+_RTOL = 1e-3
 _MOST, _LOOK = 400, 4  # iterations, and those between two looks at the residual
 
 
@@ -127,6 +128,16 @@ class Draw:
 
     problem: InverseProblem
     basis: Operator | None = None
+    power: Any = None  # of S^-1/2 A on white noise, for each entry of x and member
+
+    @classmethod
+    def of(cls, problem: InverseProblem, basis: Operator | None = None) -> Draw:
+        """One for `problem`; it applies A once, to learn its size."""
+        A, y = problem.A, problem.y
+        white = problem.domain.random(np.random.default_rng(0), problem.batch)
+        seen = problem.noise.whiten(A(from_host(white, y, problem.domain.dtype)))
+        square = problem.A.range.norm(seen) ** 2 / problem.domain.size
+        return cls(problem, basis, square)
 
     def __call__(
         self, centre: Array, root: Any, e: Array | None = None, n: Array | None = None
@@ -140,18 +151,37 @@ class Draw:
         simple = noise.factor is None and not is_array(sigma) and not is_array(root)
         if simple and Trait.UNITARY in A.traits:
             return centre + system.spread(rhs / (1 + (root / float(sigma)) ** 2))  # type: ignore[arg-type]
-        return centre + system.spread(_solved(system, rhs))
+        return centre + system.spread(self._solved(system, rhs))
+
+    def _solved(self, system: _Whitened, rhs: Array) -> Array:
+        """By CG with the system's diagonal, were A^H S^-1 A a multiple of the identity.
+
+        Uncertified: what `sample` certifies are the draws.
+        """
+        space, xp = system.domain, namespace(rhs)
+        weights = 1 / (1 + aligned(self.power, self.problem, space) * system.root**2)
+        whole = xp.broadcast_to(weights, (*weights.shape[: -space.ndim], *space.shape))
+        method = CG(M=Diagonal(astype(whole, space.dtype), ndim=space.ndim))
+        state = method.init(LinearSystem(system, rhs), None)
+        enough = _RTOL * to_numpy(state.estimate)
+        for _ in range(_MOST // _LOOK):
+            if not (to_numpy(state.estimate) > enough).any():
+                break
+            state = method.advance(state, _LOOK)
+        return state.x
 
 
-def _solved(system: _Whitened, rhs: Array) -> Array:
-    """By CG, uncertified: what `sample` certifies are the draws."""
-    state = CG().init(LinearSystem(system, rhs), None)
-    enough = _RTOL * to_numpy(state.estimate)
-    for _ in range(_MOST // _LOOK):
-        if not (to_numpy(state.estimate) > enough).any():
-            break
-        state = CG().advance(state, _LOOK)
-    return state.x
+def aligned(values: Array, problem: InverseProblem, space: Space, like: Array = None) -> Array:
+    """Numbers per member, however they are shaped, to broadcast against elements of `space`.
+
+    `like` has chains before the batch, and values one for each; without it there are none.
+    """
+    like_batch = problem.batch if like is None else like.shape[: like.ndim - problem.domain.ndim]
+    xp = namespace(problem.y)
+    flat = xp.reshape(xp.asarray(values), (-1,))
+    if flat.shape[0] == 1:
+        return xp.reshape(flat, (1,) * space.ndim)
+    return xp.reshape(flat, (*like_batch, *(1,) * space.ndim))
 
 
 def need_linear(problem: InverseProblem, name: str) -> None:

@@ -45,7 +45,7 @@ class DAPS(Sampler):
     Algorithm 1 of the paper. p(x0 | x_t) is taken as a Gaussian about D(x_t), and x0 drawn exactly
     given the data, where the paper takes Langevin steps. With the true covariance sigma² J of
     p(x0 | x_t) all draws are exact for a Gaussian prior, in any number of levels; PROBED has its
-    diagonal in the basis that the prior names (`prior.basis`, a unitary Operator), else in Fourier
+    diagonal in the basis that the prior names (`prior.basis`), else in Fourier
     space for complex x of two axes or more, else entry by entry.
 
     Args:
@@ -78,7 +78,7 @@ class DAPS(Sampler):
         noise = Noise(problem, n, rng, mirrored=self.antithetic)
         basis = _basis(problem) if each == 2 else None
         x = most * noise.of(problem.domain)
-        return Annealed(x, x, 0, levels, _Tools(problem, noise, Draw(problem, basis), basis))
+        return Annealed(x, x, 0, levels, _Tools(problem, noise, Draw.of(problem, basis), basis))
 
     def advance(self, state: Annealed) -> Annealed:
         problem, noise, draw, basis = state.tools
@@ -98,9 +98,10 @@ class DAPS(Sampler):
 def _basis(problem: InverseProblem) -> Operator | None:
     inner = getattr(problem.prior, "inner", problem.prior)
     found = getattr(inner, "basis", None)
-    if isinstance(found, Operator) or not problem.domain.is_complex or problem.domain.ndim < 2:
-        return found
-    return FFT(problem.domain)
+    if isinstance(found, Operator):
+        return found.to(dtype=problem.domain.real_dtype)
+    fourier = problem.domain.is_complex and problem.domain.ndim > 1
+    return FFT(problem.domain) if fourier else None
 
 
 def _diagonal(

@@ -52,7 +52,7 @@ class DiffPIR(Sampler):
         least, most = levels_of(problem.prior)
         noise = Noise(problem, n, rng)
         x = most * noise.of(problem.domain)
-        tools = _Tools(problem, noise, Draw(problem))
+        tools = _Tools(problem, noise, Draw.of(problem))
         return Annealed(x, x, 0, karras(budget, most, least), tools)
 
     def advance(self, state: Annealed) -> Annealed:

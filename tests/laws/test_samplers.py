@@ -28,7 +28,7 @@ from sciml.arrays import dtype_of, from_host, namespace, to_numpy
 from sciml.operators import FFT, Dense
 from sciml.priors import GaussianPrior, MixturePrior
 from sciml.testing import check_calibration
-from solvers import DAPS, AnnealedLangevin, Covariance, DiffPIR
+from solvers import DAPS, DPS, AnnealedLangevin, Covariance, DiffPIR, TruncatedReverse
 from tests.laws.registry import COMPLEX, LIKE, NUMPY, REAL, STRICT, TORCH
 
 N = 10
@@ -49,6 +49,9 @@ SAMPLERS: dict[str, Registered] = {
     "DAPS, isotropic": Registered(DAPS(covariance=Covariance.ISOTROPIC)),
     "DiffPIR": Registered(DiffPIR()),
     "AnnealedLangevin": Registered(AnnealedLangevin()),
+    "DPS": Registered(DPS()),
+    "TruncatedReverse": Registered(TruncatedReverse(), unitary=True),
+    "TruncatedReverse, ancestral": Registered(TruncatedReverse(deterministic=False), unitary=True),
 }
 EXACT = [name for name, case in SAMPLERS.items() if case.exact]
 
@@ -119,7 +122,7 @@ def test_calls_are_counted_and_within_the_budget(name: str, rng: np.random.Gener
         seen: list[SampleLook] = []
         watched = InverseProblem(problem.A, problem.y, problem.noise, prior)
         found = draw(watched, name, budget=budget, observe=seen.append)
-        assert found.calls == prior.calls <= max(budget, 2)
+        assert found.calls == prior.calls <= max(budget, 3)
         assert [look.calls for look in seen][-1:] in ([found.calls], [])
         assert len(found.history) == len(seen)
         assert all(prior.batch == (8,) for _ in seen)
@@ -139,10 +142,11 @@ class Watched:
         return found * float("nan") if self.calls == self.at else found
 
     def denoise_vjp(self, x: Any, sigma: Any, v: Any) -> Any:
-        self.calls += 1
+        self._count(x)
         self._count(x)
         D, back = self.inner.denoise_vjp(x, sigma, v)
-        return (D * float("nan") if self.calls == self.at else D), back
+        bad = self.at in (self.calls, self.calls - 1)
+        return (D, back * float("nan")) if bad else (D, back)
 
     def _count(self, x: Any) -> None:
         self.calls += 1
@@ -158,6 +162,8 @@ def test_same_seed_same_draws(name: str, rng: np.random.Generator) -> None:
     first, second = (draw(problem, name) for _ in range(2))
     assert first.samples.tobytes() == second.samples.tobytes()
     assert np.random.get_state()[1].tobytes() == state  # type: ignore[union-attr]
+    if name == "TruncatedReverse":  # deterministic
+        return
     other = draw(problem, name, rng=np.random.default_rng(2))
     assert np.abs(other.samples - first.samples).max() > 0
 
@@ -205,7 +211,7 @@ def test_nan_from_the_network_is_caught(name: str, at: int, rng: np.random.Gener
     prior = Watched(problem.prior, at)
     found = draw(InverseProblem(problem.A, problem.y, problem.noise, prior), name)
     assert found.status == Status.NONFINITE_OUTPUT
-    assert np.isfinite(found.samples).all() and prior.calls <= at + 2
+    assert np.isfinite(found.samples).all() and prior.calls <= at + 4
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -270,10 +276,10 @@ def test_unit_normal_prior_and_noise(rng: np.random.Generator) -> None:
     y = np.array([1.0, 1j, -2.0, 0.5 - 0.5j])
     problem = InverseProblem(Identity(Space((4,), np.complex128)), y, Gaussian(1.0), prior)
     for name, case in SAMPLERS.items():
-        if name == "DiffPIR":
-            continue
+        if name in ("DiffPIR", "DPS", "TruncatedReverse"):
+            continue  # approximate by design, or deterministic
         budget = 30 if case.exact else 300
-        found = draw(problem, name, n=1500, budget=budget)
+        found = draw(problem, name, n=800, budget=budget)
         np.testing.assert_allclose(found.mean, y / 2, atol=0.06, err_msg=name)
         np.testing.assert_allclose(found.std**2, 0.5, atol=0.08, err_msg=name)
 
@@ -287,13 +293,13 @@ def test_calibrated_on_closed_forms(kind: str, rng: np.random.Generator) -> None
         away = GaussianPrior(2 * np.ones(6) + 0j, variance=0.05)
         prior = MixturePrior([0.5, 0.5], [wide, away])
     A = Dense(Space((4, 6), space.dtype).random(rng))
-    truth, noise = prior.random(rng, (300,)), Gaussian(0.3)
+    truth, noise = prior.random(rng, (160,)), Gaussian(0.3)
     y = A(truth)
     problem = InverseProblem(A, y + noise.draw(y, rng), noise, prior)
     for name in EXACT:
         if SAMPLERS[name].sampler.mirrored:
             continue
-        found = draw(problem, name, n=40, budget=40)
+        found = draw(problem, name, n=24, budget=20)
         check_calibration(truth, found.samples)
         with pytest.raises(AssertionError, match="too narrow"):
             check_calibration(truth, found.mean + 0.6 * (found.samples - found.mean))
