@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arrays import Array, dtype_of, from_host, namespace
+from ..arrays import Array, namespace
 from ..operator import Operator
 from ..space import Space
+from ._basis import Fixed
 
 if TYPE_CHECKING:
     from ..networks.denoiser import Denoiser
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["beams_of"]
 
 
-class _Separable(Operator):
+class _Separable(Fixed):
     """x -> U_R^H x U_T^*: rows and columns of x each in a basis of their own."""
+
+    fixed = ("rows", "columns")
 
     def __init__(self, rows: np.ndarray, columns: np.ndarray) -> None:
         self.rows, self.columns = rows, columns
@@ -30,12 +33,14 @@ class _Separable(Operator):
         return self._times(y, self.rows, self.columns.T)
 
     def _times(self, x: Array, left: np.ndarray, right: np.ndarray) -> Array:
-        left, right = (from_host(m, x, dtype_of(x)) for m in (left, right))
+        left, right = self.like(left, x), self.like(right, x)
         return namespace(x).matmul(namespace(x).matmul(left, x), right)
 
 
-class _Joint(Operator):
+class _Joint(Fixed):
     """x -> (V^H x, x − V V^H x) for some columns V of a unitary matrix on raveled x."""
+
+    fixed = ("modes",)
 
     def __init__(self, modes: np.ndarray, shape: tuple[int, int]) -> None:
         self.modes = modes
@@ -43,13 +48,13 @@ class _Joint(Operator):
         super().__init__(Space(shape, np.complex128), Space((count + size,), np.complex128))
 
     def _apply(self, x: Array) -> Array:
-        xp, V = namespace(x), from_host(self.modes, x, dtype_of(x))
+        xp, V = namespace(x), self.like(self.modes, x)
         flat = xp.reshape(x, (*x.shape[:-2], -1))
         z = xp.matmul(flat, xp.conj(V))
         return xp.concat([z, flat - xp.matmul(z, xp.matrix_transpose(V))], axis=-1)
 
     def _adjoint(self, y: Array) -> Array:
-        xp, V = namespace(y), from_host(self.modes, y, dtype_of(y))
+        xp, V = namespace(y), self.like(self.modes, y)
         z, rest = y[..., : V.shape[1]], y[..., V.shape[1] :]
         z = z - xp.matmul(rest, xp.conj(V))
         flat = rest + xp.matmul(z, xp.matrix_transpose(V))

@@ -11,7 +11,6 @@ from ..arrays import (
     Array,
     astype,
     check_float,
-    dtype_of,
     from_host,
     is_array,
     namespace,
@@ -22,6 +21,7 @@ from ..operator import Operator, Trait
 from ..prior import per_member
 from ..problem import Gaussian
 from ..space import Space
+from ._basis import Fixed
 
 __all__ = ["GaussianPrior"]
 
@@ -56,7 +56,7 @@ class GaussianPrior:
         if (variance is None) == (covariance is None):
             told = "none" if variance is None else "both"
             raise ValueError(f"expected variance or covariance, got {told}")
-        self.basis = basis
+        self.basis, self._vectors = basis, None
         if basis is not None:
             need(basis, Operator, "basis as an Operator", "FFT(space)")
             if Trait.UNITARY not in basis.traits or basis.domain != self.space:
@@ -65,6 +65,7 @@ class GaussianPrior:
             if basis is not None:
                 raise ValueError("expected a covariance without a basis, got both")
             found, vectors = _eigen(covariance, self.space.size)
+            self._vectors = vectors
             self.basis = _Eigenvectors(vectors, self.space)
         else:
             found = np.asarray(to_numpy(variance), dtype=np.float64)
@@ -81,7 +82,10 @@ class GaussianPrior:
         made = object.__new__(GaussianPrior)
         made.__dict__.update(self.__dict__)
         made.space = self.space.to(dtype)
-        made.basis = None if self.basis is None else self.basis.to(dtype=dtype)
+        if self._vectors is not None:
+            made.basis = _Eigenvectors(self._vectors, made.space)
+        elif self.basis is not None:
+            made.basis = self.basis.to(dtype=dtype)
         return made
 
     @property
@@ -178,23 +182,26 @@ class GaussianPrior:
         return from_host(self.variance, like)
 
 
-class _Eigenvectors(Operator):
+class _Eigenvectors(Fixed):
     """V^H on raveled x, in whatever library x is of."""
 
+    fixed = ("there", "back")
+
     def __init__(self, vectors: np.ndarray, space: Space) -> None:
-        self.vectors = vectors if space.is_complex else np.real(vectors)
+        vectors = astype(vectors if space.is_complex else np.real(vectors), space.dtype)
+        self.there, self.back = vectors.conj(), np.ascontiguousarray(vectors.T)
         super().__init__(space, traits=(Trait.UNITARY,))
 
     def _apply(self, x: Array) -> Array:
-        return self._turned(x, self.vectors.conj())
+        return self._turned(x, self.there)
 
     def _adjoint(self, y: Array) -> Array:
-        return self._turned(y, self.vectors.T)
+        return self._turned(y, self.back)
 
     def _turned(self, x: Array, matrix: np.ndarray) -> Array:
         xp = namespace(x)
         flat = xp.reshape(x, (*x.shape[: x.ndim - self.domain.ndim], self.domain.size))
-        return xp.reshape(xp.matmul(flat, from_host(matrix, x, dtype_of(x))), x.shape)
+        return xp.reshape(xp.matmul(flat, self.like(matrix, x)), x.shape)
 
 
 def _eigen(covariance: Any, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ DOCUMENTS = (
     "docs/guide.md",
     "docs/learned_multigrid.md",
     "docs/neural_directions.md",
+    "docs/sampling.md",
 )
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # Smaller than they are by default; {} is a folder that the test throws away.
