@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 Data = dict[str, np.ndarray]
-WEIGHTS = (0.1, 0.3, 1.0, 3.0)  # of deepinv's data term; 1 is its default
+WEIGHTS = (1.0, 3.0, 10.0, 30.0)  # of deepinv's data term; 1 is its default
 STEPS = 1000  # its default
 
 

@@ -1,7 +1,7 @@
 """Posterior sampling of MIMO channels against deepinv's DPS, with one prior for both.
 
     python benchmarks/posterior.py [--channels 8] [--chains 4] [--snr 0 10 20] [--threads 1]
-                                   [--rivals PYTHON ...]
+                                   [--weights W ...] [--rivals PYTHON ...]
 
 CDL-C channels, 16 x 64, from 38 pilots, and the Gaussian prior of their exact covariance: the mean
 that is wanted is known. deepinv runs in an interpreter that has it (--rivals), with its default of
@@ -95,7 +95,7 @@ def rows_of(snr: float, options: argparse.Namespace, folder: Path) -> list[dict[
     truth = data["truth"]
     tasks = [("sciml", f"DAPS, {calls}") for calls in (10, 30)]
     tasks += [("sciml", f"DAPS in Fourier space, {calls}") for calls in (30, 150)]
-    tasks += [("deepinv", f"DPS, {weight}") for weight in WEIGHTS]
+    tasks += [("deepinv", f"DPS, {weight}") for weight in options.weights]
     rows: list[dict[str, Any]] = []
     bound = decibels(data["exact"], truth)
     for library, task in tasks:
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--snr", type=float, nargs="+", default=[0.0, 10.0, 20.0])
+    parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS, help="of deepinv")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rivals", nargs="+", default=[], metavar="PYTHON")
     options = parser.parse_args()
