@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["beams_of"]
 
+_COMPLEX = np.dtype(np.complex128)
+
 
 class _Separable(Fixed):
     """x -> U_R^H x U_T^*: rows and columns of x each in a basis of their own."""
@@ -24,7 +26,7 @@ class _Separable(Fixed):
 
     def __init__(self, rows: np.ndarray, columns: np.ndarray) -> None:
         self.rows, self.columns = rows, columns
-        super().__init__(Space((len(rows), len(columns)), np.complex128))
+        super().__init__(Space((len(rows), len(columns)), _COMPLEX))
 
     def _apply(self, x: Array) -> Array:
         return self._times(x, self.rows.conj().T, self.columns.conj())
@@ -45,7 +47,7 @@ class _Joint(Fixed):
     def __init__(self, modes: np.ndarray, shape: tuple[int, int]) -> None:
         self.modes = modes
         size, count = modes.shape
-        super().__init__(Space(shape, np.complex128), Space((count + size,), np.complex128))
+        super().__init__(Space(shape, _COMPLEX), Space((count + size,), _COMPLEX))
 
     def _apply(self, x: Array) -> Array:
         xp, V = namespace(x), self.like(self.modes, x)
@@ -70,7 +72,7 @@ def beams_of(network: Denoiser) -> Operator | None:
     def matrix(pairs: torch.Tensor) -> np.ndarray:
         found = torch.view_as_complex(pairs).detach().cpu().numpy()
         # float32 eigenvectors are orthogonal to 1e-6 only
-        return np.linalg.qr(found.astype(np.complex128))[0]
+        return np.linalg.qr(found.astype(_COMPLEX))[0]
 
     if isinstance(network.basis, Separable):
         return _Separable(matrix(network.basis.rows), matrix(network.basis.columns))
