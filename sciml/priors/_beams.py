@@ -51,7 +51,7 @@ class _Joint(Fixed):
 
     def _apply(self, x: Array) -> Array:
         xp, V = namespace(x), self.like(self.modes, x)
-        flat = xp.reshape(x, (*x.shape[:-2], -1))
+        flat = xp.reshape(x, (*x.shape[:-2], self.domain.size))
         z = xp.matmul(flat, xp.conj(V))
         return xp.concat([z, flat - xp.matmul(z, xp.matrix_transpose(V))], axis=-1)
 

@@ -11,10 +11,11 @@ import pytest
 
 from sciml import Gaussian, InverseProblem, Operator, Space, Trait, solve
 from sciml.arrays import with_precision
+from sciml.networks import ChannelDenoiser
 from sciml.operators import FFT, Dense
 from sciml.prior import Tweedie, levels_of
-from sciml.priors import GaussianPrior, MixturePrior
-from sciml.testing import PRIOR_LAWS, PriorCase, check_prior
+from sciml.priors import GaussianPrior, MixturePrior, ScorePrior
+from sciml.testing import PRIOR_LAWS, PriorCase, check_operator, check_prior
 from solvers import FISTA
 from tests.laws.registry import COMPLEX, LIKE, NUMPY, REAL, STRICT, TORCH
 
@@ -201,6 +202,17 @@ def test_bad_priors_are_refused(rng: np.random.Generator) -> None:
 
     with pytest.raises(ValueError, match="sigma_range"):
         levels_of(Backwards(zero, variance=1.0))
+
+
+@pytest.mark.parametrize("beams", ["separable", "joint"])
+def test_the_basis_of_a_network_is_an_isometry(beams: str, rng: np.random.Generator) -> None:
+    B = ScorePrior(ChannelDenoiser(4, 6, beams=beams, modes=5)).basis
+    assert B is not None
+    check_operator(B)
+    x = B.domain.random(rng, (2,))
+    np.testing.assert_allclose(B.adjoint(B(x)), x, atol=1e-12)
+    single = B.to(dtype=np.float32)
+    assert single(x.astype(np.complex64)).dtype == np.complex64
 
 
 def test_minimising_with_a_denoiser_is_refused(rng: np.random.Generator) -> None:
