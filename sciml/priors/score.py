@@ -38,6 +38,7 @@ class ScorePrior:
     Args:
         network: see `sciml.networks.load_denoiser`; a copy of it is kept.
         scale: of the x meant here, relative to what the network was trained on.
+        bfloat16: run convolutions in it: twice as fast on processors that have instructions for it.
 
     Attributes:
         calls: evaluations of the network so far, one for a whole batch.
@@ -50,7 +51,7 @@ class ScorePrior:
         TypeError: no Denoiser.
     """
 
-    def __init__(self, network: Denoiser, *, scale: float = 1.0) -> None:
+    def __init__(self, network: Denoiser, *, scale: float = 1.0, bfloat16: bool = False) -> None:
         import torch
 
         from ..networks import Denoiser
@@ -62,6 +63,7 @@ class ScorePrior:
         own = copy.deepcopy(network).eval().requires_grad_(False).float()
         own.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network, self.shape, self.calls = own, network.shape, 0
+        self.bfloat16 = bool(bfloat16)
         self._elsewhere: dict[Any, Denoiser] = {}
         self.basis = beams_of(own)
         size = float(own.basis.mean(lambda p: p).sqrt())
@@ -131,7 +133,7 @@ class ScorePrior:
 
         network = self._on(x.device)
         step = max(1, _PIXELS // (x.shape[-2] * x.shape[-1]))
-        with _one_thread(x):
+        with _one_thread(x), torch.autocast(x.device.type, torch.bfloat16, self.bfloat16):
             parts = [network(x[i : i + step], sigma[i : i + step]) for i in range(0, len(x), step)]
         return torch.cat(parts)
 

@@ -15,7 +15,7 @@ from ._output import emit
 from ._progress import progress_bar
 
 if TYPE_CHECKING:
-    from sciml.networks import Pretrained, PretrainedPredictor
+    from sciml.networks import Pretrained, PretrainedDenoiser, PretrainedPredictor
 
 _MULTIGRID = "multigrid-2d"
 
@@ -33,6 +33,13 @@ def train(
     published: Annotated[
         bool, typer.Option("--published", help="DCDM as its authors train it, not as we do.")
     ] = False,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Heads for score-mri to learn from beside procedural ones; repeatable."),
+    ] = None,
+    test_images: Annotated[
+        list[Path] | None, typer.Option(help="Heads to judge score-mri on; repeatable.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     listed: Annotated[bool, typer.Option("--list", help="List what can be trained.")] = False,
@@ -43,25 +50,31 @@ def train(
     Ctrl-C keeps the last checkpoint; --resume goes on from it and ends as one long run would. The
     card beside the weights tells data, seed, cost and how the network does on systems held out.
     """
-    from sciml.networks import Pretrained, PretrainedPredictor
+    from sciml.networks import Pretrained, PretrainedDenoiser, PretrainedPredictor
 
-    known = {p.value: p for p in (*Pretrained, *PretrainedPredictor)}
+    denoisers = {p.value: p for p in PretrainedDenoiser}
+    networks = {p.value: p for p in (*Pretrained, *PretrainedPredictor)}
+    known = [*networks, *denoisers, _MULTIGRID]
     if listed:
-        emit("\n".join([*known, _MULTIGRID]))
+        emit("\n".join(known))
         return 0
-    if name not in (*known, _MULTIGRID):
-        names = ", ".join([*known, _MULTIGRID])
-        raise BadInput(f"expected one of {names}, got {name or 'nothing'}: see --list")
+    if name not in known:
+        raise BadInput(f"expected one of {', '.join(known)}, got {name or 'nothing'}: see --list")
     if published and not name.startswith("dcdm"):
         raise BadInput(f"expected --published with dcdm-2d or dcdm-3d, got {name}: leave it out")
+    heads = tuple(images or ()), tuple(test_images or ())
+    if any(heads) and not name.startswith("score-mri"):
+        raise BadInput(f"expected --images with score-mri, got them for {name}: leave them out")
     if out is None:
         raise BadInput("expected --out DIR for the weights, got none: name a folder")
     check_folder(out, "--out")
     with progress_bar(f"train {name}") as bar, refusals():
         if name == _MULTIGRID:
             lines, written = _multigrid(out, quick, seed, resume, bar)
+        elif name in denoisers:
+            lines, written = _denoiser(denoisers[name], out, quick, heads, seed, resume, bar)
         else:
-            lines, written = _network(known[name], out, quick, published, seed, resume, bar)
+            lines, written = _network(networks[name], out, quick, published, seed, resume, bar)
     for line in (*lines, *(f"written     {path}" for path in written)):
         emit(line)
     return 0
@@ -93,6 +106,35 @@ def _network(
         error, before = about["held_out_error"], about["held_out_error_untrained"]
         line = f"error       {error:.1%} on systems held out, {before:.1%} before training"
     return [line, f"seconds     {about['seconds']:g}"], written
+
+
+def _denoiser(
+    name: PretrainedDenoiser,
+    out: Path,
+    quick: bool,
+    heads: tuple[tuple[Path, ...], tuple[Path, ...]],
+    seed: int,
+    resume: bool,
+    bar: Progress,
+) -> tuple[list[str], tuple[Path, Path]]:
+    from sciml.networks import read_card
+    from solvers.neural.score import train_denoiser
+
+    written = train_denoiser(
+        name, out, quick=quick, volumes=heads[0], judged=heads[1], seed=seed, resume=resume,
+        progress=bar,
+    )  # fmt: skip
+    about = read_card(written[0])["about"]
+    lines = [
+        f"sigma {sigma:<6g} {error:7.2f} dB held out, {before:.2f} before training"
+        for sigma, error, before in zip(
+            about["held_out_sigma"],
+            about["held_out_nmse_db"],
+            about["held_out_nmse_db_untrained"],
+            strict=True,
+        )
+    ]
+    return [*lines, f"seconds     {about['seconds']:g}"], written
 
 
 def _multigrid(

@@ -1,0 +1,165 @@
+"""What denoisers learn from: channels and heads, clean or with noise of a known level."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from sciml.datasets import ChannelConfig, channel_covariance, draw_channels
+from sciml.io import read_image
+from sciml.mri import Contrast, brain, smooth_phase
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Channels", "Heads", "Pool", "Source"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Data of a training: complex64 (rows, columns) each, drawn once, with their noise.
+
+    Attributes:
+        x: the data, of one shape unless `crop` is given. own: the level of the noise in them.
+        crop: side of the squares that batches are cut from them, or None.
+    """
+
+    x: list[Tensor]
+    own: float
+    crop: int | None = None
+
+    def drawn(self, rng: np.random.Generator, count: int) -> Tensor:
+        """A batch, (count, rows, columns): any of the data, times a phase that noise and signal do
+        not mind; squares turned and mirrored too."""
+        import torch
+
+        chosen = [self.x[i] for i in rng.integers(0, len(self.x), count)]
+        if self.crop is not None:
+            chosen = [self._square(x, self.crop, rng) for x in chosen]
+        turn = torch.from_numpy(np.exp(2j * np.pi * rng.random(count)).astype(np.complex64))
+        return turn[:, None, None] * torch.stack(chosen)
+
+    def _square(self, x: Tensor, side: int, rng: np.random.Generator) -> Tensor:
+        i, j = (int(rng.integers(0, n - side + 1)) for n in x.shape)
+        x = x[i : i + side, j : j + side].rot90(int(rng.integers(4)))
+        return x.mT if rng.integers(2) else x
+
+
+class Source(Protocol):
+    """What data are drawn from; as text, what a card says of them."""
+
+    def __call__(self, rng: np.random.Generator) -> Pool: ...
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Narrowband channels between two arrays.
+
+    Args:
+        config: their family. count: how many. snr_db: mean power over that of CN noise; None:
+            without noise.
+    """
+
+    config: ChannelConfig
+    count: int = 10_000
+    snr_db: float | None = None
+
+    def __str__(self) -> str:
+        drawn = self.config.scatter.value
+        names = "/".join(p.value for p in self.config.profiles)
+        return (
+            f"{self.count} channels of TR 38.901 {names}, angles of the {drawn}, "
+            f"{self.config.nr} x {self.config.nt}, {_told(self.snr_db)}"
+        )
+
+    def __call__(self, rng: np.random.Generator) -> Pool:
+        H = draw_channels(self.config, self.count, rng)
+        noise = 0.0 if self.snr_db is None else 10 ** (-self.snr_db / 20)
+        return Pool(_with_noise(list(H), noise, rng), noise)
+
+    @cached_property
+    def _eigen(self) -> tuple[np.ndarray, np.ndarray]:
+        powers, vectors = np.linalg.eigh(channel_covariance(self.config))
+        return powers.clip(0), vectors
+
+    def linear(self, x: np.ndarray, sigma: float) -> np.ndarray:
+        """The best linear estimate of x0 from x, by the exact covariance."""
+        powers, vectors = self._eigen
+        z = x.reshape(len(x), -1) @ vectors.conj()
+        return ((powers / (powers + sigma**2) * z) @ vectors.T).reshape(x.shape)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Slices of heads, of about 1 in the brightest tissue, with a smooth random phase.
+
+    Args:
+        volumes: image files of heads with three axes; slices along each axis.
+        drawn: how many procedural slices (`sciml.mri.brain`) there are beside them.
+        crop: side of the squares that batches are cut in. every: slices between two of a volume.
+        snr_db: mean power over that of CN noise; None: without noise.
+    """
+
+    volumes: tuple[Path, ...] = ()
+    drawn: int = 200
+    crop: int = 96
+    every: int = 2
+    snr_db: float | None = None
+
+    def __str__(self) -> str:
+        files = [
+            f"{path.name} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()})"
+            for path in self.volumes
+        ]
+        every = f"every slice of {self.every} along all axes of {', '.join(files)}; " * bool(files)
+        return f"{every}{self.drawn} procedural heads; smooth phase, {_told(self.snr_db)}"
+
+    def __call__(self, rng: np.random.Generator) -> Pool:
+        slices = [s for path in self.volumes for s in self._slices(path)]
+        kinds = tuple(Contrast)
+        for _ in range(self.drawn):
+            side = int(rng.integers(max(144, self.crop), 241))
+            slices.append(brain((side, side), kinds[rng.integers(len(kinds))], rng=rng.spawn(1)[0]))
+        images = [
+            rng.uniform(0.6, 1.1) * s * np.exp(1j * smooth_phase(s.shape, rng=rng, peak=peak))
+            for s, peak in zip(slices, rng.uniform(0, np.pi, len(slices)), strict=True)
+        ]
+        power = float(np.mean([np.mean(np.abs(x) ** 2) for x in images]))
+        noise = 0.0 if self.snr_db is None else math.sqrt(power) * 10 ** (-self.snr_db / 20)
+        return Pool(_with_noise(images, noise, rng), noise, self.crop)
+
+    def _slices(self, path: Path) -> list[np.ndarray]:
+        volume = np.asarray(read_image(path).data, np.float64)
+        if volume.ndim != 3 or min(volume.shape) < self.crop:
+            raise ValueError(
+                f"expected a volume of three axes, {self.crop} or longer, got {volume.shape} in "
+                f"{path}"
+            )
+        volume = np.abs(volume) / np.percentile(np.abs(volume[volume != 0]), 99.5)
+        found = []
+        for axis in range(3):
+            for image in np.moveaxis(volume, axis, 0)[:: self.every]:
+                if np.mean(image > 0.1) > 0.15:  # air alone teaches nothing
+                    found.append(image)
+        return found
+
+
+def _told(snr_db: float | None) -> str:
+    return "without noise" if snr_db is None else f"noise at {snr_db:g} dB"
+
+
+def _with_noise(x: list[np.ndarray], sigma: float, rng: np.random.Generator) -> list[Tensor]:
+    import torch
+
+    def noise(shape: tuple[int, ...]) -> np.ndarray:
+        real, imaginary = rng.standard_normal((2, *shape), np.float32)
+        return sigma * math.sqrt(0.5) * (real + 1j * imaginary)
+
+    noisy = (one + noise(one.shape) if sigma else one for one in x)
+    return [torch.from_numpy(one.astype(np.complex64)) for one in noisy]
