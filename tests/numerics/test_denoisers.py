@@ -26,6 +26,8 @@ from sciml.networks import (
 )
 from sciml.networks.basis import Joint, Separable, Uniform
 from sciml.priors import ScorePrior
+from sciml.space import Space
+from sciml.testing import PRIOR_LAWS, PriorCase, check_operator
 from sciml.training import (
     LogNormal,
     LogUniform,
@@ -140,7 +142,7 @@ def test_a_basis_is_unitary_and_its_functions_compose(name, rng) -> None:
 @pytest.mark.parametrize("name", MAKERS)
 def test_no_noise_leaves_x_and_endless_noise_leaves_the_mean(name, rng) -> None:
     prior, x = ScorePrior(_random(name)), _complex(rng, 2, *SHAPE)
-    np.testing.assert_allclose(prior.denoise(x, 0), x, atol=1e-5)
+    np.testing.assert_allclose(prior.denoise(x, 1e-6), x, atol=1e-5)
     size = np.linalg.norm(prior.denoise(1e6 * x, 1e6)) / np.linalg.norm(x)
     assert size < 20  # c_out |F|, not 1e6
 
@@ -387,6 +389,28 @@ def test_arrays_stay_what_they_are(name, dtype, rng) -> None:
     assert prior.denoise(x[:0], 1.0).shape == (0, 3, *SHAPE)
 
 
+@pytest.mark.parametrize("like", [None, torch.zeros(1)], ids=["numpy", "torch"])
+@pytest.mark.parametrize("law", PRIOR_LAWS)
+@pytest.mark.parametrize("name", MAKERS)
+def test_law(name: str, law: str, like, rng: np.random.Generator) -> None:
+    prior = ScorePrior(_random(name))
+    PRIOR_LAWS[law](PriorCase(prior, Space(SHAPE, np.dtype("complex64")), like=like), rng)
+
+
+def test_beams_make_the_jacobian_diagonal_before_training(rng: np.random.Generator) -> None:
+    x, _ = _gaussian(rng, 5000)
+    for beams in Beams:
+        network = ChannelDenoiser(*SHAPE, 4, 1, beams=beams, modes=20)
+        network.fit(torch.from_numpy(x), torch.zeros(len(x)))
+        prior = ScorePrior(network)
+        B = prior.basis.to(dtype="complex64")
+        check_operator(B)
+        eye = np.eye(30, dtype=np.complex64).reshape(30, *SHAPE)
+        J = B(prior.denoise(B.adjoint(eye), 0.5)).reshape(30, 30)
+        np.testing.assert_allclose(J, np.diag(np.diag(J)), atol=1e-5)
+    assert ScorePrior(_random("unet")).basis is None
+
+
 def test_nan_stays_in_its_member(rng: np.random.Generator) -> None:
     for name in MAKERS:
         prior, x = ScorePrior(_random(name)), _complex(rng, 2, *SHAPE)
@@ -426,11 +450,10 @@ def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
         (TypeError, "complex x", lambda: prior.denoise(x.real, 1.0)),
         (TypeError, "numpy or torch array", lambda: prior.denoise(x.tolist(), 1.0)),
         (ValueError, r"\(\*batch, 5, 6\)", lambda: prior.denoise(x[..., :5], 1.0)),
-        (ValueError, "batch's shape", lambda: prior.denoise(x, np.ones(2))),
-        (ValueError, "sigma >= 0", lambda: prior.denoise(x, -1.0)),
-        (ValueError, "sigma >= 0", lambda: prior.denoise(x, math.nan)),
-        (TypeError, "real sigma", lambda: prior.denoise(x, 1j)),
-        (ValueError, "sigma > 0 for a score", lambda: prior.score(x, 0)),
+        (ValueError, "against the batch", lambda: prior.denoise(x, np.ones(2))),
+        (ValueError, "finite and > 0", lambda: prior.denoise(x, 0)),
+        (ValueError, "finite and > 0", lambda: prior.denoise(x, math.nan)),
+        (TypeError, "as a real number", lambda: prior.denoise(x, 1j)),
         (ValueError, "v like x", lambda: prior.denoise_vjp(x, 1.0, x[0])),
     ):
         with pytest.raises(error, match=match):
