@@ -83,10 +83,11 @@ def score_course(
     beams = partial(ChannelDenoiser, site.nr, site.nt)
     test = Channels(site, 500)
     heads = Heads(volumes)
-    head = Heads(judged, drawn=0 if judged else 20, every=12)
+    head = Heads(judged, drawn=0 if judged else 20, every=24)
     images = partial(
-        ScoreCourse, partial(UNetDenoiser, 32, 4), held_out=head, plan=Plan(3000, 2e-3, ema=0.998),
-        most=20.0, batch=6, sigmas=SIGMAS[1:-1],
+        ScoreCourse, partial(UNetDenoiser, 24, 4), held_out=head,
+        plan=Plan(2000, 2e-3, ema=0.998, every=50), least=0.005, most=10.0, batch=6,
+        sigmas=SIGMAS[1:-2],
     )  # fmt: skip
     made = {
         PretrainedDenoiser.SCORE_MIMO: lambda: ScoreCourse(
@@ -100,7 +101,7 @@ def score_course(
         ),
         PretrainedDenoiser.SCORE_MRI: lambda: images(data=heads),
         PretrainedDenoiser.SCORE_MRI_NOISY: lambda: images(
-            data=replace(heads, snr_db=10.0), objective=Objective.SURE_SCORE
+            data=replace(heads, snr_db=10.0), objective=Objective.AMBIENT
         ),
     }
     full = made[name]()
