@@ -31,10 +31,6 @@ class Basis(nn.Module):
         """The mean of gain(P) over all coefficients, (*batch,)."""
         raise NotImplementedError
 
-    def vectors(self) -> Tensor | None:
-        """V, complex128 (n, n) for raveled x of n entries; None where any will do."""
-        raise NotImplementedError
-
     def fit(self, x: Tensor, sigma: Tensor) -> None:
         """Take V and P from data, of which white noise moves P alone, by a known amount.
 
@@ -58,9 +54,6 @@ class Uniform(Basis):
 
     def mean(self, gain: Gain) -> Tensor:
         return gain(self.power).mean((-2, -1))
-
-    def vectors(self) -> None:
-        return None
 
     def fit(self, x: Tensor, sigma: Tensor) -> None:
         found = float((x.abs().square().mean((1, 2)) - sigma.square()).mean())
@@ -94,10 +87,6 @@ class Separable(Basis):
 
     def mean(self, gain: Gain) -> Tensor:
         return gain(self.log_power.exp()).mean((-2, -1))
-
-    def vectors(self) -> Tensor:
-        left, right = (torch.view_as_complex(u.double()) for u in (self.rows, self.columns))
-        return torch.kron(left, right)
 
     def fit(self, x: Tensor, sigma: Tensor) -> None:
         """A power that noise alone could have left counts as none."""
@@ -141,11 +130,6 @@ class Joint(Basis):
         kept = gain(self.log_power.exp()).sum((-2, -1))
         left = gain(self.log_rest.exp()).sum((-2, -1))
         return (kept + self.rest * left) / (self.rest + self.log_power.numel())
-
-    def vectors(self) -> Tensor:
-        modes = torch.view_as_complex(self.modes.double())
-        others = torch.linalg.qr(modes, mode="complete")[0][:, modes.shape[1] :]
-        return torch.cat([modes, others], 1)
 
     def fit(self, x: Tensor, sigma: Tensor) -> None:
         """A power within the spread of white noise's eigenvalues (Marchenko, Pastur) counts as

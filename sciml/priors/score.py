@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._checks import need, number, told
-from ..arrays import Array, all_finite, dtype_of, is_array, is_torch, to_numpy
+from ..arrays import Array, dtype_of, is_array, is_torch
+from ..prior import per_member
 from ._beams import beams_of
 
 if TYPE_CHECKING:
@@ -73,15 +74,16 @@ class ScorePrior:
         """E[x0 | x], of the shape, dtype, library and device of x. NaN in a member stays there.
 
         Args:
-            x: complex (*batch, rows, columns). sigma: >= 0, a number or a real array that
+            x: complex (*batch, rows, columns). sigma: > 0, a number or a real array that
                 broadcasts to (*batch,).
 
         Raises:
-            TypeError: another dtype or library. ValueError: another shape, negative or infinite
-                sigma.
+            TypeError: another dtype or library. ValueError: another shape, sigma not finite or not
+                positive.
         """
         self._check(x)
         if math.prod(x.shape) == 0:
+            per_member(sigma, x, 2)
             return x + 0
         found = self._denoised(_tensor(x), sigma)
         return found if is_torch(x) else found.numpy()
@@ -107,24 +109,18 @@ class ScorePrior:
         return (found, pulled) if is_torch(x) else (found.numpy(), pulled.numpy())
 
     def score(self, x: Array, sigma: Any) -> Array:
-        """∂ log p_sigma / ∂x̄ = (denoise(x, sigma) − x) / sigma², like x.
-
-        Raises:
-            ValueError: as for `denoise`, and for sigma = 0.
-        """
-        self._check(x)
-        levels = _levels(sigma, tuple(x.shape[:-2]), x)
-        if bool((levels == 0).any()):
-            raise ValueError("expected sigma > 0 for a score, got 0: use denoise")
-        return (self.denoise(x, sigma) - x) / (levels**2)[..., None, None]
+        """∂ log p_sigma / ∂x̄ = (denoise(x, sigma) − x) / sigma², like x; raises as `denoise`."""
+        return (self.denoise(x, sigma) - x) / per_member(sigma, x, 2) ** 2
 
     def _denoised(self, x: Tensor, sigma: Any) -> Tensor:
         import torch
 
-        levels = _levels(sigma, tuple(x.shape[:-2]), x) / self.scale
+        level: Any = per_member(sigma, x, 2)
+        level = torch.as_tensor(level, dtype=torch.float32, device=x.device) / self.scale
+        level = level.broadcast_to((*x.shape[:-2], 1, 1)).reshape(-1)
         self.calls += 1
         flat = (x / self.scale).to(torch.complex64).reshape(-1, *x.shape[-2:])
-        found = self._through(flat, levels.reshape(-1).float())
+        found = self._through(flat, level)
         return (self.scale * found).to(x.dtype).reshape(x.shape)
 
     def _through(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -150,7 +146,8 @@ class ScorePrior:
         if dtype_of(x).kind != "c":
             raise TypeError(f"expected complex x, got {dtype_of(x)}: cast it with .astype")
         wanted = ("rows", "columns") if self.shape is None else self.shape
-        if x.ndim < 2 or (self.shape is not None and tuple(x.shape[-2:]) != self.shape):
+        other = self.shape is not None and tuple(x.shape[-2:]) != self.shape
+        if x.ndim < 2 or other or 0 in x.shape[-2:]:
             raise ValueError(
                 f"expected x of shape (*batch, {wanted[0]}, {wanted[1]}), got {tuple(x.shape)}"
             )
@@ -160,30 +157,6 @@ def _tensor(x: Array) -> Tensor:
     import torch
 
     return x if is_torch(x) else torch.from_numpy(np.ascontiguousarray(x))
-
-
-def _levels(sigma: Any, batch: tuple[int, ...], like: Array) -> Any:
-    """sigma as an array (*batch,) of the library, device and precision of `like`."""
-    import torch
-
-    kind = dtype_of(sigma).kind if is_array(sigma) else np.asarray(sigma).dtype.kind
-    if kind not in "fiu":
-        raise TypeError(f"expected real sigma, got {told(sigma)}")
-    levels: Any = sigma
-    if is_torch(like):
-        levels = torch.as_tensor(sigma, dtype=like.real.dtype, device=like.device)
-    else:
-        levels = np.asarray(to_numpy(sigma), like.real.dtype)
-    if not all_finite(levels) or bool((levels < 0).any()):
-        raise ValueError(f"expected finite sigma >= 0, got {told(sigma)}")
-    try:
-        spread = torch.broadcast_to if is_torch(like) else np.broadcast_to
-        return spread(levels, batch)
-    except (RuntimeError, ValueError):
-        raise ValueError(
-            f"expected sigma as a number or of the batch's shape {batch}, got shape "
-            f"{tuple(levels.shape)}"
-        ) from None
 
 
 @contextlib.contextmanager

@@ -405,9 +405,9 @@ def test_beams_make_the_jacobian_diagonal_before_training(rng: np.random.Generat
         prior = ScorePrior(network)
         B = prior.basis.to(dtype="complex64")
         check_operator(B)
-        eye = np.eye(30, dtype=np.complex64).reshape(30, *SHAPE)
-        J = B(prior.denoise(B.adjoint(eye), 0.5)).reshape(30, 30)
-        np.testing.assert_allclose(J, np.diag(np.diag(J)), atol=1e-5)
+        one, two = x[0].astype(np.complex64), x[1].astype(np.complex64)
+        gain = B(prior.denoise(one, 0.5)) / B(one)  # the network is linear yet
+        np.testing.assert_allclose(prior.denoise(two, 0.5), B.adjoint(gain * B(two)), atol=1e-5)
     assert ScorePrior(_random("unet")).basis is None
 
 
