@@ -42,7 +42,8 @@ _PARTS = {
     "3d-large": Part(
         _OBSTACLES[:2], ("128^3",), ("32^3",), (1e-4,), (Source.SMOOTH,), max_seconds=240.0
     ),
-    "2d": Part(_OBSTACLES, ("128", "256", "512"), ("64", "128"), (1e-6,)),
+    "2d": Part(_OBSTACLES[:2], ("128", "256", "512"), ("64", "128"), (1e-6,)),
+    "2d-bunny": Part(_OBSTACLES[2:], ("128", "256", "512"), ("64", "128"), (1e-6,)),
     "2d-large": Part(_OBSTACLES[:2], ("1024",), ("128",), (1e-6,), (Source.SMOOTH,)),
 }
 

@@ -92,7 +92,7 @@ def report(weights) -> NeuralReport:
 
 
 @pytest.mark.parametrize(
-    "shape", [(n, n) for n in (32, 48, 64, 256)] + [(n,) * 3 for n in (16, 40)]
+    "shape", [(n, n) for n in (32, 48, 64, 256, 512)] + [(n,) * 3 for n in (16, 40)]
 )
 def test_the_fluid_around_an_obstacle_is_in_one_piece(shape):
     for name, make in OBSTACLES.items():
