@@ -35,7 +35,7 @@ LEARNED: tuple[Mutant, ...] = (
     Mutant(
         "runs of plain CG grow",
         DIRECTIONS,
-        "2 * s.length",
+        "_GROWTH * s.length",
         "s.length",
         (SOLVING + "hostile_networks_cost_no_more_than_a_constant",),
     ),
