@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sciml import Status, __version__
+from sciml import Samples, Status, __version__
 from sciml.io.kspace import KSpace
 from solvers.mri import Reconstruction, Scan
 
@@ -40,11 +40,26 @@ def report_of(scan: Scan, found: Reconstruction, *, given: bool) -> SliceReport:
         "residual": None if result is None else finite(result.residual),
         "iterations": None if result is None else int(result.iterations),
         "noise": None if found.noise is None else finite(found.noise),
-        "noise_is": scan.sigma_is,
+        "noise_is": found.noise_is,
+        "draws": None if found.drawn is None else _draws(found.drawn),
     }
+    if found.drawn is not None:
+        facts["status"] = found.drawn.worst.name
     smaller = "the smallest weight that was tried predicts best: a smaller --lamda may be better"
     remarks = (smaller,) if search is not None and search.at_end else ()
     return SliceReport(found.ok, finite(found.misfit) or 0.0, found.seconds, facts, remarks)
+
+
+def _draws(drawn: Samples) -> dict[str, Any]:
+    return {
+        "count": len(drawn.samples),
+        "misfit": finite(float(drawn.misfit)),
+        "misfit_band": [finite(float(edge)) for edge in drawn.band],
+        "rhat": finite(float(drawn.rhat)),
+        "rhat_limit": finite(drawn.rhat_limit),
+        "calls": drawn.calls,
+        "notes": list(drawn.notes),
+    }
 
 
 def facts_of(
@@ -74,6 +89,21 @@ def facts_of(
     }
 
 
+def _lines_of(status: str, draws: dict[str, Any]) -> list[tuple[str, str]]:
+    low, high = draws["misfit_band"]
+    rhat = "unknown" if draws["rhat"] is None else f"{draws['rhat']:.3f}"
+    square = "not finite" if draws["misfit"] is None else f"{draws['misfit']:.3f}"
+    return [
+        ("status", f"{status}: {draws['count']} draws, {draws['calls']} calls of the network"),
+        (
+            "",
+            f"misfit {square} of the noise's (from {low:.2f} to {high:.2f}), R-hat {rhat} "
+            f"(at most {draws['rhat_limit']:.2f})",
+        ),
+        *(("note", note) for note in draws["notes"]),
+    ]
+
+
 def text_of(facts: dict[str, Any]) -> str:
     size = " x ".join(map(str, facts["shape"]))
     several = f", {facts['slices']} slices" if facts["slices"] > 1 else ""
@@ -92,6 +122,8 @@ def text_of(facts: dict[str, Any]) -> str:
     if facts["residual"] is not None:
         lines.append(("status", facts["status"]))
         lines.append(("", f"{facts['iterations']} iterations, gap {facts['residual']:.1e}"))
+    if facts["draws"] is not None:
+        lines += _lines_of(facts["status"], facts["draws"])
     noise = ""
     if facts["noise"] is not None:
         noise = f"; noise {facts['noise']:.4f} by {facts['noise_is']}"

@@ -18,6 +18,7 @@ from sciml.io.kspace import KSpace, write_kspace
 from sciml.mri import nrmse, psnr, ssim
 from solvers.mri import Method, Reconstruction, Scan, reconstruct
 from solvers.mri.picture import draw
+from solvers.mri.reconstruct import check_draws
 
 from ._errors import INTERRUPTED, BadInput, refusals
 from ._files import check_output
@@ -76,6 +77,10 @@ def recon(
         float | None,
         typer.Option(help="Weight of the prior, 0 to 1; found on hidden samples without."),
     ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="Images that score draws, even.  [default: 8]"),
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Image to compare with, by magnitude.")
     ] = None,
@@ -97,17 +102,24 @@ def recon(
     The weight of the prior is found by hiding a tenth of the measured samples. Slices and other
     batch axes are reconstructed one by one. Nothing is written unless all of them are there.
 
+    score draws images of heads from the posterior under a learned prior, and writes their mean;
+    beside it NAME_std, their standard deviation, and NAME_samples (not as .png), the draws.
+
     Example: sciml recon scan.h5 --out image.nii.gz --png
     """
     picture = out.with_name(_stem(out) + ("_report" if out.suffix == ".png" else "") + ".png")
+    beside = _beside(out) if method is Method.SCORE else {}
     _check_outputs(
         [path for path in (file, _maps_file(maps), mask, calibration, reference) if path],
         out,
         out_kspace,
         picture if png else None,
+        beside,
     )
     if lamda is not None and method is Method.ZERO_FILLED:
         raise BadInput("expected no --lamda with --method zero-filled, which has no prior")
+    with refusals(weight="--lamda"):
+        check_draws(method, lamda, samples)
     with Spinner(not as_json) as spinner:
         spinner.tell(f"reading {file.name!a}")
         given = read_given(
@@ -120,12 +132,12 @@ def recon(
             limits=limits_of(max_gib),
         )
         found = _reconstructed(
-            given, method, lamda, seed, spinner.tell, predicted=out_kspace is not None
+            given, method, lamda, samples, seed, spinner.tell, predicted=out_kspace is not None
         )
     if found is None:
         return INTERRUPTED
     scores = None if given.reference is None else _scores(found.image, given.reference)
-    written = _write(found, given.kspace, out, out_kspace)
+    written = _write(found, given.kspace, out, out_kspace, beside)
     if png:
         _write_picture(picture, *found.middle, given.reference if given.count == 1 else None)
         written.append(str(picture))
@@ -136,6 +148,12 @@ def recon(
 
 def _stem(path: Path) -> str:
     return path.name[: -len(".nii.gz")] if path.name.endswith(".nii.gz") else path.stem
+
+
+def _beside(out: Path) -> dict[str, Path]:
+    """What score writes beside the mean; one picture cannot hold several draws."""
+    stem, names = _stem(out), ("std",) if out.suffix.lower() == ".png" else ("std", "samples")
+    return {name: out.with_name(f"{stem}_{name}{out.name[len(stem) :]}") for name in names}
 
 
 def _maps_file(maps: str) -> Path | None:
@@ -149,11 +167,19 @@ def _source(path: Path | None, key: str | None, option: str) -> Source | None:
 
 
 def _check_outputs(
-    inputs: list[Path], out: Path, out_kspace: Path | None, picture: Path | None
+    inputs: list[Path],
+    out: Path,
+    out_kspace: Path | None,
+    picture: Path | None,
+    beside: dict[str, Path],
 ) -> None:
     """Raise BadInput unless all can be written, and none is an input or another output."""
-    wanted = [(out, "--out", _IMAGES), (out_kspace, "--out-kspace", _KSPACES)]
+    wanted: list[tuple[Path | None, str, tuple[str, ...]]] = [
+        (out, "--out", _IMAGES),
+        (out_kspace, "--out-kspace", _KSPACES),
+    ]
     taken = [one for path in inputs for one in _files(path)]
+    wanted += [(path, "--out", _IMAGES) for path in beside.values()]
     for path, option, suffixes in (*wanted, (picture, "--png", (".png",))):
         if path is None:
             continue
@@ -182,19 +208,23 @@ def _files(path: Path) -> list[Path]:
 @dataclass(frozen=True, eq=False)
 class _Found:
     """image: (*batch, *shape). kspace: as the input's data, None where nobody asked for it.
-    middle: what to draw.
+    middle: what to draw. draws: (samples, *batch, *shape) and std: real (*batch, *shape) of score,
+        else None.
     """
 
     image: np.ndarray
     kspace: np.ndarray | None
     middle: tuple[Scan, Reconstruction]
     slices: list[SliceReport]
+    draws: np.ndarray | None
+    std: np.ndarray | None
 
 
 def _reconstructed(
     given: Given,
     method: Method | None,
     lamda: float | None,
+    samples: int | None,
     seed: int,
     say: Callable[[str], None],
     *,
@@ -205,6 +235,8 @@ def _reconstructed(
     image = np.empty((count, *kspace.shape), kspace.data.dtype)
     full = np.empty((count, kspace.coils, *kspace.shape), image.dtype) if predicted else None
     middle, slices = None, []
+    draws: list[np.ndarray] = []
+    stds: list[np.ndarray] = []
 
     def tell(text: str) -> None:
         say(f"slice {len(slices) + 1} of {count}: {text}" if count > 1 else text)
@@ -212,18 +244,33 @@ def _reconstructed(
     for i, scan in enumerate(given.scans(tell)):
         rng = np.random.default_rng(seed)
         with refusals(weight="--lamda"):
-            found = reconstruct(scan, method, weight=lamda, rng=rng, say=tell)
-        if found.result is not None and found.result.status is Status.INTERRUPTED:
+            found = reconstruct(scan, method, weight=lamda, samples=samples, rng=rng, say=tell)
+        if _interrupted(found):
             return None  # half an image is none: nothing is written
         image[i] = found.image
+        if found.drawn is not None:
+            draws.append(found.drawn.samples)
+            stds.append(found.drawn.std)
         if full is not None:
             full[i] = scan.as_measured(found.kspace)
         if i == count // 2:
             middle = scan, found
         slices.append(report_of(scan, found, given=lamda is not None))
     assert middle is not None
-    image = image.reshape(*kspace.batch_shape, *kspace.shape)
-    return _Found(image, None if full is None else full.reshape(kspace.data.shape), middle, slices)
+    whole = (*kspace.batch_shape, *kspace.shape)
+    return _Found(
+        image.reshape(whole),
+        None if full is None else full.reshape(kspace.data.shape),
+        middle,
+        slices,
+        np.stack(draws, axis=1).reshape(-1, *whole) if draws else None,
+        np.stack(stds).reshape(whole) if stds else None,
+    )
+
+
+def _interrupted(found: Reconstruction) -> bool:
+    certified = found.result if found.drawn is None else found.drawn
+    return certified is not None and certified.status is Status.INTERRUPTED
 
 
 def _scores(image: np.ndarray, compared: np.ndarray) -> dict[str, float]:
@@ -235,13 +282,25 @@ def _scores(image: np.ndarray, compared: np.ndarray) -> dict[str, float]:
         }
 
 
-def _write(found: _Found, kspace: KSpace, out: Path, out_kspace: Path | None) -> list[str]:
+def _write(
+    found: _Found,
+    kspace: KSpace,
+    out: Path,
+    out_kspace: Path | None,
+    beside: dict[str, Path],
+) -> list[str]:
     fits = kspace.voxel is not None and found.image.ndim == len(kspace.voxel)
-    write_image(out, found.image, voxel=kspace.voxel if fits else None)
-    if out_kspace is None or found.kspace is None:
-        return [str(out)]
-    write_kspace(out_kspace, replace(kspace, data=found.kspace))
-    return [str(out), str(out_kspace)]
+    voxel = kspace.voxel if fits else None
+    write_image(out, found.image, voxel=voxel)
+    written = [str(out)]
+    for name, values in (("std", found.std), ("samples", found.draws)):
+        if values is not None and name in beside:
+            write_image(beside[name], values, voxel=voxel if name == "std" else None)
+            written.append(str(beside[name]))
+    if out_kspace is not None and found.kspace is not None:
+        write_kspace(out_kspace, replace(kspace, data=found.kspace))
+        written.append(str(out_kspace))
+    return written
 
 
 def _write_picture(

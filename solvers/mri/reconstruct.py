@@ -6,11 +6,23 @@ import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sciml import Gaussian, Identity, InverseProblem, LinearSystem, Result, Solver, Stop, solve
-from sciml._checks import Argument, ArgumentError, need, number, told
+from sciml import (
+    Gaussian,
+    Identity,
+    InverseProblem,
+    LinearSystem,
+    Result,
+    SampleLook,
+    Samples,
+    Solver,
+    Stop,
+    solve,
+)
+from sciml._checks import Argument, ArgumentError, integer, need, number, told
 from sciml.operators import SENSE, Wavelet
 from sciml.operators.mri import power_of
 from sciml.priors import L1Wavelet, TotalVariation
@@ -21,8 +33,12 @@ from .grappa import grappa
 from .hold_out import NothingToHide, Search, hold_out, search
 from .scan import Scan
 
-__all__ = ["Method", "Reconstruction", "largest_coefficient", "reconstruct"]
+if TYPE_CHECKING:
+    from .posterior import Drawn
 
+__all__ = ["Method", "Reconstruction", "check_draws", "largest_coefficient", "reconstruct"]
+
+_DRAWS = 8  # images of SCORE: R-hat needs them
 _GRAPPA = 0.01  # GRAPPA's weight, where none is given
 _SHARE = 0.1  # of the samples that are hidden to choose a weight
 _STEPS = 16  # of weights that may be tried, each half of the one before
@@ -41,6 +57,7 @@ class Method(enum.Enum):
     L1_WAVELET = "l1-wavelet"
     TV = "tv"
     GRAPPA = "grappa"  # missing samples from their neighbours, then the coils combined
+    SCORE = "score"  # the mean of draws from a posterior with a learned prior of heads
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +71,11 @@ class Reconstruction:
         weight: of its prior, see `reconstruct`; 0 without one.
         misfit: ||y − A x|| / ||y|| over the measured samples.
         noise: the same of the noise alone: a misfit far above says that the image does not explain
-            the data. Without a noise scan it is an upper bound.
+            the data. Without a noise scan it is an upper bound. noise_is: where it is from.
         search: how the weight was found; None where it was given, or there is none.
         result: the certified solve; None for a closed form.
         seconds: in all.
+        drawn: the draws that `image` is the mean of, with their certificate; None but of SCORE.
     """
 
     image: np.ndarray
@@ -70,11 +88,14 @@ class Reconstruction:
     seconds: float
     search: Search | None = None
     result: Result | None = field(default=None, repr=False)
+    noise_is: str = ""
+    drawn: Samples | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
-        """Whether it was solved to the tolerance, or is a closed form."""
-        return self.result is None or self.result.ok
+        """Whether it was solved to the tolerance, was SAMPLED, or is a closed form."""
+        certified = self.result if self.drawn is None else self.drawn
+        return certified is None or certified.ok
 
 
 def reconstruct(
@@ -82,6 +103,7 @@ def reconstruct(
     method: Method | None = None,
     *,
     weight: float | None = None,
+    samples: int | None = None,
     stop: Stop | None = None,
     rng: np.random.Generator | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -93,12 +115,13 @@ def reconstruct(
         method: None chooses, by what each predicts of samples that are hidden from it.
         weight: of the prior, relative to the largest one that does not blot out the image: 0 to 1.
             Found by hiding a tenth of the samples if not given. GRAPPA's is Tikhonov's.
-        stop: of the last solve. rng: which samples are hidden; a fixed draw if not given.
+        samples: how many images are drawn for SCORE, even; 8 if not given.
+        stop: of the last solve. rng: which samples are hidden, and the draws; fixed if not given.
         say: told of each step.
 
     Raises:
         TypeError: no Scan or Method. ValueError: a bad weight, samples that are not finite, or
-            none left to hide.
+            none left to hide; a weight with SCORE, which has none, or `samples` without it.
     """
     began = time.perf_counter()
     need(scan, Scan, "a Scan", "scan_of(kspace)")
@@ -106,12 +129,14 @@ def reconstruct(
         need(method, Method, "a Method, such as Method.L1_WAVELET")
     if weight is not None and number(weight, "weight") > 1:
         raise ArgumentError("expected ", Argument("weight"), f" from 0 to 1, got {weight}")
+    check_draws(method, weight, samples)
     if len(scan.kspace) == 1 and method in (Method.SENSE, Method.GRAPPA):
         raise ValueError(f"expected several coils for {method.value}, got one: use l1-wavelet")
     _check_finite(scan.kspace)
     scan, unit = _of_size_one(scan)
     rng = np.random.default_rng(0) if rng is None else rng
     stop = Stop(rtol=1e-3, max_iters=300) if stop is None else stop
+    noise_is, drawn = scan.sigma_is, None
     chosen, reason, found = _chosen(scan, method, weight, rng, say)
     A = SENSE(scan.maps, scan.mask, ndim=scan.mask.ndim)
     y, result = scan.kspace, None
@@ -123,6 +148,10 @@ def reconstruct(
         image = _combined(everything, kspace)
     elif chosen is Method.ZERO_FILLED:
         weight, image = 0.0, _combined(A, y)
+        kspace = everything(image)
+    elif chosen is Method.SCORE:
+        drawn, sigma, noise_is = _drawn(scan, _DRAWS if samples is None else samples, rng, say)
+        weight, image, scan = 0.0, drawn.mean, replace(scan, sigma=sigma)
         kspace = everything(image)
     else:
         if found is None and weight is None:
@@ -139,9 +168,50 @@ def reconstruct(
     noise = None if scan.sigma is None else scan.sigma * samples**0.5 / size
     seconds = time.perf_counter() - began
     image, kspace = image * unit, kspace * unit
+    if drawn is not None:
+        draws, std = drawn.samples * unit, drawn.std * unit
+        drawn = replace(drawn, samples=draws, mean=image, std=std)
     return Reconstruction(
-        image, kspace, chosen, reason, weight, misfit, noise, seconds, found, result
+        image,
+        kspace,
+        chosen,
+        reason,
+        weight,
+        misfit,
+        noise,
+        seconds,
+        found,
+        result,
+        noise_is,
+        drawn,
     )
+
+
+def check_draws(method: Method | None, weight: float | None, samples: int | None) -> None:
+    """Raise ValueError for options that the method has no use for, or samples that are odd."""
+    if method is Method.SCORE and weight is not None:
+        raise ArgumentError("expected no ", Argument("weight"), " with score, whose prior has none")
+    if samples is None:
+        return
+    if method is not Method.SCORE:
+        raise ArgumentError("expected ", Argument("samples"), " with the method score alone")
+    if integer(samples, "samples", 2) % 2:
+        raise ArgumentError(
+            "expected ",
+            Argument("samples"),
+            f" even, got {samples}: half of them mirror the others",
+        )
+
+
+def _drawn(scan: Scan, n: int, rng: np.random.Generator, say: Callable[[str], None]) -> Drawn:
+    from .posterior import draw_images  # and with it samplers, which other methods do without
+
+    say("finding noise and brightness")
+
+    def observe(look: SampleLook) -> None:
+        say(f"drawing {n} images: {look.calls} calls of the network")
+
+    return draw_images(scan, n=n, rng=rng, observe=observe)
 
 
 def _combined(A: SENSE, kspace: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ def test_a_noise_scan_whitens_the_coils(simulated: tuple[np.ndarray, Scan]) -> N
 def test_priors_beat_least_squares_beat_zero_filling(simulated: tuple[np.ndarray, Scan]) -> None:
     image, scan = simulated
     error = {}
-    for method in Method:
+    for method in (m for m in Method if m is not Method.SCORE):
         found = reconstruct(scan, method)
         error[method] = relative(found.image, image)
         assert found.image.dtype == np.complex64
