@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -26,16 +27,19 @@ from solvers.channels import (
     lmmse,
     omp,
     sample_covariance,
+    score,
 )
 
 from ._checks import check_unique
 from .channels_report import BOUND, ChannelsReport, Score
 from .report import machine, today, versions
 
-__all__ = ["CHANNEL_ESTIMATORS", "ChannelSetting", "Estimate", "run_channels"]
+__all__ = ["CHANNEL_ESTIMATORS", "ChannelSetting", "Estimate", "estimators_for", "run_channels"]
 
 SNRS = tuple(np.arange(-10.0, 31.0, 5.0).tolist())
 TRAINING = (100, 1000, 10_000)
+NOISY = (0, 10)  # dB, of noisy channels that are learned from
+LEARNED = (16, 64)  # what the shipped priors are for, (Nr, Nt)
 
 # (Y (n, Nr, Np), P (Nt, Np), sigma2, rng) -> (H (n, Nr, Nt), std of an entry or None). std is real
 # and broadcasts against H.
@@ -102,6 +106,39 @@ def _lmmse_entries() -> dict[str, Prepare]:
     }
 
 
+def _denoised(setting: ChannelSetting, *, snr: float, structure: Structure) -> Estimate:
+    """From 10,000 channels seen in noise of known variance, which is taken off their covariance."""
+    rng = _stream_of(f"noise-{snr:g}db", setting.seed)
+    H, sigma2 = setting.training, 10 ** (-snr / 10)
+    noise = rng.standard_normal((2, *H.shape), np.float32) * np.float32((sigma2 / 2) ** 0.5)
+    R = sample_covariance(H + noise[0] + 1j * noise[1], structure)
+    values, vectors = np.linalg.eigh(R)
+    R = (vectors * np.maximum(values - sigma2, 0)) @ vectors.conj().T
+    return _plain(lmmse, covariance=R)(setting)
+
+
+def _learned(setting: ChannelSetting, *, weights: str, budget: int) -> Estimate:
+    """Under a prior that comes with the package; the setting's own channels are not looked at."""
+    from sciml.networks import PretrainedDenoiser, load_denoiser
+
+    network = load_denoiser(PretrainedDenoiser(weights))
+
+    def estimate(
+        Y: np.ndarray, P: np.ndarray, sigma2: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        found = score(Y, P, sigma2, network, budget=budget, rng=rng)
+        return found.H, found.std
+
+    return estimate
+
+
+# Calls of the denoiser, and the prior: of CDL-C, from clean channels or noisy ones alone.
+SCORES = {
+    "score": (30, "score-mimo"),
+    "score-10-calls": (10, "score-mimo"),
+    **{f"score-{snr}db": (10, f"score-mimo-noisy-{snr}db") for snr in NOISY},
+}
+
 CHANNEL_ESTIMATORS: Mapping[str, Prepare] = MappingProxyType(
     {
         BOUND: _genie,
@@ -110,8 +147,23 @@ CHANNEL_ESTIMATORS: Mapping[str, Prepare] = MappingProxyType(
         "omp": _plain(omp),
         "lasso": _plain(lasso),
         **_lmmse_entries(),
+        **{
+            f"lmmse-{structure.value}-{snr}db": partial(_denoised, snr=snr, structure=structure)
+            for structure in (Structure.FULL, Structure.TOEPLITZ)
+            for snr in NOISY
+        },
+        **{
+            name: partial(_learned, weights=weights, budget=budget)
+            for name, (budget, weights) in SCORES.items()
+        },
     }
 )
+
+
+def estimators_for(config: ChannelConfig) -> dict[str, Prepare]:
+    """Those of CHANNEL_ESTIMATORS that take channels of this size."""
+    fits = (config.nr, config.nt) == LEARNED
+    return {name: e for name, e in CHANNEL_ESTIMATORS.items() if fits or name not in SCORES}
 
 
 def run_channels(
@@ -121,20 +173,20 @@ def run_channels(
     channels: int = 100,
     pilots: int | None = None,
     pilot_draws: int = 4,
-    estimators: Mapping[str, Prepare] = CHANNEL_ESTIMATORS,
+    estimators: Mapping[str, Prepare] | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> ChannelsReport:
     """Estimate the same channels from the same data by every estimator.
 
-    Test channels, training channels, pilots and noise have random streams of their own; no
-    estimator sees a test channel. The noise of a channel is one draw, scaled to each SNR. On Ctrl-C
-    what is complete is kept.
+    Test channels, training channels, pilots, noise and every estimator have random streams of their
+    own, so that an estimator finds the same whichever others run; none sees a test channel. The
+    noise of a channel is one draw, scaled to each SNR. On Ctrl-C what is complete is kept.
 
     Args:
         config: the family. snrs: dB. channels: to be estimated.
         pilots: columns of P; 60 % of Nt without. pilot_draws: pilot matrices; channels take turns.
-        estimators: name to `Prepare`. seed: of everything.
+        estimators: name to `Prepare`; without, `estimators_for(config)`. seed: of everything.
         progress: told (done, total).
 
     Raises:
@@ -144,10 +196,11 @@ def run_channels(
     integer(channels, "channels", 2)
     draws = min(integer(pilot_draws, "pilot_draws", 1), channels)
     check_unique("SNR", snrs)
+    estimators = estimators_for(config) if estimators is None else estimators
     check_unique("estimator", list(estimators))
     columns = max(int(0.6 * config.nt), 1) if pilots is None else integer(pilots, "pilots", 1)
     streams = np.random.SeedSequence(integer(seed, "seed", 0)).spawn(5)
-    test, _, sent, noise, own = map(np.random.default_rng, streams)
+    test, _, sent, noise = map(np.random.default_rng, streams[:4])
     H = draw_channels(config, channels, test)
     P = [qpsk_pilots(config.nt, columns, sent) for _ in range(draws)]
     shape = (2, channels, config.nr, columns)
@@ -161,6 +214,7 @@ def run_channels(
             began = time.perf_counter()
             estimate = prepare(setting)
             setup = time.perf_counter() - began
+            own = _stream_of(name, streams[4])
             for snr in snrs:
                 scores.append(_score(name, estimate, setup, snr, H, P, W, own))
                 if progress is not None:
@@ -177,6 +231,12 @@ def run_channels(
         interrupted=interrupted,
         environment={"machine": machine(), "versions": versions(), "date": today()},
     )
+
+
+def _stream_of(name: str, stream: np.random.SeedSequence) -> np.random.Generator:
+    """The random stream within `stream` that has this name."""
+    key = (*stream.spawn_key, zlib.crc32(name.encode()))
+    return np.random.default_rng(np.random.SeedSequence(stream.entropy, spawn_key=key))
 
 
 def _score(

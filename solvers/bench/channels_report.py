@@ -69,6 +69,7 @@ class ChannelsReport:
     """All scores of one family.
 
     pilots: columns of P. pilot_draws: pilot matrices. interrupted: whether scores are missing.
+    notes: further remarks, a paragraph each.
     """
 
     config: ChannelConfig
@@ -79,6 +80,7 @@ class ChannelsReport:
     scores: tuple[Score, ...]
     interrupted: bool
     environment: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def estimators(self) -> list[str]:
@@ -115,7 +117,12 @@ class ChannelsReport:
             f"variance {self.config.nt} · 10^(−SNR/10). NMSE is the mean of ||Ĥ − H||²/||H||². "
             f"`{BOUND}` is LMMSE with the exact covariance: no linear estimator is better, and "
             "none at all where channels are Gaussian. `lmmse-S-n` has the covariance of n training "
-            "channels, of structure S. `ridge` is LMMSE with the identity. No estimator saw a test "
+            "channels, of structure S; `lmmse-S-0db` that of 10,000 seen in noise at 0 dB, whose "
+            "variance is taken off. `score` is the mean of 4 draws under a prior learned from "
+            "10,000 CDL-C channels, whatever the test channels are, by 30 calls of its denoiser, "
+            "`score-10-calls` by 10; `score-0db`, by 10, has a prior learned from channels at 0 dB "
+            "alone. "
+            "`ridge` is LMMSE with the identity. No estimator saw a test "
             "channel, and none was tuned on one. Seconds are those of batches over "
             "their channels, and compare within this run only."
         )
@@ -126,6 +133,8 @@ class ChannelsReport:
         lines = [f"# Channel estimation, {self.config.name}", "", where, "", self.setting(), ""]
         if self.interrupted:
             lines += ["Interrupted: what was complete is here.", ""]
+        for note in self.notes:
+            lines += [note, ""]
         lines += markdown_table(self.table())
         lines += ["", "95 % intervals (bootstrap over channels), dB:", ""]
         lines += markdown_table(self._each(lambda s: f"{s.interval[0]:.2f} to {s.interval[1]:.2f}"))
@@ -187,6 +196,7 @@ class ChannelsReport:
             "title": "Channel estimation",
             "setting": self.setting(),
             "interrupted": self.interrupted,
+            "notes": list(self.notes),
             "rows": rows,
             **self.environment,
         }
@@ -200,7 +210,7 @@ class ChannelsReport:
         for name in self.estimators:
             own = sorted((s for s in self.scores if s.estimator == name), key=lambda s: s.snr)
             x, y = [s.snr for s in own], [s.nmse for s in own]
-            trained = name.startswith("lmmse-")
+            trained = name.startswith(("lmmse-", "score"))
             style = {"color": "k", "lw": 2} if name == BOUND else {"ls": "--" if trained else "-"}
             (line,) = axis.plot(x, y, marker=".", label=name, **style)
             low, high = zip(*(s.interval for s in own), strict=True)

@@ -3,6 +3,7 @@
 from .covariance import Structure, sample_covariance
 from .estimate import ChannelEstimate
 from .linear import least_squares, lmmse
+from .score import score
 from .sparse import lasso, omp
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "lmmse",
     "omp",
     "sample_covariance",
+    "score",
 ]

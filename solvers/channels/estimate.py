@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sciml import Result
+from sciml import Result, Samples
 from sciml._checks import Argument, ArgumentError, told
 
 __all__ = ["ChannelEstimate"]
@@ -20,10 +20,11 @@ class ChannelEstimate:
     Attributes:
         H: (*batch, Nr, Nt), in the precision of Y.
         std: posterior standard deviation of each entry, E|H − h|² = std²; real, (Nr, Nt), the same
-            for every member; None where the method knows none.
+            for every member, or (*batch, Nr, Nt); None where the method knows none.
         misfit: ||Y − H P|| / (σ sqrt(Nr Np)) of each member, (*batch,): 1 at the truth, give or
             take sqrt(1 / (2 Nr Np)). Far above, H does not explain the pilots; 0 fits the noise.
-        result: the certified solve; None for greedy methods, which have no residual to certify.
+        result: the certified solve or draws; None for greedy methods, which have no residual to
+            certify.
         note: what was chosen on the way, in words.
         seconds: in all.
     """
@@ -32,12 +33,12 @@ class ChannelEstimate:
     std: np.ndarray | None
     misfit: np.ndarray
     seconds: float
-    result: Result | None = field(default=None, repr=False)
+    result: Result | Samples | None = field(default=None, repr=False)
     note: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether it was solved to the tolerance, or is greedy."""
+        """Whether it was solved to the tolerance, or drawn with a certificate, or is greedy."""
         return self.result is None or self.result.ok
 
 
@@ -72,7 +73,7 @@ def finished(
     began: float,
     *,
     std: np.ndarray | None = None,
-    result: Result | None = None,
+    result: Result | Samples | None = None,
     note: str = "",
 ) -> ChannelEstimate:
     """The estimate with its misfit, evaluated in complex128."""

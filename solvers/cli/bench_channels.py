@@ -36,20 +36,21 @@ def bench_channels(
 
     Example: sciml bench channels --family random --out report
     """
-    from solvers.bench.channels import CHANNEL_ESTIMATORS, run_channels
+    from solvers.bench.channels import CHANNEL_ESTIMATORS, estimators_for, run_channels
 
     if listed:
         emit("\n".join(CHANNEL_ESTIMATORS))
         return 0
     folder = report_folder(out)
-    words = list(CHANNEL_ESTIMATORS) if methods is None else methods.split(",")
+    config = family.config(nt, nr)
+    words = list(estimators_for(config)) if methods is None else methods.split(",")
     names = [word.strip() for word in words if word.strip()]
     for name in names:
         if name not in CHANNEL_ESTIMATORS:
             raise BadInput(f"expected --methods of those that --list prints, got {name!r}")
     with progress_bar("bench channels") as bar, refusals():
         report = run_channels(
-            family.config(nt, nr),
+            config,
             snrs=_numbers(snr),
             channels=channels,
             pilots=pilots,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from sciml import Status
+from sciml import Result, Samples, Status
 
 from ._channels import Family, power_db
 from ._errors import INTERRUPTED, BadInput, refusals
@@ -24,6 +24,7 @@ from ._progress import Spinner
 
 if TYPE_CHECKING:
     from sciml.io.channels import PilotFile
+    from sciml.sample import SampleLook
     from solvers.channels import ChannelEstimate
 
 
@@ -34,6 +35,7 @@ class ChannelMethod(Enum):
     LMMSE = "lmmse"
     OMP = "omp"
     LASSO = "lasso"
+    SCORE = "score"
 
 
 class Shape(Enum):
@@ -53,6 +55,7 @@ class Asked:
     training: Path | None
     family: Family | None
     structure: Shape | None
+    weights: Path | None
     limits: Any
     say: Callable[[str], None]
 
@@ -79,6 +82,13 @@ def estimate(
     structure: Annotated[
         Shape | None, typer.Option(help="What --training's covariance is.  [default: full]")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="For score: a .safetensors file of `sciml train score-mimo`.  [default: the "
+            "package's own, of CDL-C channels between 64 and 16 antennas]"
+        ),
+    ] = None,
     max_gib: MaxGiB = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     debug: Debug = False,
@@ -86,16 +96,19 @@ def estimate(
     """Estimate channels H of Y = H P + noise from pilots P, and say how well they explain Y.
 
     At --snr S the noise of an entry of Y has the variance Nt 10^(-S / 10) times the pilots' mean
-    power. The misfit is 1 where what is left of Y is as large as the noise.
+    power. The misfit is 1 where what is left of Y is as large as the noise. score draws from the
+    posterior of a learned prior; it ends with 1 where the draws contradict the pilots.
 
     Example: sciml estimate pilots.npz --snr 10 --method lasso --out channels.npz
     """
-    inputs = [path for path in (file, training) if path is not None]
+    inputs = [path for path in (file, training, weights) if path is not None]
     _check_out(out, inputs)
     if (snr is None) == (noise_variance is None):
         got = "neither" if snr is None else "both"
         raise BadInput(f"expected --snr or --noise-variance, got {got}: give one")
     _check_lmmse(method, training, family, structure)
+    if weights is not None and method is not ChannelMethod.SCORE:
+        raise BadInput(f"expected no --weights with --method {method.value}: use --method score")
     from sciml.io.channels import read_pilots, write_arrays
 
     with Spinner(not as_json) as spinner:
@@ -103,7 +116,8 @@ def estimate(
         with refusals():
             given = read_pilots(file, limits=limits_of(max_gib))
         sigma2 = _variance(given.P, snr, noise_variance)
-        asked = Asked(given, sigma2, training, family, structure, limits_of(max_gib), spinner.tell)
+        limits = limits_of(max_gib)
+        asked = Asked(given, sigma2, training, family, structure, weights, limits, spinner.tell)
         spinner.tell(f"{method.value}: {int(np.prod(given.Y.shape[:-2]))} channels")
         began = time.perf_counter()
         with refusals(sigma2="--noise-variance"):
@@ -198,12 +212,41 @@ def _lasso(asked: Asked) -> ChannelEstimate:
     return lasso(asked.given.Y, asked.given.P, asked.sigma2)
 
 
+def _score(asked: Asked) -> ChannelEstimate:
+    from sciml.networks import PretrainedDenoiser, load_denoiser
+    from solvers.channels import score
+
+    source = PretrainedDenoiser.SCORE_MIMO if asked.weights is None else asked.weights
+
+    def observe(look: SampleLook) -> None:
+        asked.say(f"score: {look.calls} calls of the denoiser, noise level {look.sigma:.2g}")
+
+    given, network = asked.given, load_denoiser(source)
+    return score(given.Y, given.P, asked.sigma2, network, observe=observe)
+
+
 _ESTIMATORS: dict[ChannelMethod, Callable[[Asked], ChannelEstimate]] = {
     ChannelMethod.LS: _ls,
     ChannelMethod.LMMSE: _lmmse,
     ChannelMethod.OMP: _omp,
     ChannelMethod.LASSO: _lasso,
+    ChannelMethod.SCORE: _score,
 }
+
+
+def _draws(found: Samples) -> dict[str, Any]:
+    """The certificate of draws; misfits are squares, per entry of Y."""
+    misfit = np.asarray(found.misfit, dtype=float)
+    low, high = found.band
+    return {
+        "n": int(found.samples.shape[0]),
+        "sampled": int(np.sum(np.asarray(found.status) == Status.SAMPLED)),
+        "calls": found.calls,
+        "misfit": [finite(misfit.min()), finite(misfit.max())] if misfit.size else None,
+        "band": [low, high],
+        "rhat": finite(np.max(found.rhat)) if misfit.size else None,
+        "explained": found.explain(),
+    }
 
 
 def _each(std: np.ndarray, H: np.ndarray) -> np.ndarray:
@@ -222,6 +265,8 @@ def _facts(
     given, misfit = asked.given, found.misfit.reshape(-1)
     H = given.H
     scored = H is not None and H.size > 0
+    drawn = found.result if isinstance(found.result, Samples) else None
+    solved = found.result if isinstance(found.result, Result) else None
     facts: dict[str, Any] = {
         "input": str(file),
         "method": method.value,
@@ -233,7 +278,8 @@ def _facts(
         "misfit": finite(np.median(misfit)) if misfit.size else None,
         "largest_misfit": finite(misfit.max()) if misfit.size else None,
         "status": "closed form" if found.result is None else found.result.worst.name,
-        "residual": None if found.result is None else finite(np.max(found.result.residual)),
+        "residual": None if solved is None else finite(np.max(solved.residual)),
+        "draws": None if drawn is None else _draws(drawn),
         "note": found.note,
         "nmse_db": finite(power_db(found.H - H, H)) if scored and H is not None else None,
         "within_90": None,
@@ -254,6 +300,8 @@ def _text(facts: dict[str, Any]) -> str:
     lines = [f"channels    {facts['channels']} of {size}"]
     residual = "" if facts["residual"] is None else f", residual {facts['residual']:.1e}"
     lines.append(f"method      {facts['method']}: {facts['status']}{residual}")
+    if facts["draws"]:
+        lines.append(f"            {facts['draws']['explained']}")
     if facts["note"]:
         lines.append(f"            {facts['note']}")
     if facts["misfit"] is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sciml.datasets import ChannelConfig, Profile
-from solvers.bench.channels import CHANNEL_ESTIMATORS, run_channels
+from solvers.bench.channels import CHANNEL_ESTIMATORS, estimators_for, run_channels
 from solvers.bench.channels_report import BOUND, Score, interval
 from solvers.cli import main
 
@@ -65,6 +65,50 @@ def test_equal_seeds_give_equal_errors() -> None:
         for _ in range(2)
     ]
     np.testing.assert_array_equal(runs[0].scores[0].errors, runs[1].scores[0].errors)
+
+
+def test_an_estimator_finds_the_same_whichever_others_run() -> None:
+    def noisy(setting):
+        shape = setting.training.shape[1:]
+        return lambda Y, P, sigma2, rng: (rng.standard_normal((len(Y), *shape)), None)
+
+    alone = run_channels(CONFIG, snrs=[10.0], channels=4, estimators={"noisy": noisy})
+    entries = {"other": noisy, "noisy": noisy}
+    beside = run_channels(CONFIG, snrs=[10.0], channels=4, estimators=entries)
+    np.testing.assert_array_equal(alone.scores[0].errors, beside.scores[1].errors)
+    assert (beside.scores[0].errors != beside.scores[1].errors).all()
+
+
+def test_learned_priors_are_for_arrays_of_one_size() -> None:
+    whole, small = estimators_for(ChannelConfig((Profile.C,))), estimators_for(CONFIG)
+    assert list(whole) == list(CHANNEL_ESTIMATORS)
+    assert set(whole) - set(small) == {"score", "score-10-calls", "score-0db", "score-10db"}
+
+
+def test_learned_priors_beat_what_knows_no_family_and_pass_no_bound() -> None:
+    names = ("genie", "lasso", "score-10-calls", "score-0db")
+    report = run_channels(
+        ChannelConfig((Profile.C,)),
+        snrs=[10.0],
+        channels=4,
+        pilot_draws=1,
+        estimators={name: CHANNEL_ESTIMATORS[name] for name in names},
+    )
+    genie, lasso, clean, noisy = (report.score(name, 10.0) for name in names)
+    assert genie is not None and lasso is not None and clean is not None and noisy is not None
+    assert clean.nmse < genie.nmse + 0.2 and noisy.nmse < genie.nmse + 1 < lasso.nmse
+    assert clean.covered is not None and 0.7 < clean.covered < 0.95
+
+
+def test_covariances_of_noisy_channels_lose_the_noise() -> None:
+    names = ("genie", "ridge", "lmmse-toeplitz-0db", "lmmse-full-10db")
+    entries = {name: CHANNEL_ESTIMATORS[name] for name in names}
+    report = run_channels(CONFIG, snrs=[10.0], channels=60, estimators=entries)
+    genie, ridge, *noisy = (report.score(name, 10.0) for name in names)
+    assert genie is not None and ridge is not None
+    for found in noisy:
+        assert found is not None
+        assert found.nmse < genie.nmse + 0.5 < ridge.nmse
 
 
 def test_what_is_complete_outlives_an_interruption(tmp_path: Path) -> None:

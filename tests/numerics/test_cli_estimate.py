@@ -12,6 +12,7 @@ import pytest
 from scipy.io import savemat
 
 from sciml.datasets import CHANNEL_FAMILIES, simulate_pilots
+from sciml.networks import PretrainedDenoiser, weights_path
 from solvers import FISTA
 from solvers.channels import lasso
 from solvers.cli import main
@@ -71,6 +72,53 @@ def test_the_sample_by_every_method(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert error["lmmse"] < -16.5 < error["lasso"] < -11 < error["ls"]
     assert error["omp"] < -11
     assert 0.8 < facts["within_90"] < 0.97
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """Two channels of the sample."""
+    path = tmp_path / "two.npz"
+    with np.load(SAMPLE) as stored:
+        np.savez(path, Y=stored["Y"][:2], H=stored["H"][:2], P=stored["P"])
+    return path
+
+
+def test_a_learned_prior(two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.npz"
+    common = (two, "--snr", 10, "--out", out)
+    best = run(capsys, *common, "--method", "lmmse", "--family", "cdl-c")["nmse_db"]
+    facts = run(capsys, *common, "--method", "score")
+    assert facts["nmse_db"] < best + 0.3 and facts["status"] == "SAMPLED"
+    draws = facts["draws"]
+    assert draws["n"] == 4 and draws["sampled"] == 2 and draws["calls"] == 30
+    assert draws["band"][0] < draws["misfit"][0] <= draws["misfit"][1] < draws["band"][1]
+    with np.load(out) as found:
+        assert found["H"].shape == found["std"].shape == (2, 16, 64)
+    noisy = weights_path(PretrainedDenoiser.SCORE_MIMO_NOISY_0DB)
+    other = run(capsys, *common, "--method", "score", "--weights", noisy)
+    assert other["nmse_db"] != facts["nmse_db"] and other["nmse_db"] < best + 1
+
+
+def test_draws_that_contradict_the_pilots(
+    two: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The noise is 40 dB more than is said: channels are written, and the exit code tells."""
+    out = tmp_path / "out.npz"
+    words = ["estimate", str(two), "--snr", "50", "--method", "score", "--out", str(out)]
+    assert main(words) == 1
+    told = capsys.readouterr().out
+    assert "2 MISFIT" in told and "calls of the denoiser" in told and out.exists()
+
+
+def test_what_a_learned_prior_refuses(
+    pilots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = (pilots, "--snr", 10, "--out", tmp_path / "out.npz")
+    told = refused(capsys, *common, "--method", "score")
+    assert "64 transmitting and 16 receiving antennas" in told and "got 8 and 4" in told
+    assert "no --weights" in refused(capsys, *common, "--weights", SAMPLE)
+    missing = tmp_path / "none.safetensors"
+    assert "none" in refused(capsys, *common, "--method", "score", "--weights", missing)
 
 
 def test_files_of_other_programs(
