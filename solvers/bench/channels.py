@@ -111,10 +111,26 @@ def _denoised(setting: ChannelSetting, *, snr: float, structure: Structure) -> E
     rng = _stream_of(f"noise-{snr:g}db", setting.seed)
     H, sigma2 = setting.training, 10 ** (-snr / 10)
     noise = rng.standard_normal((2, *H.shape), np.float32) * np.float32((sigma2 / 2) ** 0.5)
-    R = sample_covariance(H + noise[0] + 1j * noise[1], structure)
-    values, vectors = np.linalg.eigh(R)
-    R = (vectors * np.maximum(values - sigma2, 0)) @ vectors.conj().T
-    return _plain(lmmse, covariance=R)(setting)
+    H = H + noise[0] + 1j * noise[1]
+    if structure is Structure.FULL:
+        h = H.reshape(len(H), -1)
+        values, vectors = np.linalg.eigh((h.T @ h.conj() / len(h)).astype(np.complex128))
+        powers = _powers_behind(values / sigma2, h.shape[1] / len(h)) * sigma2
+    else:
+        values, vectors = np.linalg.eigh(sample_covariance(H, structure))
+        powers = np.maximum(values - sigma2, 0)
+    return _plain(lmmse, covariance=(vectors * powers) @ vectors.conj().T)(setting)
+
+
+def _powers_behind(values: np.ndarray, ratio: float) -> np.ndarray:
+    """Eigenvalues d behind those of a sample covariance of I + d, ratio = size / samples.
+
+    Baik and Silverstein, J. Multivariate Anal. 97 (2006), theorem 1.1: an eigenvalue comes out as
+    (1 + d) (1 + ratio / d), and is lost in the noise up to (1 + sqrt(ratio))².
+    """
+    half = (values - 1 - ratio) / 2
+    seen = values > (1 + ratio**0.5) ** 2
+    return np.where(seen, half + np.sqrt(np.maximum(half**2 - ratio, 0)), 0.0)
 
 
 def _learned(setting: ChannelSetting, *, weights: str, budget: int) -> Estimate:

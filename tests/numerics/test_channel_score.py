@@ -118,14 +118,14 @@ def test_empty_batches_single_channels_and_repeats(
 
 def test_bad_arguments_are_told(network: ChannelDenoiser, rng: np.random.Generator) -> None:
     Y, P, _, sigma2 = received(rng, 2, 10)
-    for bad, message in (
-        ((Y[:, :3], P, sigma2, network), "8 transmitting and 4 receiving"),
-        ((Y, P, sigma2), "64 transmitting and 16 receiving"),
-        ((Y[..., :4], P, sigma2, network), "with one Np"),
-        ((Y, P, 0.0, network), "sigma2 > 0"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            score(*bad)
+    with pytest.raises(ValueError, match="8 transmitting and 4 receiving"):
+        score(Y[:, :3], P, sigma2, network)
+    with pytest.raises(ValueError, match="64 transmitting and 16 receiving"):
+        score(Y, P, sigma2)
+    with pytest.raises(ValueError, match="with one Np"):
+        score(Y[..., :4], P, sigma2, network)
+    with pytest.raises(ValueError, match="sigma2 > 0"):
+        score(Y, P, 0.0, network)
     with pytest.raises(TypeError, match="a Denoiser"):
         score(Y, P, sigma2, "score-mimo")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="even n"):
