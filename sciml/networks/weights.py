@@ -65,8 +65,7 @@ class PretrainedPredictor(Enum):
 class PretrainedDenoiser(Enum):
     """Denoisers that come with the package: of CDL-C channels, 16 × 64, and of MR images.
 
-    Those called noisy have seen data at that signal-to-noise ratio only. SCORE_MRI_NOISY has no
-    weights yet: `sciml train score-mri-noisy` makes them.
+    Those called noisy have seen data at that signal-to-noise ratio only, SCORE_MRI_NOISY at 10 dB.
     """
 
     SCORE_MIMO = "score-mimo"

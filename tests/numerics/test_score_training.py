@@ -164,11 +164,7 @@ def test_every_shipped_denoiser_has_a_course_and_a_quick_one(name) -> None:
 # -- shipped weights ----------------------------------------------------------------------------
 
 
-# score-mri-noisy has a course and no weights yet
-SHIPPED = [name for name in PretrainedDenoiser if name is not PretrainedDenoiser.SCORE_MRI_NOISY]
-
-
-@pytest.mark.parametrize("name", SHIPPED, **BY_NAME)
+@pytest.mark.parametrize("name", PretrainedDenoiser, **BY_NAME)
 def test_shipped_weights_load_and_are_small(name, rng: np.random.Generator) -> None:
     path = weights_path(name)
     assert path.stat().st_size < 5e6
