@@ -210,7 +210,9 @@ def batch_is_loop(case: SolverCase, rng: np.random.Generator) -> None:
         alone = LinearSystem(type(problem.A)(own, traits=problem.A.traits), b[i, ...])
         single = solve(alone, case.solver, stop=case.stop)
         gap = abs(int(single.iterations) - int(result.iterations[i]))
-        assert gap <= 1, f"member {i}: {result.iterations[i]} steps, alone {single.iterations}"
+        # products of a batch round in another way, and in single precision Lanczos soon feels it
+        most = 1 if np.finfo(case.dtype).eps < 1e-12 else max(1, int(single.iterations) // 16)
+        assert gap <= most, f"member {i}: {result.iterations[i]} steps, alone {single.iterations}"
         assert true_residual(alone, result.x[i, ...]) <= case.stop.rtol * (1 + 1e-6)
 
 

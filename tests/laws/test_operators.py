@@ -93,10 +93,11 @@ def test_a_sound_operator_passes() -> None:
 def test_public_surface_is_frozen() -> None:
     assert sorted(sciml.__all__, key=str.lower) == sorted(
         [
-            "Applies", "Gaussian", "Identity", "InverseProblem", "LeastSquares", "LinearSystem",
-            "Look", "Nonlinear", "Operator", "Problem", "Result", "Seconds", "SolveError",
+            "Applies", "Chains", "Gaussian", "Identity", "InverseProblem", "LeastSquares",
+            "LinearSystem", "Look", "Nonlinear", "Operator", "Problem", "Result", "SampleError",
+            "SampleInterrupted", "SampleLook", "Sampler", "Samples", "Seconds", "SolveError",
             "SolveInterrupted", "Solver", "Space", "State", "Status", "Stop", "Trait",
-            "__version__", "block", "hstack", "solve", "vstack",
+            "__version__", "block", "hstack", "sample", "solve", "vstack",
         ],
         key=str.lower,
     )  # fmt: skip
