@@ -107,7 +107,7 @@ LIBRARIES = {"sciml": ours, "deepinv": deepinv}
 
 
 def main() -> None:
-    library, task, source, target, threads = sys.argv[1:]
+    library, source, target, task, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
     with np.load(source) as file:
         data = {name: file[name] for name in file.files}

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 from _mri_worker import GROWING, LEVELS, MANY, STEPS
 from _report import write_results
+from _workers import run_worker
 
 from sciml.mri import equispaced, poisson_disc, radial, simulate
 from sciml.mri.brain import Contrast, brain, smooth_phase
@@ -78,24 +77,9 @@ def radial_case() -> Data:
 
 
 def run(library: str, data: Data, options: argparse.Namespace, folder: Path) -> Data | None:
-    """What the worker found, in the first interpreter that has the library; None if none has."""
-    source, target = folder / "data.npz", folder / "result.npz"
-    np.savez(source, **data)  # pyright: ignore[reportArgumentType]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    for python in (sys.executable, *options.rivals):
-        words = [library, source, target, options.threads, options.repeats]
-        done = subprocess.run(
-            [python, str(_WORKER), *map(str, words)],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode == 0:
-            with np.load(target) as file:
-                return {name: file[name] for name in file.files}
-        if "ModuleNotFoundError" not in done.stderr:
-            raise RuntimeError(f"{library}: {done.stderr[-2000:]}")
-    return None
+    words = [library, options.threads, options.repeats]
+    environment = {"OMP_NUM_THREADS": str(options.threads)}
+    return run_worker(_WORKER, words, data, options.rivals, folder, environment)
 
 
 def seconds(found: Data, task: str) -> float:

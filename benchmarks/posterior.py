@@ -11,9 +11,6 @@ that is wanted is known. deepinv runs in an interpreter that has it (--rivals), 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from typing import Any
 import numpy as np
 from _posterior_worker import STEPS, WEIGHTS
 from _report import write_results
+from _workers import run_worker
 
 from sciml.datasets import (
     ChannelConfig,
@@ -63,25 +61,10 @@ def case(snr: float, channels: int, chains: int) -> Data:
 
 
 def run(library: str, task: str, data: Data, options: argparse.Namespace, folder: Path) -> Any:
-    """What the worker found, in the first interpreter that has the library; None if none has."""
-    source, target = folder / "data.npz", folder / "result.npz"
-    np.savez(source, **data)  # pyright: ignore[reportArgumentType]
     root = str(Path(__file__).resolve().parents[1])
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": root}
-    for python in (sys.executable, *options.rivals):
-        words = [library, task, source, target, options.threads]
-        done = subprocess.run(
-            [python, str(_WORKER), *map(str, words)],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode == 0:
-            with np.load(target) as file:
-                return {name: file[name] for name in file.files}
-        if "ModuleNotFoundError" not in done.stderr:
-            raise RuntimeError(f"{library}: {done.stderr[-2000:]}")
-    return None
+    environment = {"OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": root}
+    words = [library, task, options.threads]
+    return run_worker(_WORKER, words, data, options.rivals, folder, environment)
 
 
 def decibels(x: np.ndarray, truth: np.ndarray) -> float:

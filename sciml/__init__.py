@@ -5,8 +5,9 @@ Methods live in the package `solvers`; `import sciml` loads NumPy only.
 
 from ._version import __version__
 from .algebra import Identity, block, hstack, vstack
+from .noise import Gaussian
 from .operator import Operator, Trait
-from .problem import Gaussian, InverseProblem, LeastSquares, LinearSystem, Nonlinear, Problem
+from .problem import InverseProblem, LeastSquares, LinearSystem, Nonlinear, Problem
 from .result import Applies, Result, Seconds, SolveError, SolveInterrupted, Status, Stop
 from .sample import SampleLook, sample
 from .sampler import Chains, Sampler

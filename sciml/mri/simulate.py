@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._checks import Argument, ArgumentError, integer, need, number
+from ..noise import Gaussian
 from ..operators import SENSE
-from ..problem import Gaussian, InverseProblem
+from ..problem import InverseProblem
 from .masks import partial_lines
 
 __all__ = ["Measurement", "coil_covariance", "simulate"]

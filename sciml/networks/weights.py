@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .._checks import told
 from ..io._cards import FORMAT, digest, matching, read_json_card, suffixed, write_weights
@@ -28,6 +28,8 @@ __all__ = [
     "save_network",
     "weights_path",
 ]
+
+Network = TypeVar("Network", DirectionNetwork, Predictor, Denoiser)
 
 _MOST_BYTES = 64 << 20
 _LARGEST = 4096  # of an argument: modules cost time where tensors cost memory
@@ -134,11 +136,7 @@ def load_network(
             f"expected a network for {ndim}-D grids, got one for {card['dimension']}-D: "
             "choose other weights",
         )
-    network = _built(path, card)
-    if not isinstance(network, DirectionNetwork):
-        kind = card["architecture"]
-        raise FileError(path, f"expected a direction network, got a {kind}: use {_loader(network)}")
-    return network
+    return _of_kind(DirectionNetwork, "a direction network", path, card)
 
 
 def load_predictor(source: PretrainedPredictor | str | os.PathLike[str]) -> Predictor:
@@ -148,12 +146,7 @@ def load_predictor(source: PretrainedPredictor | str | os.PathLike[str]) -> Pred
         FileError: as `load_network`, and for weights of a direction network.
     """
     path = _path(source)
-    card = read_card(path)
-    network = _built(path, card)
-    if not isinstance(network, Predictor):
-        kind = card["architecture"]
-        raise FileError(path, f"expected a Predictor, got a {kind}: use {_loader(network)}")
-    return network
+    return _of_kind(Predictor, "a Predictor", path, read_card(path))
 
 
 def load_denoiser(source: PretrainedDenoiser | str | os.PathLike[str]) -> Denoiser:
@@ -163,11 +156,15 @@ def load_denoiser(source: PretrainedDenoiser | str | os.PathLike[str]) -> Denois
         FileError: as `load_network`, and for weights of another kind of network.
     """
     path = _path(source)
-    card = read_card(path)
+    return _of_kind(Denoiser, "a Denoiser", path, read_card(path))
+
+
+def _of_kind(kind: type[Network], words: str, path: Path, card: Mapping[str, Any]) -> Network:
+    """The network of this card; FileError if it is of another kind, with what loads it."""
     network = _built(path, card)
-    if not isinstance(network, Denoiser):
-        kind = card["architecture"]
-        raise FileError(path, f"expected a Denoiser, got a {kind}: use {_loader(network)}")
+    if not isinstance(network, kind):
+        found = card["architecture"]
+        raise FileError(path, f"expected {words}, got a {found}: use {_loader(network)}")
     return network
 
 

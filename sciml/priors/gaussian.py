@@ -17,9 +17,9 @@ from ..arrays import (
     to_numpy,
     with_precision,
 )
+from ..noise import Gaussian
 from ..operator import Operator, Trait
 from ..prior import per_member
-from ..problem import Gaussian
 from ..space import Space
 from ._basis import Fixed
 

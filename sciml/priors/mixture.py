@@ -9,8 +9,8 @@ import numpy as np
 
 from .._checks import need
 from ..arrays import Array, from_host, is_array, to_numpy
+from ..noise import Gaussian
 from ..operator import Operator
-from ..problem import Gaussian
 from .gaussian import GaussianPrior
 
 __all__ = ["MixturePrior"]

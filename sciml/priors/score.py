@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._checks import need, number, told
+from .._torch import one_thread
 from ..arrays import Array, dtype_of, is_array, is_torch
 from ..prior import per_member
 from ._beams import beams_of
@@ -129,7 +128,7 @@ class ScorePrior:
 
         network = self._on(x.device)
         step = max(1, _PIXELS // (x.shape[-2] * x.shape[-1]))
-        with _one_thread(x), torch.autocast(x.device.type, torch.bfloat16, self.bfloat16):
+        with one_thread(x), torch.autocast(x.device.type, torch.bfloat16, self.bfloat16):
             parts = [network(x[i : i + step], sigma[i : i + step]) for i in range(0, len(x), step)]
         return torch.cat(parts)
 
@@ -157,18 +156,3 @@ def _tensor(x: Array) -> Tensor:
     import torch
 
     return x if is_torch(x) else torch.from_numpy(np.ascontiguousarray(x))
-
-
-@contextlib.contextmanager
-def _one_thread(like: Tensor) -> Iterator[None]:
-    import torch
-
-    threads = torch.get_num_threads()
-    if like.device.type != "cpu" or threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

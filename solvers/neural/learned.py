@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sciml._checks import need
+from sciml._torch import one_thread
 from sciml.arrays import Array, astype, is_torch, like_host
 from sciml.operator import Operator
 from sciml.operators._massive import massive
@@ -96,7 +95,7 @@ class Learned(Operator):
             r = own / torch.where(size > 0, size, 1)
             norm = r.abs().square().sum(axes, keepdim=True).sqrt()
             r = r / torch.where(norm > 0, norm, 1)
-            with _one_thread(r), torch.autocast(r.device.type, torch.bfloat16, self.bfloat16):
+            with one_thread(r), torch.autocast(r.device.type, torch.bfloat16, self.bfloat16):
                 if self.domain.is_complex:
                     q = torch.complex(self._directions(r.real), self._directions(r.imag))
                 else:
@@ -150,21 +149,6 @@ def _own(network: DirectionNetwork) -> DirectionNetwork:
         return made
     last = torch.channels_last if network.ndim == 2 else torch.channels_last_3d
     return made.to(memory_format=last)  # type: ignore[call-overload]
-
-
-@contextlib.contextmanager
-def _one_thread(like: Any) -> Iterator[None]:
-    import torch
-
-    threads = torch.get_num_threads()
-    if like.device.type != "cpu" or threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _tensor(a: Array) -> Any:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sciml._checks import need
+from sciml._torch import one_thread
 from sciml.datasets._floor import poisson_solve
 from sciml.operators import NodalDiffusion
-
-from .learned import _one_thread
 
 if TYPE_CHECKING:
     from sciml.networks import Predictor
@@ -83,6 +82,6 @@ class NetworkPrediction:
         seen = (
             torch.from_numpy(a).float()[None, None] for a in (np.log(k / m), y / size, e / size)
         )
-        with torch.no_grad(), _one_thread(torch.zeros(1)):
+        with torch.no_grad(), one_thread(torch.zeros(1)):
             x = self.network(*seen)[0, 0]
         return x.double().numpy() * (size * largest / m)

@@ -10,10 +10,11 @@ import numpy as np
 
 from sciml._checks import told
 from sciml.arrays import Array, astype, broadcast_batch, from_host, is_array, namespace, to_numpy
+from sciml.noise import Gaussian
 from sciml.operator import Operator, Trait
 from sciml.operators import Diagonal
 from sciml.prior import Pullback
-from sciml.problem import Gaussian, InverseProblem, LinearSystem
+from sciml.problem import InverseProblem, LinearSystem
 from sciml.space import Space
 
 from ..krylov import CG

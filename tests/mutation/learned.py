@@ -62,7 +62,7 @@ LEARNED: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a network on the CPU runs on one thread",
-        OPERATOR,
+        "sciml/_torch.py",
         "torch.set_num_threads(1)",
         "pass",
         (SOLVING + "the_bits_do_not_depend_on_threads",),

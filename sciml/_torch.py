@@ -1,0 +1,31 @@
+"""How networks are run in host memory."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["one_thread"]
+
+
+@contextlib.contextmanager
+def one_thread(like: Tensor) -> Iterator[None]:
+    """Torch on one thread, where `like` is in host memory.
+
+    The last bits of a convolution depend on how many threads there are.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if like.device.type != "cpu" or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
