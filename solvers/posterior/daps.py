@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml._checks import need, number
-from sciml.arrays import Array, dtype_of, namespace
+from sciml.arrays import Array, astype, dtype_of, namespace, to_numpy
 from sciml.operator import Operator
 from sciml.operators import FFT
 from sciml.prior import levels_of
@@ -22,6 +22,9 @@ __all__ = ["DAPS", "Covariance"]
 
 # The probe moves x_t by this share of its noise: a derivative still, and far above rounding.
 _PROBE = 0.1
+# Levels worth a visit, over the spread of draws: noise that hides how wrong these still are, and
+# noise that is nothing beside it.
+_ABOVE, _BELOW = 2.0, 0.125
 
 
 class Covariance(enum.Enum):
@@ -48,9 +51,14 @@ class DAPS(Sampler):
     diagonal in the basis that the prior names (`prior.basis`), else in Fourier
     space for complex x of two axes or more, else entry by entry.
 
+    Levels run from the prior's largest to its least, but none is spent where it tells nothing: once
+    draws spread less than the noise of their level, those that are left run from twice that spread
+    to an eighth of it. The spread is that of the chains, of the worst member of a batch above and
+    of the best below, and is looked at anew after each level; a single chain keeps all levels.
+
     Args:
         covariance: PROBED (two calls a level) or ISOTROPIC (one).
-        rho: of the noise levels, from the prior's largest to its least; all the budget is used.
+        rho: of the noise levels (`karras`); all the budget is used.
         antithetic: mirror the noise of half of the chains: the mean is better, n must be even.
     """
 
@@ -89,10 +97,39 @@ class DAPS(Sampler):
             root = sigma * _diagonal(problem, basis, noise, x_t, D, sigma) ** 0.5
         coordinates = problem.domain if basis is None else basis.range
         x = draw(D, root, noise.of(coordinates), noise.of_data())  # line 4
-        step = state.step + 1
-        if step < len(state.levels):
-            x_t = x + state.levels[step] * noise.of(problem.domain)  # line 5
-        return Annealed(x, x_t, step, state.levels, state.tools)
+        step, levels = state.step + 1, state.levels
+        if step < len(levels):
+            levels = levels[:step] + self._ahead(levels[step - 1 :], x, state.tools)
+            x_t = x + levels[step] * noise.of(problem.domain)  # line 5
+        return Annealed(x, x_t, step, levels, state.tools)
+
+    def _ahead(self, levels: list[float], x: Array, tools: _Tools) -> list[float]:
+        """The levels after the first of `levels`, given what was drawn at it."""
+        now, *left = levels
+        least, most = _spread(x, tools)
+        if x.shape[0] == 1 or not most < now:
+            return left
+        above = min(left[0], _ABOVE * most)
+        below = max(levels_of(tools.problem.prior)[0], _BELOW * least)
+        if len(left) == 1 or not below < above:
+            return left
+        return karras(len(left), above, below, self.rho)
+
+
+def _spread(x: Array, tools: _Tools) -> tuple[float, float]:
+    """The standard deviation of chains about their mean, the least and the most of all members.
+
+    The power of a deviation weighs it, in the prior's basis: few coefficients may hold it all.
+    """
+    problem, basis = tools.problem, tools.basis
+    xp = namespace(x)
+    off = x - xp.mean(x, axis=0, keepdims=True)
+    off = off if basis is None else basis(off)
+    power = astype(abs(off), np.dtype(np.float64)) ** 2
+    inner = (0, *range(1 + len(problem.batch), power.ndim))
+    whole, square = (to_numpy(xp.sum(power**k, axis=inner)) for k in (1, 2))
+    mean = square / np.where(whole > 0, whole, 1) / 2  # of a complex Gaussian its variance
+    return float(mean.min()) ** 0.5, float(mean.max()) ** 0.5
 
 
 def _basis(problem: InverseProblem) -> Operator | None:
