@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .growth import against_size, looks
-from .picture import in_milliseconds, method_order
+from .growth import against_size, looks, plain
+from .picture import COLOURS, in_milliseconds, method_order
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +39,9 @@ def draw_growth(report: NeuralReport) -> Figure:
         figure.text(0.5, 0.5, "nothing was measured", ha="center", fontsize=14)
         return figure
     order = method_order(report, shown)
+    if len(shown) == len(families):
+        _one_size(figure, report, shown, order)
+        return figure
     lines = looks(order, tuple(report.training))
     body: Any = figure.subfigures()
     panels = body.subplots(2, len(families), squeeze=False, sharey="row")
@@ -51,9 +54,7 @@ def draw_growth(report: NeuralReport) -> Figure:
     in_milliseconds(panels[1][0].yaxis)
     panels[0][0].set_ylabel("iterations", fontsize=12)
     panels[1][0].set_ylabel("milliseconds, set-up and solve; training not in it", fontsize=12)
-    at = report.machine
-    where = f"{at.get('processor', '')}, {at.get('cores', '?')} cores, {report.date}"
-    body.supxlabel(f"solid lines: learned; crosses: not solved\n{where}", fontsize=11)
+    body.supxlabel(f"solid lines: learned; crosses: not solved\n{_where(report)}", fontsize=11)
     handles: dict[str, Any] = {}
     for axes in panels.flat:
         for line, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -69,3 +70,35 @@ def draw_growth(report: NeuralReport) -> Figure:
         handlelength=2.8,
     )
     return figure
+
+
+def _one_size(figure: Any, report: NeuralReport, shown: list[str], order: list[str]) -> None:
+    """Each kind of system has one size: a line for each method, the fastest above."""
+    figure.set_size_inches(3.6 * max(2, len(shown)) + 1.5, 2.5 + 0.5 * len(order))
+    body: Any = figure.subfigures()
+    panels = body.subplots(2, len(shown), squeeze=False, sharey=True, sharex="row")
+    place = {method: -i for i, method in enumerate(order)}
+    for column, config in enumerate(shown):
+        for axes, value in zip(panels[:, column], (_iterations, _seconds), strict=True):
+            for row in report.rows(config):
+                found, mine = value(row), row.method in report.training
+                if found is None:
+                    continue
+                mark = ("o" if mine else "s") if row.complete else "x"
+                color = (COLOURS[0] if mine else COLOURS[1]) if row.complete else "0.4"
+                axes.plot(found, place[row.method], mark, color=color, ms=7)
+            axes.set_xscale("log")
+            plain(axes)
+        panels[0][column].set_title(config, fontsize=12)
+        panels[0][column].set_xlabel("iterations", fontsize=11)
+        panels[1][column].set_xlabel("milliseconds; training not in it", fontsize=11)
+        panels[0][column].xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        in_milliseconds(panels[1][column].xaxis)
+    panels[0][0].set_yticks(list(place.values()), list(place), fontsize=10)
+    marks = "circles: learned; squares: classical; crosses: not solved"
+    body.supxlabel(f"{marks}\n{_where(report)}", fontsize=11)
+
+
+def _where(report: NeuralReport) -> str:
+    at = report.machine
+    return f"{at.get('processor', '')}, {at.get('cores', '?')} cores, {report.date}"
