@@ -93,7 +93,7 @@ def certificate(found: Reconstruction) -> dict[str, Any]:
     return {
         "status": drawn.worst.name,
         "misfit": float(drawn.misfit),
-        "R-hat": float(drawn.rhat),
+        "mean's error / std": float(drawn.error_share),
         "calls": drawn.calls,
     }
 
@@ -171,7 +171,8 @@ def main() -> None:
         "By the truth: the best of six weights from 0.35 to 2 times the one found on hidden "
         "samples. Seconds of that one are without a search.",
         f"Score: the mean of {options.samples} draws, one setting for all. Misfit is that of the "
-        "draws, 1 is the noise's. Error / std: root mean squares over the pixels that coils see; "
+        "draws, 1 is the noise's; mean's error / std is what so few draws leave unsure. "
+        "Error / std: root mean squares over the pixels that coils see; "
         "the error is of magnitudes, one of two components: 0.71 where the deviation is right.",
         "Real scan: a tenth of the samples outside the calibration region is hidden from everyone; "
         "the error is relative to these, noise included.",

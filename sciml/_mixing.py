@@ -7,31 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["effective_size", "split_rhat", "two_halves", "two_halves_limit"]
+__all__ = ["effective_size", "split_rhat"]
 
 
 def split_rhat(draws: np.ndarray) -> np.ndarray:
     """Section 11.4, each chain in two halves: draws (T, n, ...) with T >= 4 -> (...)."""
     half = draws.shape[0] // 2
     return _rhat(np.concatenate([draws[:half], draws[half : 2 * half]], axis=1))
-
-
-def two_halves(draws: np.ndarray) -> np.ndarray:
-    """The same of independent draws (n, ...) with n >= 4, taken as two sequences of n // 2."""
-    half = draws.shape[0] // 2
-    return _rhat(np.stack([draws[:half], draws[half : 2 * half]], axis=1))
-
-
-def two_halves_limit(n: int, tests: int, rate: float = 1e-4) -> float:
-    """What `two_halves`, the worst of `tests`, exceeds at this rate where all draws are alike.
-
-    B / W of (11.1) and (11.2) then follows an F distribution with 1 and 2 (n // 2) − 2 degrees.
-    """
-    from scipy.stats import f
-
-    half = n // 2
-    worst = float(f.isf(rate / tests, 1, 2 * half - 2))
-    return ((half - 1) / half + worst / half) ** 0.5
 
 
 def _rhat(x: np.ndarray) -> np.ndarray:

@@ -65,10 +65,11 @@ _ADVICE = {
     Status.NONFINITE_OUTPUT: "NaN or Inf came out of the operator or preconditioner during the "
     "solve: the last finite x is returned.",
     Status.INTERRUPTED: "Interrupted: the best x so far is returned.",
-    Status.SAMPLED: "Data misfit, mixing and sample size are within their bands.",
+    Status.SAMPLED: "The draws explain the data as its noise would; chains that go on have mixed.",
     Status.MISFIT: "The draws do not explain the data as its noise would, or explain it too "
     "well: check the noise's sigma, raise the budget, or the prior does not suit these data.",
-    Status.UNMIXED: "The chains do not agree, or are too few: raise the budget, or draw more.",
+    Status.UNMIXED: "The chains do not agree, are too short, or did not come to their end: "
+    "raise the budget.",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._checks import integer, need, told
-from ._mixing import effective_size, split_rhat, two_halves, two_halves_limit
+from ._mixing import effective_size, split_rhat
 from .arrays import (
     Array,
     astype,
@@ -36,6 +36,7 @@ from .space import Space
 __all__ = ["SampleLook", "sample"]
 
 _RHAT = 1.05
+_EACH = 5  # least effective draws of half a chain (Bayesian Data Analysis, section 11.5)
 _PROJECTIONS = 16
 _BAND = 0.1  # of misfit, beside 4 standard deviations of the noise's own
 
@@ -67,9 +68,10 @@ def sample(
 ) -> Samples:
     """Draw from p(x | y) and certify the draws.
 
-    SAMPLED means that the data misfit, evaluated in float64, lies within its band and that R-hat is
-    within its limit: see `Samples` for both, and for what they cannot see. Nothing here or in a
-    sampler knows the truth.
+    SAMPLED means that the data misfit, evaluated in float64, lies within its band, and of chains
+    that go on at the last level that R-hat and effective sample size are within their limits. Draws
+    that are independent runs have no mixing to check: `Samples.mean_error` tells what few of them
+    leave unsure. `explain` says what was not checked. Nothing here or in a sampler knows the truth.
 
     Args:
         problem: InverseProblem whose prior has denoise(x, sigma) or score(x, sigma).
@@ -245,10 +247,14 @@ class _Drive:
 
     def _result(self, x: Array, bad: np.ndarray) -> Samples:
         misfit, band = self._misfit(x)
-        rhat, ess, limit = self._mixing(x)
         self._end(~((misfit >= band[0]) & (misfit <= band[1])), Status.MISFIT)
-        self._end(rhat > limit, Status.UNMIXED)
-        mean, std = self._moments(x)
+        rhat = ess = None
+        enough = _EACH * 2 * self.n
+        if not self.sampler.independent:
+            rhat, ess = self._mixing()
+            self._end(~((rhat <= _RHAT) & (ess >= enough)), Status.UNMIXED)
+        mean, std, error = self._moments(x)
+        degrees = self.n // 2 if self.sampler.mirrored else self.n - 1
 
         statuses = np.array([Status(int(s)) for s in self.status.reshape(-1)], dtype=object)
 
@@ -259,12 +265,15 @@ class _Drive:
             samples=x,
             mean=mean,
             std=std,
+            mean_error=error,
+            degrees=0 if self.sampler.deterministic else degrees,
             status=shaped(statuses),
             misfit=shaped(misfit),
             band=band,
-            rhat=shaped(rhat),
-            rhat_limit=limit,
-            ess=shaped(ess),
+            rhat=None if rhat is None else shaped(rhat),
+            ess=None if ess is None else shaped(ess),
+            rhat_limit=_RHAT,
+            ess_limit=enough,
             calls=self.prior.calls,
             seconds=time.perf_counter() - self.began,
             history=np.array(self.levels),
@@ -288,31 +297,29 @@ class _Drive:
         sd = math.sqrt((1 if wide.kind == "c" else 2) / float(m.min(initial=A.range.size)))
         return total / m / self.n, (max(0.0, 1 - _BAND - 4 * sd), 1 + _BAND + 4 * sd)
 
-    def _mixing(self, x: Array) -> tuple[np.ndarray, np.ndarray, float]:
-        """(worst R-hat, least effective sample size, limit of R-hat)."""
-        if self.sampler.independent:
-            draws = self._projected(x)[: self.n // 2 if self.sampler.mirrored else self.n]
-            ess = np.full(self.batch, float(self.n))
-            if draws.shape[0] < 4:
-                self.notes.append("R-hat needs four independent draws or more.")
-                return np.full(self.batch, np.nan), ess, _RHAT
-            limit = max(_RHAT, two_halves_limit(draws.shape[0], _PROJECTIONS))
-            return two_halves(draws).max(axis=-1, initial=0), ess, limit
+    def _mixing(self) -> tuple[np.ndarray, np.ndarray]:
+        """(worst R-hat, least effective sample size) of chains that went on at the last level."""
         if len(self.traces) < 4:
             self.notes.append("The chains did not come to the last level, or made few steps there.")
-            return np.full(self.batch, np.inf), np.zeros(self.batch), _RHAT
+            return np.full(self.batch, np.inf), np.zeros(self.batch)
         draws = np.stack(self.traces)
-        return split_rhat(draws).max(axis=-1), effective_size(draws).min(axis=-1), _RHAT
+        return split_rhat(draws).max(axis=-1), effective_size(draws).min(axis=-1)
 
-    def _moments(self, x: Array) -> tuple[Array, Array]:
-        """(mean, standard deviation), unbiased: E|x − mean|² lacks the variance of the mean."""
+    def _moments(self, x: Array) -> tuple[Array, Array, Array]:
+        """(mean, standard deviation, standard error of the mean).
+
+        Unbiased: E|x − mean|² lacks the variance of the mean.
+        """
         xp = namespace(x)
         mean = xp.mean(x, axis=0)
         spread = xp.mean(abs(x - mean) ** 2, axis=0)
         if not self.sampler.mirrored:
-            return mean, xp.sqrt(spread * (self.n / (self.n - 1)))
+            std = xp.sqrt(spread * (self.n / (self.n - 1)))
+            return mean, std, std / self.n**0.5
         pairs = self.n // 2
-        if pairs > 1:  # pairs are independent of each other, their members are not
-            average = (x[:pairs, ...] + x[pairs:, ...]) / 2
-            spread = spread + xp.sum(abs(average - mean) ** 2, axis=0) / (pairs * (pairs - 1))
-        return mean, xp.sqrt(spread)
+        if pairs < 2:
+            return mean, xp.sqrt(spread), xp.full_like(spread, float("nan"))
+        # pairs are independent of each other, their members are not
+        average = (x[:pairs, ...] + x[pairs:, ...]) / 2
+        error = xp.sum(abs(average - mean) ** 2, axis=0) / (pairs * (pairs - 1))
+        return mean, xp.sqrt(spread + error), xp.sqrt(error)

@@ -40,13 +40,16 @@ class Sampler(ABC):
     It sees a prior that counts.
 
     `independent` says that each chain is one run from fresh noise to one draw; otherwise a chain
-    goes on at the last noise level, and its further states are draws too.
+    goes on at the last noise level, its further states are draws too, and R-hat is asked of them.
+
+    `deterministic` says that all chains come to the same x, which tells no deviation.
 
     `mirrored` says that the second half of the chains is made of the same noise as the first with
     the other sign. Each is a draw as before; what is linear in the noise cancels in the mean.
     """
 
     independent: ClassVar[bool] = True
+    deterministic: bool = False
 
     @property
     def mirrored(self) -> bool:

@@ -41,8 +41,8 @@ TRAINING = (100, 1000, 10_000)
 NOISY = (0, 10)  # dB, of noisy channels that are learned from
 LEARNED = (16, 64)  # what the shipped priors are for, (Nr, Nt)
 
-# (Y (n, Nr, Np), P (Nt, Np), sigma2, rng) -> (H (n, Nr, Nt), std of an entry or None). std is real
-# and broadcasts against H.
+# (Y (n, Nr, Np), P (Nt, Np), sigma2, rng) -> (H (n, Nr, Nt), radius or None): that of discs which
+# hold an entry nine times of ten, real; it broadcasts against H.
 Estimate = Callable[
     [np.ndarray, np.ndarray, float, np.random.Generator],
     tuple[np.ndarray, np.ndarray | None],
@@ -81,7 +81,7 @@ def _plain(method: Callable[..., ChannelEstimate], **how: object) -> Prepare:
         Y: np.ndarray, P: np.ndarray, sigma2: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray | None]:
         found = method(Y, P, sigma2, **how)
-        return found.H, found.std
+        return found.H, found.radius(0.9)
 
     return lambda setting: estimate
 
@@ -143,7 +143,7 @@ def _learned(setting: ChannelSetting, *, weights: str, budget: int) -> Estimate:
         Y: np.ndarray, P: np.ndarray, sigma2: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray | None]:
         found = score(Y, P, sigma2, network, budget=budget, rng=rng)
-        return found.H, found.std
+        return found.H, found.radius(0.9)
 
     return estimate
 
@@ -272,13 +272,12 @@ def _score(
         some = slice(k, None, len(P))
         Y = H[some] @ pilots + np.float32(sigma2**0.5) * W[some]
         began = time.perf_counter()
-        found, std = estimate(Y, pilots, sigma2, rng)
+        found, radius = estimate(Y, pilots, sigma2, rng)
         seconds += time.perf_counter() - began
         off = np.abs(found - H[some]).astype(np.float64) ** 2
         power = np.sum(np.abs(H[some]) ** 2, axis=(1, 2), dtype=np.float64)
         errors[some] = np.sum(off, axis=(1, 2)) / power
-        if std is not None:
-            # |h|² of a complex Gaussian is below σ² ln 10 nine times of ten
-            inside.append(np.mean(off <= np.log(10) * std.astype(np.float64) ** 2))
+        if radius is not None:
+            inside.append(np.mean(off <= radius.astype(np.float64) ** 2))
     covered = float(np.mean(inside)) if inside else None
     return Score(name, float(snr), errors, seconds / len(H), setup, covered)

@@ -141,7 +141,7 @@ class ChannelsReport:
         if self.estimators[:1] == [BOUND]:
             lines += ["", "Above the bound on the same channels, dB, with 95 % intervals:", ""]
             lines += markdown_table(self._each(self._gap)[1:])
-        lines += ["", "Entries within their 90 % discs, of estimators that tell a deviation:", ""]
+        lines += ["", "Entries within their 90 % discs, of estimators that tell one:", ""]
         rows = self._each(lambda s: "" if s.covered is None else f"{s.covered:.1%}")
         lines += markdown_table([r for r in rows if any(list(r.values())[1:])])
         return "\n".join(lines).rstrip() + "\n"

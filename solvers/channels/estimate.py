@@ -9,6 +9,7 @@ import numpy as np
 
 from sciml import Result, Samples
 from sciml._checks import Argument, ArgumentError, told
+from sciml.samples import radius_of
 
 __all__ = ["ChannelEstimate"]
 
@@ -35,6 +36,20 @@ class ChannelEstimate:
     seconds: float
     result: Result | Samples | None = field(default=None, repr=False)
     note: str = ""
+
+    def radius(self, probability: float = 0.9) -> np.ndarray | None:
+        """How far h is from H at most, entry by entry, with this probability: shaped as std.
+
+        For Gaussian p(h | Y); of few draws as `Samples.radius`. None where std is.
+
+        Raises:
+            TypeError, ValueError: no probability, or too few draws.
+        """
+        if self.std is None:
+            return None
+        if isinstance(self.result, Samples):
+            return self.result.radius(probability)
+        return self.std * radius_of(probability)
 
     @property
     def ok(self) -> bool:

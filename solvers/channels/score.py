@@ -40,11 +40,10 @@ def score(
     """Mean and deviation of draws from p(H | Y), the prior a denoiser's, certified by `sample`.
 
     The least mean square error of all estimators, if the prior is the channels' own. `result` has
-    the draws, their status, misfit, R-hat (NaN for fewer than eight mirrored chains) and calls. It
-    is SAMPLED if the draws explain Y as well as the noise allows: that tells a prior which
-    contradicts the pilots, not one that is wrong where they do not look. A deviation out of n / 2
-    independent pairs is unbiased but rough: of entries whose draws are exact and Gaussian, discs of
-    90 % hold 78 % for n = 4 and 84 % for n = 8.
+    the draws, their status, misfit and calls. It is SAMPLED if the draws explain Y as well as the
+    noise allows: that tells a prior which contradicts the pilots, not one that is wrong where they
+    do not look. The deviation comes out of n / 2 independent pairs, unbiased but rough:
+    `ChannelEstimate.radius` makes discs wider for that.
 
     The prior is for channels of mean power 1. Where the data's power contradicts that, by more than
     a factor 2 (a channel fades) and four standard deviations of that power, the prior is scaled to

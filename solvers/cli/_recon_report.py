@@ -55,8 +55,7 @@ def _draws(drawn: Samples) -> dict[str, Any]:
         "count": len(drawn.samples),
         "misfit": finite(float(drawn.misfit)),
         "misfit_band": [finite(float(edge)) for edge in drawn.band],
-        "rhat": finite(float(drawn.rhat)),
-        "rhat_limit": finite(drawn.rhat_limit),
+        "mean_error": finite(float(drawn.error_share)),
         "calls": drawn.calls,
         "notes": list(drawn.notes),
     }
@@ -91,15 +90,14 @@ def facts_of(
 
 def _lines_of(status: str, draws: dict[str, Any]) -> list[tuple[str, str]]:
     low, high = draws["misfit_band"]
-    rhat = "unknown" if draws["rhat"] is None else f"{draws['rhat']:.3f}"
-    square = "not finite" if draws["misfit"] is None else f"{draws['misfit']:.3f}"
+    off, square = draws["mean_error"], draws["misfit"]
+    square = "not finite" if square is None else f"{square:.3f}"
+    off = "by what is unknown" if off is None else f"by {off:.2f} of the deviation"
     return [
         ("status", f"{status}: {draws['count']} draws, {draws['calls']} calls of the network"),
-        (
-            "",
-            f"misfit {square} of the noise's (from {low:.2f} to {high:.2f}), R-hat {rhat} "
-            f"(at most {draws['rhat_limit']:.2f})",
-        ),
+        ("", f"checked: misfit {square} of the noise's (from {low:.2f} to {high:.2f})"),
+        ("", f"for so few draws the mean is off {off}; independent runs, so that R-hat"),
+        ("", "does not apply; not checked: the prior, where the data do not see it"),
         *(("note", note) for note in draws["notes"]),
     ]
 

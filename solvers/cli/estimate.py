@@ -64,7 +64,9 @@ def estimate(
     file: Annotated[
         Path, typer.Argument(help="Y (*batch, Nr, Np), P (Nt, Np), perhaps H: .npz, .h5, .mat.")
     ],
-    out: Annotated[Path, typer.Option(help="H and std, where it is known: .npz or .h5.")],
+    out: Annotated[
+        Path, typer.Option(help="H, and std and radius where they are known: .npz or .h5.")
+    ],
     snr: Annotated[
         float | None,
         typer.Option(help="Signal-to-noise ratio, dB, of channels of mean power 1."),
@@ -97,7 +99,8 @@ def estimate(
 
     At --snr S the noise of an entry of Y has the variance Nt 10^(-S / 10) times the pilots' mean
     power. The misfit is 1 where what is left of Y is as large as the noise. score draws from the
-    posterior of a learned prior; it ends with 1 where the draws contradict the pilots.
+    posterior of a learned prior; it ends with 1 where the draws contradict the pilots. An entry is
+    within `radius` of H nine times of ten, where p(H | Y) is Gaussian and the prior is right.
 
     Example: sciml estimate pilots.npz --snr 10 --method lasso --out channels.npz
     """
@@ -125,7 +128,10 @@ def estimate(
         seconds = time.perf_counter() - began
     if found.result is not None and np.any(np.asarray(found.result.status) == Status.INTERRUPTED):
         return INTERRUPTED  # nothing is written
-    arrays = {"H": found.H} | ({} if found.std is None else {"std": _each(found.std, found.H)})
+    arrays = {"H": found.H}
+    for name, values in (("std", found.std), ("radius", found.radius(0.9))):
+        if values is not None:
+            arrays[name] = _each(values, found.H)
     write_arrays(out, arrays)
     facts = _facts(file, out, method, asked, found, seconds)
     emit(json.dumps(facts, allow_nan=False) if as_json else _text(facts))
@@ -244,14 +250,14 @@ def _draws(found: Samples) -> dict[str, Any]:
         "calls": found.calls,
         "misfit": [finite(misfit.min()), finite(misfit.max())] if misfit.size else None,
         "band": [low, high],
-        "rhat": finite(np.max(found.rhat)) if misfit.size else None,
+        "mean_error": finite(np.max(found.error_share)) if misfit.size else None,
         "explained": found.explain(),
     }
 
 
-def _each(std: np.ndarray, H: np.ndarray) -> np.ndarray:
-    """A standard deviation for every entry of H."""
-    return np.ascontiguousarray(np.broadcast_to(std, H.shape))
+def _each(values: np.ndarray, H: np.ndarray) -> np.ndarray:
+    """One for every entry of H."""
+    return np.ascontiguousarray(np.broadcast_to(values, H.shape))
 
 
 def _facts(
@@ -286,10 +292,9 @@ def _facts(
         "seconds": seconds,
         "written": [str(out)],
     }
-    if scored and H is not None and found.std is not None:
-        # |h|² of a complex Gaussian is within σ² ln 10 nine times of ten.
-        inside = np.abs(found.H - H) ** 2 <= found.std**2 * np.log(10)
-        facts["within_90"] = float(np.mean(inside))
+    radius = found.radius(0.9)
+    if scored and H is not None and radius is not None:
+        facts["within_90"] = float(np.mean(np.abs(found.H - H) <= radius))
     if method is ChannelMethod.OMP:
         facts["status"] = "greedy"
     return facts

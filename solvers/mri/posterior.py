@@ -71,7 +71,7 @@ def draw_images(
 
     Args:
         scan: of a slice; its sigma is used where a noise scan told it, see `noise_in`.
-        n: even, 2 or more; R-hat needs 8. calls: of the network for each chain.
+        n: even, 2 or more. calls: of the network for each chain.
         network: of heads that are about 1 in their brightest tissue; that of
             `PretrainedDenoiser.SCORE_MRI` if not given.
         rng: a fixed seed if not given. observe: called after each noise level.
@@ -159,4 +159,5 @@ def _emptied(found: Samples, support: np.ndarray) -> Samples:
         samples=found.samples * support,
         mean=found.mean * support,
         std=found.std * support,
+        mean_error=found.mean_error * support,
     )

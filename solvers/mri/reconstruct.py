@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Method", "Reconstruction", "check_draws", "largest_coefficient", "reconstruct"]
 
-_DRAWS = 8  # images of SCORE: R-hat needs them
+_DRAWS = 8  # images of SCORE: four pairs, for a usable deviation
 _GRAPPA = 0.01  # GRAPPA's weight, where none is given
 _SHARE = 0.1  # of the samples that are hidden to choose a weight
 _STEPS = 16  # of weights that may be tried, each half of the one before

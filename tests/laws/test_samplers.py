@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from sciml import (
 from sciml.arrays import dtype_of, from_host, namespace, to_numpy
 from sciml.operators import FFT, Dense
 from sciml.priors import GaussianPrior, MixturePrior
+from sciml.samples import radius_of
 from sciml.testing import check_calibration
 from solvers import DAPS, DPS, AnnealedLangevin, Covariance, DiffPIR, TruncatedReverse
 from tests.laws.registry import COMPLEX, LIKE, NUMPY, REAL, STRICT, TORCH
@@ -110,7 +112,9 @@ def test_dtype_library_and_shapes_are_kept(
     assert dtype_of(found.std) == problem.domain.real_dtype
     assert tuple(found.samples.shape) == (8, 2, N)
     assert tuple(found.mean.shape) == tuple(found.std.shape) == (2, N)
-    assert np.shape(found.status) == np.shape(found.misfit) == np.shape(found.rhat) == (2,)
+    assert tuple(found.mean_error.shape) == (2, N)
+    assert dtype_of(found.mean_error) == problem.domain.real_dtype
+    assert np.shape(found.status) == np.shape(found.misfit) == np.shape(found.error_share) == (2,)
     assert np.isfinite(to_numpy(found.samples)).all()
 
 
@@ -307,6 +311,140 @@ def test_calibrated_on_closed_forms(kind: str, rng: np.random.Generator) -> None
             check_calibration(truth, found.mean + 1.6 * (found.samples - found.mean))
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_what_was_not_checked_is_not_claimed(name: str, n: int, rng: np.random.Generator) -> None:
+    found = draw(posed(name, rng, batch=(2,)), name, n=n)
+    told, sampler = found.explain(), SAMPLERS[name].sampler
+    assert "Checked: data misfit" in told and "Not checked: " in told
+    if not sampler.independent:
+        assert np.shape(found.rhat) == np.shape(found.ess) == (2,) and "R-hat" in told
+        return
+    assert found.rhat is None and found.ess is None and "R-hat does not apply" in told
+    lone, still = sampler.mirrored and n == 2, name == "TruncatedReverse"
+    if lone or still:
+        assert ("unknown" in told) == lone and ("all the same" in told) == still
+        assert np.isnan(found.mean_error).all() == lone
+        with pytest.raises(ValueError, match="expected draws that tell a deviation"):
+            found.radius(0.9)
+    else:
+        assert "of the deviation" in told and (found.mean_error >= 0).all()
+        assert (found.radius(0.9) > found.radius(0.5)).all()
+
+
+class Walk(Sampler):
+    """Chains that go on: x <- keep · x + noise, white in the long run; `apart` shifts each."""
+
+    independent = False
+
+    def __init__(self, steps: int, keep: float = 0.0, apart: float = 0.0) -> None:
+        self.steps, self.keep, self.apart = steps, keep, apart
+
+    def init(self, problem: InverseProblem, n: int, budget: int, rng: np.random.Generator) -> Any:
+        shift = self.apart * np.arange(n)[:, None]
+        return Walked(self, problem, rng, rng.standard_normal((n, N)), shift, 0)
+
+    def advance(self, state: Any) -> Any:
+        state.problem.prior.denoise(state.x, 1.0)
+        x = self.keep * state.white + (1 - self.keep**2) ** 0.5 * state.rng.standard_normal(
+            state.white.shape
+        )
+        return Walked(self, state.problem, state.rng, x, state.shift, state.step + 1)
+
+
+@dataclass(frozen=True)
+class Walked:
+    walk: Walk
+    problem: InverseProblem
+    rng: np.random.Generator
+    white: np.ndarray
+    shift: np.ndarray
+    step: int
+    sigma: float = 1.0
+    settled: bool = True
+
+    @property
+    def x(self) -> np.ndarray:
+        return self.white + self.shift
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.walk.steps
+
+
+@pytest.mark.parametrize(
+    ("walk", "status"),
+    [
+        (Walk(200), Status.SAMPLED),
+        (Walk(200, apart=1.0), Status.UNMIXED),  # chains disagree
+        (Walk(200, keep=0.99), Status.UNMIXED),  # they hardly move
+        (Walk(3), Status.UNMIXED),  # nothing to compare
+        (Walk(8), Status.UNMIXED),  # few draws
+    ],
+)
+def test_chains_that_go_on_are_asked_whether_they_mixed(walk: Walk, status: Status) -> None:
+    prior = GaussianPrior(np.zeros(N), variance=1.0)
+    blind = InverseProblem(Dense(1e-9 * np.ones((40, N))), np.ones(40), Gaussian(1.0), prior)
+    found = sample(blind, walk, n=4, budget=500, throw=False)
+    assert found.status == status, found.explain()
+    fine = found.rhat <= found.rhat_limit and found.ess >= found.ess_limit == 40
+    assert fine == (status == Status.SAMPLED)
+
+
+@pytest.mark.parametrize("name", ["split_rhat", "effective_size"])
+def test_nan_passes_no_check(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = sys.modules["sciml.sample"]
+    monkeypatch.setattr(driver, name, lambda draws: np.full(draws.shape[2:], np.nan))
+    prior = GaussianPrior(np.zeros(N), variance=1.0)
+    blind = InverseProblem(Dense(1e-9 * np.ones((40, N))), np.ones(40), Gaussian(1.0), prior)
+    assert sample(blind, Walk(200), n=4, budget=500, throw=False).status == Status.UNMIXED
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize(
+    ("sampler", "n"),
+    [(DAPS(), 4), (DAPS(), 8), (DAPS(antithetic=False), 2), (DAPS(antithetic=False), 5)],
+)
+@pytest.mark.parametrize("kind", ["Gaussian", "mixture"])
+def test_radius_and_error_hold_for_few_draws(
+    kind: str, sampler: DAPS, n: int, dtype: str, rng: np.random.Generator
+) -> None:
+    """Discs and intervals hold the truth as often as they say, and the mean is off as told."""
+    space, runs = Space((6,), np.dtype(dtype)), 600
+    wide = GaussianPrior(space.zeros(np.zeros(1)), variance=np.logspace(0, -2, 6))
+    prior: Any = wide
+    if kind == "mixture":
+        away = GaussianPrior((2 * np.ones(6)).astype(dtype), variance=0.05)
+        prior = MixturePrior([0.5, 0.5], [wide, away])
+    A, noise = Dense(Space((4, 6), space.dtype).random(rng)), Gaussian(0.3)
+    truth = prior.random(rng, (runs,))
+    y = A(truth)
+    problem = InverseProblem(A, y + noise.draw(y, rng), noise, prior)
+    found = sample(problem, sampler, n=n, budget=20, rng=rng, throw=False)
+    inside = {p: float(np.mean(np.abs(found.mean - truth) <= found.radius(p))) for p in (0.5, 0.9)}
+    if kind == "mixture":  # of two modes a disc about the mean is too wide, if anything
+        assert 0.85 <= inside[0.9] <= 0.98, inside
+        return
+    assert abs(inside[0.5] - 0.5) <= 0.05 and abs(inside[0.9] - 0.9) <= 0.05, inside
+    some = [prior.posterior(A, one, noise).mean for one in problem.y[:100]]
+    off = np.sqrt(np.mean(np.abs(found.mean[:100] - np.stack(some)) ** 2))
+    error, rounding = np.sqrt(np.mean(found.mean_error**2)), 0.02 * np.sqrt(np.mean(found.std**2))
+    assert 0.9 * error - rounding <= off <= 1.1 * error + rounding
+
+
+def test_radius_is_that_of_f_and_t() -> None:
+    from scipy.stats import f, t
+
+    for p in (0.5, 0.9, 0.99):
+        for k in (1, 2, 7):
+            assert radius_of(p, degrees=k) == pytest.approx(f.ppf(p, 2, 2 * k) ** 0.5)
+            assert radius_of(p, degrees=k, circular=False) == pytest.approx(t.ppf((1 + p) / 2, k))
+        assert radius_of(p) == pytest.approx(radius_of(p, degrees=1e9), rel=1e-6)
+        assert radius_of(p, circular=False) == pytest.approx(
+            radius_of(p, degrees=1e9, circular=False), rel=1e-6
+        )
+
+
 def test_wrong_noise_is_a_misfit(rng: np.random.Generator) -> None:
     space = Space((400,), np.complex128)
     prior = GaussianPrior(np.zeros(400, complex), variance=1.0)
@@ -368,6 +506,8 @@ def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
         lambda: DiffPIR(weight=-1.0),
         lambda: AnnealedLangevin(step=0.0),
         lambda: AnnealedLangevin(each=0),
+        lambda: radius_of(1.0),
+        lambda: radius_of(0.9, degrees=0),
         lambda: check_calibration(np.ones(30), np.ones((5, 31))),
         lambda: check_calibration(np.ones(5), np.ones((5, 5))),
         lambda: check_calibration(np.ones(30), np.ones((5, 30)), probabilities=(1.5,)),

@@ -20,9 +20,10 @@ SOME = {name: CHANNEL_ESTIMATORS[name] for name in NAMES}
 
 def zero(setting):
     """An estimator from outside: the channel is 0, with the family's own deviation."""
-    std = np.sqrt(np.diagonal(setting.covariance).real).reshape(setting.config.nr, -1)
+    variance = np.diagonal(setting.covariance).real.reshape(setting.config.nr, -1)
+    radius = np.sqrt(variance * np.log(10))
     shape = setting.training.shape[1:]
-    return lambda Y, P, sigma2, rng: (np.zeros((len(Y), *shape), Y.dtype), std)
+    return lambda Y, P, sigma2, rng: (np.zeros((len(Y), *shape), Y.dtype), radius)
 
 
 def test_every_estimator_sees_the_same_data_and_none_passes_the_bound(tmp_path: Path) -> None:

@@ -61,6 +61,11 @@ def test_mean_and_deviation_are_those_of_the_closed_form(
     assert nmse(found.H, H) < nmse(best.H, H) + 0.15
     assert found.std is not None and best.std is not None
     assert found.std.shape == (60, NR, NT) and found.std.dtype == np.float32
+    for probability in (0.5, 0.9):  # of few draws, and in closed form
+        for one in (found, best):
+            radius = one.radius(probability)
+            assert radius is not None
+            assert np.mean(abs(one.H - H) <= radius) == pytest.approx(probability, abs=0.05)
     ratio = np.mean(found.std**2, axis=0).sum() / np.sum(best.std**2)
     assert abs(ratio - 1) < 0.15
 
@@ -98,6 +103,8 @@ def test_data_that_the_prior_contradicts_are_told(rng: np.random.Generator) -> N
     Y, P, _, sigma2 = received(rng, 3, 40)
     found = score(Y, P, sigma2, network.eval(), budget=10)
     assert isinstance(found.result, Samples)
+    with pytest.raises(ValueError, match="got 2 of DAPS"):
+        score(Y, P, sigma2, network, n=2, budget=2).radius(0.9)
     assert not found.ok and found.result.worst is Status.MISFIT and found.misfit.min() > 3
 
 

@@ -61,7 +61,7 @@ def test_the_sample_by_every_method(tmp_path: Path, capsys: pytest.CaptureFixtur
         with np.load(SAMPLE) as given, np.load(out) as found:
             assert found["H"].shape == (8, 16, 64)
             assert found["H"].dtype == np.complex64
-            assert ("std" in found) == (method == "lmmse")
+            assert ("std" in found) == ("radius" in found) == (method == "lmmse")
             off = np.sum(abs(found["H"] - given["H"]) ** 2, axis=(1, 2))
             nmse = np.mean(off / np.sum(abs(given["H"]) ** 2, axis=(1, 2)))
             np.testing.assert_allclose(facts["nmse_db"], 10 * np.log10(nmse), atol=1e-3)
@@ -93,7 +93,11 @@ def test_a_learned_prior(two: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert draws["n"] == 4 and draws["sampled"] == 2 and draws["calls"] == 30
     assert draws["band"][0] < draws["misfit"][0] <= draws["misfit"][1] < draws["band"][1]
     with np.load(out) as found:
-        assert found["H"].shape == found["std"].shape == (2, 16, 64)
+        assert found["H"].shape == found["std"].shape == found["radius"].shape == (2, 16, 64)
+        with np.load(two) as given:
+            inside = np.mean(abs(found["H"] - given["H"]) <= found["radius"])
+    assert facts["within_90"] == pytest.approx(inside, abs=1e-3) and 0.8 < inside < 0.97
+    assert "R-hat does not apply" in draws["explained"] and 0 <= draws["mean_error"] < 0.5
     noisy = weights_path(PretrainedDenoiser.SCORE_MIMO_NOISY_0DB)
     other = run(capsys, *common, "--method", "score", "--weights", noisy)
     assert other["nmse_db"] != facts["nmse_db"] and other["nmse_db"] < best + 1
