@@ -37,9 +37,9 @@ _CALLS = (2, 4, 10, 30)
 _WEIGHTS = {
     "norm": (10, 30, 100, 300),
     "annealed": (0.3, 1, 3),
-    "DiffPIR": (3, 7, 25),
+    "DiffPIR": (0.3, 1, 3, 7),
 }
-_SIDE, _COILS, _SNR, _SCALE = 96, 8, 30.0, 1.3
+_SIDE, _COILS, _SNR, _SCALE = 64, 8, 30.0, 1.3
 
 Data = dict[str, np.ndarray]
 

@@ -391,6 +391,26 @@ def test_chains_that_go_on_are_asked_whether_they_mixed(walk: Walk, status: Stat
     assert fine == (status == Status.SAMPLED)
 
 
+class Greedy(Walk):
+    """Takes three calls at a step, whatever its budget."""
+
+    def advance(self, state: Any) -> Any:
+        for _ in range(2):
+            state.problem.prior.denoise(state.x, 1.0)
+        return super().advance(state)
+
+
+def test_a_plan_that_was_cut_short_is_no_success() -> None:
+    prior = GaussianPrior(np.zeros(N), variance=1.0)
+    blind = InverseProblem(Dense(1e-9 * np.ones((40, N))), np.ones(40), Gaussian(1.0), prior)
+    assert sample(blind, Walk(200), n=4, budget=200, throw=False).ok
+    cut = sample(blind, Walk(200), n=4, budget=190, throw=False)
+    assert cut.status == Status.UNMIXED and cut.rhat <= cut.rhat_limit
+    over = sample(blind, Greedy(200), n=4, budget=599, throw=False)
+    assert over.status == Status.UNMIXED and over.calls == 600
+    assert any("more than its budget" in note for note in over.notes)
+
+
 @pytest.mark.parametrize("name", ["split_rhat", "effective_size"])
 def test_nan_passes_no_check(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = sys.modules["sciml.sample"]

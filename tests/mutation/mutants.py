@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.learned import LEARNED
 from tests.mutation.mutant import Mutant
 from tests.mutation.reconstruction import RECONSTRUCTION
+from tests.mutation.sampling import SAMPLING
 
 __all__ = ["MUTANTS"]
 
@@ -466,4 +467,5 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     *RECONSTRUCTION,
     *LEARNED,
+    *SAMPLING,
 )
