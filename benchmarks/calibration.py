@@ -35,7 +35,7 @@ from solvers.mri import scan_of
 from solvers.mri.posterior import draw_images
 
 _RUNS, _DRAWS = 300, 20  # of the closed forms
-_SIDE, _COILS, _SNR, _FULL = 64, 8, 30.0, 12
+_SIDE, _COILS, _SNR, _FULL = 48, 8, 30.0, 12
 # Calls of the denoiser: few for what is exact, more for what is only in the limit.
 _SAMPLERS: tuple[tuple[str, Sampler, int], ...] = (
     ("DAPS", DAPS(antithetic=False), 20),
@@ -127,7 +127,7 @@ def channels(count: int, draws: int, calls: int) -> Iterator[Found]:
 
 
 def patches(head: Path | None, count: int) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Images of 64 x 64: whole procedural heads, and middles of a real one, shifted."""
+    """Images of 48 x 48: whole procedural heads, and middles of a real one, shifted."""
     rng = np.random.default_rng(5)
     yield "procedural heads", [brain((_SIDE, _SIDE), rng=rng) for _ in range(count)]
     if head is None:
