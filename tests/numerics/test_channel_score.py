@@ -61,11 +61,10 @@ def test_mean_and_deviation_are_those_of_the_closed_form(
     assert nmse(found.H, H) < nmse(best.H, H) + 0.15
     assert found.std is not None and best.std is not None
     assert found.std.shape == (60, NR, NT) and found.std.dtype == np.float32
-    for probability in (0.5, 0.9):  # of few draws, and in closed form
-        for one in (found, best):
-            radius = one.radius(probability)
-            assert radius is not None
-            assert np.mean(abs(one.H - H) <= radius) == pytest.approx(probability, abs=0.05)
+    for one in (found, best):  # out of four draws, and in closed form; channels fade
+        radius = one.radius(0.9)
+        assert radius is not None
+        assert np.mean(abs(one.H - H) <= radius) == pytest.approx(0.9, abs=0.05)
     ratio = np.mean(found.std**2, axis=0).sum() / np.sum(best.std**2)
     assert abs(ratio - 1) < 0.15
 
