@@ -28,6 +28,13 @@ from .condiff import (
     Split,
     draw_condiff,
 )
+from .delay_lines import (
+    DelayLineConfig,
+    LineParameters,
+    delay_line_covariances,
+    draw_delay_lines,
+    draw_line_parameters,
+)
 
 __all__ = [
     "CHANNEL_FAMILIES",
@@ -37,7 +44,9 @@ __all__ = [
     "ConDiffConfig",
     "ConDiffData",
     "Covariance",
+    "DelayLineConfig",
     "KBlindError",
+    "LineParameters",
     "Order",
     "Profile",
     "Rhs",
@@ -47,8 +56,11 @@ __all__ = [
     "channel_covariance",
     "comb_pilots",
     "condiff_matrix",
+    "delay_line_covariances",
     "draw_channels",
     "draw_condiff",
+    "draw_delay_lines",
+    "draw_line_parameters",
     "draw_ofdm_channels",
     "gaussian_field",
     "generate_condiff",

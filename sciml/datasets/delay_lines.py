@@ -45,7 +45,8 @@ class DelayLineConfig:
         spacing: Hz; 312.5 kHz is that of Wi-Fi (IEEE 802.11a to ac).
         antennas: receiving ones.
         profiles: each channel takes one, all equally likely; A to C, which have no line of sight.
-        delay_spread: seconds, its logarithm uniform; the default is indoor.
+        delay_spread: seconds, its logarithm uniform; the default goes up to that of large halls
+            (model F of IEEE 802.11-03/940r4, Erceg et al., 2004).
         timing: seconds, uniform; either sign, as conventions have it.
         alike: c, from 0 (antennas fade independently) to 1 (all the same but for phases), uniform.
 
@@ -57,7 +58,7 @@ class DelayLineConfig:
     spacing: float = 312.5e3
     antennas: int = 3
     profiles: tuple[Profile, ...] = _TAPPED
-    delay_spread: Range = (10e-9, 300e-9)
+    delay_spread: Range = (10e-9, 150e-9)
     timing: Range = (-400e-9, 400e-9)
     alike: Range = (0.0, 1.0)
 

@@ -36,8 +36,8 @@ _CHUNK = 1 << 12  # packets unpacked together
 class Bandwidth(IntEnum):
     """MHz of a channel, and which of its subcarriers, 312.5 kHz apart, are told.
 
-    Those of IEEE 802.11n-2009, table 7-25f, groups of two (20 MHz) and of four (40 MHz): at 20 MHz
-    neighbours are 2 apart, but for 1 about the carrier and at the upper end.
+    Those of IEEE 802.11n-2009, table 7-25f, groups of two (20 MHz) and of four (40 MHz). At 20 MHz
+    neighbours are 2 apart, but −2 and −1, and 27 and 28.
     """
 
     MHZ20 = 20
@@ -123,8 +123,9 @@ def read_csi(
         where, size = regular_file(path)
         budget = Budget(where, size, limits)
         budget.take(size, "the log")
-        content = np.frombuffer(where.read_bytes(), np.uint8)
-        starts, others = _packets(where, content, partial)
+        log = where.read_bytes()
+        starts, others = _packets(where, memoryview(log), partial)
+        content = np.frombuffer(log, np.uint8)
         heads = content[starts[:, None] + np.arange(_HEAD.itemsize)].view(_HEAD)[:, 0]
         kept = _of_one_kind(where, heads, antennas, bandwidth)
         heads, starts = heads[kept], starts[kept]
@@ -149,11 +150,10 @@ def read_csi(
     )
 
 
-def _packets(path: Path, content: np.ndarray, partial: bool) -> tuple[np.ndarray, int]:
+def _packets(path: Path, data: memoryview, partial: bool) -> tuple[np.ndarray, int]:
     """Where the packets' heads are, checked; and how many records are none."""
-    data, end = memoryview(content), len(content)
     starts: list[int] = []
-    at = others = 0
+    at, others, end = 0, 0, len(data)
     while at < end:
         length = 256 * data[at] + data[at + 1] if at + 2 <= end else 0
         if at + 2 <= end and length == 0:
@@ -173,8 +173,8 @@ def _packets(path: Path, content: np.ndarray, partial: bool) -> tuple[np.ndarray
             others += 1
         at += 2 + length
     if not starts:
-        raise FileError(path, f"expected packets with channel state information, got {others} "
-                        "records without: no log of an Intel 5300, or none was received")  # fmt: skip
+        raise FileError(path, f"expected packets with channel information, got {others} records "
+                        "without: no log of an Intel 5300, or nothing received")  # fmt: skip
     return np.array(starts), others
 
 

@@ -1,6 +1,6 @@
 """Networks and their weights. Importing this loads torch; `import sciml` does not import it."""
 
-from .denoiser import Beams, ChannelDenoiser, Denoiser, Padding, UNetDenoiser
+from .denoiser import Beams, ChannelDenoiser, Denoiser, GatedDenoiser, Padding, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
 from .multilevel import Multilevel
 from .prediction import FNO, Predictor, UNet
@@ -23,6 +23,7 @@ __all__ = [
     "ChannelDenoiser",
     "Denoiser",
     "DirectionNetwork",
+    "GatedDenoiser",
     "Multilevel",
     "Padding",
     "Predictor",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from enum import Enum
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad, silu
 
-__all__ = ["LightCNN", "NoiseLevel", "Padding", "UNetBody"]
+__all__ = ["LightCNN", "NoiseLevel", "Padding", "Perceptron", "UNetBody"]
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 _WAVES = (0.25, 0.5, 1.0, 2.0)
 _EMBEDDED = 32
@@ -57,7 +60,8 @@ class _Modulated(nn.Module):
         nn.init.zeros_(self.by_level.bias)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        scale, shift = self.by_level(level)[:, :, None, None].chunk(2, 1)
+        known = self.by_level(level)
+        scale, shift = known.reshape(*known.shape, *(1,) * (x.ndim - 2)).chunk(2, 1)
         return silu(x * (1 + scale) + shift)
 
 
@@ -73,11 +77,11 @@ class _Block(nn.Module):
         return x + self.second(self.between(self.first(self.before(x, level)), level))
 
 
-def _quiet(conv: nn.Conv2d) -> nn.Conv2d:
+def _quiet(layer: Layer) -> Layer:
     """A layer that gives 0 before training."""
-    for p in conv.parameters():
+    for p in layer.parameters():
         nn.init.zeros_(p)
-    return conv
+    return layer
 
 
 class LightCNN(nn.Module):
@@ -99,6 +103,25 @@ class LightCNN(nn.Module):
         known, x = self.level(level), self.lift(x)
         for conv, modulated in zip(self.convs, self.modulated, strict=False):
             x = x + conv(modulated(x, known))
+        return self.drop(self.modulated[-1](x, known))
+
+
+class Perceptron(nn.Module):
+    """Dense layers on all entries together: x ← x + dense(modulated(x)), `layers` times."""
+
+    def __init__(self, size: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.level = NoiseLevel()
+        self.lift = nn.Linear(size, width)
+        self.dense = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.modulated = nn.ModuleList(_Modulated(width) for _ in range(layers + 1))
+        self.drop = _quiet(nn.Linear(width, size))
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """(batch, size) and c_noise (batch,) -> (batch, size)."""
+        known, x = self.level(level), self.lift(x)
+        for dense, modulated in zip(self.dense, self.modulated, strict=False):
+            x = x + dense(modulated(x, known))
         return self.drop(self.modulated[-1](x, known))
 
 

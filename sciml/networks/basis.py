@@ -80,10 +80,18 @@ class Separable(Basis):
             waves = torch.fft.fft(torch.eye(n, dtype=torch.complex64), norm="ortho")
             self.register_buffer(name, torch.view_as_real(waves).contiguous())
 
-    def filtered(self, x: Tensor, gain: Gain) -> Tensor:
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Vᴴ x, (batch, rows, columns)."""
         left, right = torch.view_as_complex(self.rows), torch.view_as_complex(self.columns)
-        z = left.mH @ x @ right.conj()
-        return left @ (gain(self.log_power.exp()) * z) @ right.mT
+        return left.mH @ x @ right.conj()
+
+    def combined(self, z: Tensor) -> Tensor:
+        """V z."""
+        left, right = torch.view_as_complex(self.rows), torch.view_as_complex(self.columns)
+        return left @ z @ right.mT
+
+    def filtered(self, x: Tensor, gain: Gain) -> Tensor:
+        return self.combined(gain(self.log_power.exp()) * self.coordinates(x))
 
     def mean(self, gain: Gain) -> Tensor:
         return gain(self.log_power.exp()).mean((-2, -1))

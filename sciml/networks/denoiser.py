@@ -21,10 +21,13 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
-from ._layers import LightCNN, Padding, UNetBody
+from ._layers import LightCNN, Padding, Perceptron, UNetBody
 from .basis import Basis, Joint, Separable, Uniform
 
-__all__ = ["Beams", "ChannelDenoiser", "Denoiser", "Padding", "UNetDenoiser"]
+__all__ = ["Beams", "ChannelDenoiser", "Denoiser", "GatedDenoiser", "Padding", "UNetDenoiser"]
+
+
+_FAINT = 0.03  # of a beam's power, relative to what is expected: below, less tells no more
 
 
 class Beams(Enum):
@@ -158,6 +161,40 @@ class ChannelDenoiser(Denoiser):
         place = self.place.expand(len(seen), *self.place.shape)
         found = self.net(torch.cat([angular, place], 1), level)
         return torch.fft.ifft2(_complex(found), norm="ortho")
+
+
+class GatedDenoiser(Denoiser):
+    """Wiener's filter with gains that follow what is seen: for channels of few entries, one size.
+
+    F = Σ V (g z), z = Vᴴ x: real gains g by dense layers on the logarithms of all |z|², in two V at
+    once. One are the beams of R. The other has a learned matrix over rows, which begins as the
+    discrete Fourier transform: with subcarriers as rows it sees delays. Given a delay spread, and
+    how alike the antennas are, channels are nearly Gaussian, and that much the powers tell. If x
+    turns by a phase, so does F.
+
+    Args:
+        rows, columns: of x, as subcarriers and antennas. width, layers: of the dense layers.
+    """
+
+    basis: Separable
+
+    def __init__(self, rows: int, columns: int, width: int = 96, layers: int = 2) -> None:
+        super().__init__()
+        _at_least_one(rows=rows, columns=columns, width=width, layers=layers)
+        self.arguments = {"rows": rows, "columns": columns, "width": width, "layers": layers}
+        self.shape = (rows, columns)
+        self.basis = Separable(rows, columns)
+        self.net = Perceptron(2 * rows * columns, width, layers)
+        waves = torch.fft.fft(torch.eye(rows, dtype=torch.complex64), norm="ortho")
+        self.frame = nn.Parameter(torch.view_as_real(waves).contiguous())
+
+    def body(self, seen: Tensor, level: Tensor) -> Tensor:
+        frame = torch.view_as_complex(self.frame)
+        columns = torch.view_as_complex(self.basis.columns)
+        z = torch.stack([self.basis.coordinates(seen), frame.mH @ seen @ columns.conj()], 1)
+        powers = (z.abs().square() + _FAINT).log()
+        gated = self.net(powers.flatten(1), level).reshape(z.shape) * z
+        return self.basis.combined(gated[:, 0]) + frame @ gated[:, 1] @ columns.mT
 
 
 def _real(x: Tensor) -> Tensor:

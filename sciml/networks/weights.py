@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from .._checks import told
 from ..io._cards import FORMAT, digest, matching, read_json_card, suffixed, write_weights
 from ..io._limits import FileError
-from .denoiser import ChannelDenoiser, Denoiser, UNetDenoiser
+from .denoiser import ChannelDenoiser, Denoiser, GatedDenoiser, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
 from .multilevel import Multilevel
 from .prediction import FNO, Predictor, UNet
@@ -39,6 +39,7 @@ _ARCHITECTURES: dict[str, type[DirectionNetwork] | type[Predictor] | type[Denois
     "UNet": UNet,
     "FNO": FNO,
     "ChannelDenoiser": ChannelDenoiser,
+    "GatedDenoiser": GatedDenoiser,
     "UNetDenoiser": UNetDenoiser,
 }
 _KEYS = {"format", "architecture", "arguments", "dimension", "sha256", "about", "card_sha256"}
@@ -65,7 +66,8 @@ class PretrainedPredictor(Enum):
 
 
 class PretrainedDenoiser(Enum):
-    """Denoisers that come with the package: of CDL-C channels, 16 × 64, and of MR images.
+    """Denoisers that come with the package: of CDL-C channels, 16 × 64, of MR images, and of Wi-Fi
+    channels, 30 subcarriers × 3 antennas, aligned by `solvers.channels.aligning_phases`.
 
     Those called noisy have seen data at that signal-to-noise ratio only, SCORE_MRI_NOISY at 10 dB.
     """
@@ -75,6 +77,7 @@ class PretrainedDenoiser(Enum):
     SCORE_MIMO_NOISY_10DB = "score-mimo-noisy-10db"
     SCORE_MRI = "score-mri"
     SCORE_MRI_NOISY = "score-mri-noisy"
+    SCORE_WIFI = "score-wifi"
 
 
 def weights_path(name: Pretrained | PretrainedPredictor | PretrainedDenoiser) -> Path:

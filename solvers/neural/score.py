@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.datasets import ChannelConfig
+from sciml.datasets import ChannelConfig, DelayLineConfig
+from sciml.io.csi import Bandwidth
 
-from .score_data import Channels, Heads, Pool, Source
+from .score_data import Channels, DelayLines, Heads, Pool, Source
 from .train import untrained
 
 if TYPE_CHECKING:
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
     from sciml.networks import Denoiser, PretrainedDenoiser
     from sciml.training import Noised, Plan
 
-__all__ = ["Objective", "ScoreCourse", "denoising_curve", "score_course", "train_denoiser"]
+__all__ = [
+    "Objective",
+    "ScoreCourse",
+    "denoising_curve",
+    "score_course",
+    "train_denoiser",
+    "training_seed",
+]
 
 SIGMAS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -74,7 +82,13 @@ def score_course(
         volumes: heads to learn from beside procedural ones. judged: heads to be judged on in their
             place; both for MR images only.
     """
-    from sciml.networks import Beams, ChannelDenoiser, PretrainedDenoiser, UNetDenoiser
+    from sciml.networks import (
+        Beams,
+        ChannelDenoiser,
+        GatedDenoiser,
+        PretrainedDenoiser,
+        UNetDenoiser,
+    )
     from sciml.training import Plan
 
     if (volumes or judged) and "mri" not in name.value:
@@ -82,6 +96,7 @@ def score_course(
     site, small = ChannelConfig(), Plan(400, 2e-3, ema=0.99)
     beams = partial(ChannelDenoiser, site.nr, site.nt)
     test = Channels(site, 500)
+    rows = DelayLines(DelayLineConfig(Bandwidth.MHZ20.subcarriers))
     heads = Heads(volumes)
     head = Heads(judged, drawn=0 if judged else 20, every=24)
     images = partial(
@@ -102,6 +117,17 @@ def score_course(
         PretrainedDenoiser.SCORE_MRI: lambda: images(data=heads),
         PretrainedDenoiser.SCORE_MRI_NOISY: lambda: images(
             data=replace(heads, snr_db=10.0), objective=Objective.AMBIENT
+        ),
+        PretrainedDenoiser.SCORE_WIFI: lambda: ScoreCourse(
+            partial(GatedDenoiser, *rows.shape),
+            rows,
+            replace(rows, count=500),
+            Plan(2000, 4e-3, ema=0.99),
+            least=0.01,
+            most=6.0,
+            batch=256,
+            bfloat16=False,
+            sigmas=SIGMAS[1:-1],
         ),
     }
     full = made[name]()
@@ -143,7 +169,7 @@ def train_denoiser(
     chosen = taken or score_course(name, quick=quick, volumes=volumes, judged=judged)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    made, drawn, first, tested = np.random.SeedSequence(seed).spawn(4)
+    made, drawn, first, tested = _streams(seed)
     pool = chosen.data(np.random.default_rng(made))
     network = untrained(chosen.network, first)
     own = 0.0 if chosen.objective is Objective.DENOISING else pool.own
@@ -189,6 +215,16 @@ def train_denoiser(
         about["held_out_nmse_db_exact_linear"] = denoising_curve(linear, held_out, chosen.sigmas)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return save_network(folder / f"{name.value}.safetensors", network, about)
+
+
+def training_seed(seed: int = 0) -> np.random.SeedSequence:
+    """Of the data that `train_denoiser` draws, for whoever wants to learn from the same."""
+    return _streams(seed)[0]
+
+
+def _streams(seed: int) -> list[np.random.SeedSequence]:
+    """Of data, of batches, of the untrained weights, of what is held out."""
+    return np.random.SeedSequence(seed).spawn(4)
 
 
 def denoising_curve(

@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sciml.datasets import ChannelConfig, channel_covariance, draw_channels
+from sciml.datasets import (
+    ChannelConfig,
+    DelayLineConfig,
+    channel_covariance,
+    draw_channels,
+    draw_delay_lines,
+)
 from sciml.io import read_image
 from sciml.mri import Contrast, brain, smooth_phase
+
+from ..channels.subcarriers import aligning_phases
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Channels", "Heads", "Pool", "Source"]
+__all__ = ["Channels", "DelayLines", "Heads", "Pool", "Source"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +104,53 @@ class Channels:
 
 
 @dataclass(frozen=True)
+class DelayLines:
+    """Channels over frequency without noise, aligned as they are where some of them was measured.
+
+    Timing and antennas' phases are taken off by `aligning_phases`, from two rows of three, and with
+    the error that noise causes: of each antenna its own level, log-uniform in `sigma`.
+
+    Args:
+        config: their family. count: how many.
+    """
+
+    config: DelayLineConfig
+    count: int = 60_000
+    sigma: tuple[float, float] = (0.02, 1.0)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(subcarriers, antennas)."""
+        return len(self.config.subcarriers), self.config.antennas
+
+    def __str__(self) -> str:
+        c = self.config
+        names = "/".join(p.value[-1] for p in c.profiles)
+        return (
+            f"{self.count} channels of TR 38.901 TDL-{names}, {len(c.subcarriers)} subcarriers x "
+            f"{c.antennas} antennas at {1e-3 * c.spacing:g} kHz times "
+            f"{c.subcarriers[0]} to {c.subcarriers[-1]}, delay spreads "
+            f"{_nanoseconds(c.delay_spread)}, timing {_nanoseconds(c.timing)}, antennas alike by "
+            f"{c.alike[0]:g} to {c.alike[1]:g}; aligned by two rows of three in noise of "
+            f"{self.sigma[0]:g} to {self.sigma[1]:g}; without noise"
+        )
+
+    def __call__(self, rng: np.random.Generator) -> Pool:
+        H = draw_delay_lines(self.config, self.count, rng)
+        n, rows, antennas = H.shape
+        low, high = np.log(self.sigma)
+        sigma = np.exp(rng.uniform(low, high, (n, antennas)))
+        noise = rng.standard_normal((*H.shape, 2), np.float32) @ np.array([1, 1j], np.complex64)
+        phase = rng.integers(0, 3, n)
+        for hidden in range(3):
+            some = phase == hidden
+            Y = H[some] + (sigma[some, None] / 2**0.5 * noise[some]).astype(H.dtype)
+            seen = np.arange(rows) % 3 != hidden
+            H[some] *= aligning_phases(Y, seen, self.config.frequencies, sigma[some])
+        return Pool(_with_noise(list(H), 0.0, rng), 0.0)
+
+
+@dataclass(frozen=True)
 class Heads:
     """Slices of heads, of about 1 in the brightest tissue, with a smooth random phase.
 
@@ -148,6 +203,10 @@ class Heads:
                 if np.mean(image > 0.1) > 0.15:  # air alone teaches nothing
                     found.append(image)
         return found
+
+
+def _nanoseconds(bounds: tuple[float, float]) -> str:
+    return f"{1e9 * bounds[0]:g} to {1e9 * bounds[1]:g} ns"
 
 
 def _told(snr_db: float | None) -> str:

@@ -34,6 +34,7 @@ from sciml.io import (
     read_vector,
 )
 from sciml.io.channels import PilotFile, read_pilots
+from sciml.io.csi import CsiFile, read_csi
 
 MEMORY = 2 << 30
 SECONDS = 10
@@ -89,7 +90,11 @@ def damage_member(content: bytes, rng: np.random.Generator) -> bytes:
 def guarded(original: Any, path: Path) -> bool:
     """Whether a checksum covers what was read."""
     name = path.name
-    return original.format in CHECKSUMS or "compressed" in name or name.endswith(".nii.gz")
+    return (
+        getattr(original, "format", None) in CHECKSUMS
+        or "compressed" in name
+        or name.endswith(".nii.gz")
+    )
 
 
 def stored(system: SystemFile) -> np.ndarray:
@@ -113,6 +118,10 @@ def same_pilots(one: PilotFile, other: PilotFile) -> bool:
     return np.array_equal(one.Y, other.Y) and np.array_equal(one.P, other.P)
 
 
+def same_csi(one: CsiFile, other: CsiFile) -> bool:
+    return np.array_equal(one.H, other.H)
+
+
 class Reader(NamedTuple):
     """read: a file. numbers: of what it gives. same: whether two results are equal."""
 
@@ -127,6 +136,7 @@ READERS = {
     "kspace": Reader(read_kspace, lambda found: found.data),
     "image": Reader(read_image, lambda found: found.data),
     "pilots": Reader(read_pilots, lambda found: found.Y, same_pilots),
+    "csi": Reader(read_csi, lambda found: found.H, same_csi),
 }
 
 

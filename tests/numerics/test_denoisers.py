@@ -17,6 +17,7 @@ from sciml.networks import (
     Beams,
     ChannelDenoiser,
     Denoiser,
+    GatedDenoiser,
     Padding,
     UNetDenoiser,
     load_denoiser,
@@ -45,6 +46,7 @@ SHAPE = (5, 6)
 MAKERS: dict[str, Callable[[], Denoiser]] = {
     "separable": partial(ChannelDenoiser, *SHAPE, 4, 2),
     "joint": partial(ChannelDenoiser, *SHAPE, 4, 2, beams=Beams.JOINT, modes=7),
+    "gated": partial(GatedDenoiser, *SHAPE, 8, 2),
     "unet": partial(UNetDenoiser, 4, 3),
     "ring": partial(UNetDenoiser, 4, 2, Padding.CIRCULAR),
 }
