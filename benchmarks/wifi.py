@@ -240,10 +240,10 @@ def main() -> None:
         f"but {SITE} has the covariance of the log's other packets, {_APART} and more away, "
         "all rows seen: what a site's own statistics would give.",
         "delay-window: least squares with delays from 200 ns before to 400 ns after the mean one. "
-        "lmmse-uniform: delays uniform from -400 to 800 ns. lmmse: sample covariance. "
+        "lmmse-uniform: independent antennas, delays as likely all over that window. These two, "
         f"lmmse-aligned, score and {SITE} first take off timing and antennas' phases, by the rows "
-        "seen. score: the mean of 8 draws of 30 calls, or of 10. genie: LMMSE that knows all a "
-        "channel was drawn with but the fading of its taps.",
+        "seen; lmmse does not. score: the mean of 8 draws of 30 calls, or of 10. genie: LMMSE that "
+        "knows all a channel was drawn with but the fading of its taps.",
         "Within 90 %: discs about the prediction, for the channel and for the noise of what is "
         "predicted. Simulated: the truth has no noise. NMSE is of sums over channels; the median "
         "is of channels. One busy core: times are indications.",

@@ -40,7 +40,7 @@ __all__ = [
     "simulated_case",
 ]
 
-_WINDOW = (-400e-9, 800e-9)  # of delays that a robust estimator allows for
+_WINDOW = (-200e-9, 400e-9)  # of delays about the mean one that a robust estimator allows for
 _FLOOR = 0.1  # least power of an antenna, of its noise
 _SHIFTS = 1e-9 * np.arange(-100.0, 100.5, 0.5)  # of timing between packets, seconds
 
@@ -193,7 +193,8 @@ def _linear(case: Case, R: np.ndarray) -> Prediction:
 
 
 def _robust(case: Case, known: Known, rng: np.random.Generator) -> Prediction:
-    return _linear(case, uniform_delays(case.frequencies, _WINDOW, case.Y.shape[2]))
+    R = uniform_delays(case.frequencies, _WINDOW, case.Y.shape[2])
+    return _turned(case, lambda c: _linear(c, R))
 
 
 def _trained(case: Case, known: Known, rng: np.random.Generator) -> Prediction:

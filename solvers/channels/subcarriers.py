@@ -7,6 +7,7 @@ Hz, evenly spaced or not. sigma broadcasts against (*batch, antennas).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -118,21 +119,24 @@ def delay_limited(
 ) -> np.ndarray:
     """Least squares among channels whose delays lie in a window about the mean one.
 
-    Taps are 1 / bandwidth apart, as of a discrete Fourier transform; the fit replaces what was seen
-    too. The mean delay is taken off first, see `aligning_phases`.
+    They are spanned by the leading eigenvectors of `uniform_delays`, one more than window times
+    bandwidth: sequences of Slepian (Bell Syst. Tech. J. 57, 1978), on the grid that there is. The
+    mean delay is taken off first, see `aligning_phases`; the fit replaces what was seen too.
 
     Args:
-        window: seconds, about the mean delay; with more taps than rows seen the fit is none.
+        window: seconds, about the mean delay; with more eigenvectors than rows seen there is no
+            fit.
     """
     Y, seen, f = _checked(Y, seen, frequencies)
-    low, high = window
-    tap = 1 / (f.max() - f.min())
-    taps = np.arange(np.ceil(low / tap), np.floor(high / tap) + 1) * tap
-    if not 0 < len(taps) <= seen.sum():
-        raise ValueError(f"expected a window of 1 to {seen.sum()} taps, got {len(taps)}")
-    waves = np.exp(-2j * np.pi * np.outer(f, taps))
+    R = uniform_delays(f, window, 1)
+    count = math.ceil((window[1] - window[0]) * (f.max() - f.min())) + 1
+    if count > seen.sum():
+        raise ValueError(
+            f"expected a window of at most {seen.sum()} modes, got {count}: shorten it"
+        )
+    modes = np.linalg.eigh(R)[1][:, -count:]
+    fit = modes @ np.linalg.pinv(modes[seen])
     phases = aligning_phases(Y, seen, f, sigma)
-    fit = waves @ np.linalg.pinv(waves[seen])
     return (fit @ (phases * Y)[..., seen, :] * phases.conj()).astype(Y.dtype)
 
 

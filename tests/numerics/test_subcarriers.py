@@ -64,12 +64,14 @@ def test_interpolations_are_exact_on_what_they_take_for_given(rng: np.random.Gen
 def test_one_path_is_found_within_its_window(rng: np.random.Generator) -> None:
     tap = 1 / (F.max() - F.min())
     paths = np.exp(-2j * np.pi * np.outer(F, tap * np.array([0, 1, 3])))
-    H = 100e-9 * 1e7 * paths @ normal(rng, 4, 3, 3)
-    assert db(delay_limited(H, SEEN, F) - H, H) < -15
+    H = paths @ normal(rng, 4, 3, 3)
+    found = {"window": delay_limited(H, SEEN, F), "line": interpolate(H, SEEN, F)}
+    error = {name: db((one - H)[:, ~SEEN], H[:, ~SEEN]) for name, one in found.items()}
+    assert error["window"] < error["line"] - 4
     alone = paths[:, :1] * normal(rng, 4, 1, 3)
     late = np.exp(-2j * np.pi * F * 333e-9)[:, None] * alone
-    np.testing.assert_allclose(delay_limited(late, SEEN, F), late, atol=1e-9)
-    with pytest.raises(ValueError, match="1 to 20 taps"):
+    np.testing.assert_allclose(delay_limited(late, SEEN, F), late, atol=1e-3)
+    with pytest.raises(ValueError, match="at most 20 modes"):
         delay_limited(H, SEEN, F, window=(0, 1e-5))
 
 
@@ -91,10 +93,10 @@ def test_a_noisy_antenna_does_not_spoil_the_timing(rng: np.random.Generator) -> 
     Y = normal(rng, 200, 30, 3)
     Y[..., :1] = path + 0.01 * Y[..., :1]
     told, untold = (aligning_phases(Y, SEEN, F, s) for s in ([0.01, 1.0, 1.0], 1.0))
-    steps = (np.angle(u[:, -1, 0] / u[:, 0, 0] * np.exp(-2j * np.pi * (F[-1] - F[0]) * 100e-9))
-             for u in (told, untold))  # fmt: skip
-    good, bad = (np.abs(s).max() for s in steps)
-    assert good < 0.05 < bad
+    whole = np.exp(-2j * np.pi * (F[-1] - F[0]) * 100e-9)
+    good, bad = (np.median(np.abs(np.angle(u[:, -1, 0] / u[:, 0, 0] * whole)))
+                 for u in (told, untold))  # fmt: skip
+    assert good < 0.1 and bad > 5 * good
 
 
 # -- linear -------------------------------------------------------------------------------------
@@ -142,11 +144,12 @@ def untrained() -> tuple[GatedDenoiser, np.ndarray]:
 
 def test_an_untrained_prior_is_the_linear_estimate(untrained, rng: np.random.Generator) -> None:
     network, R = untrained
-    H = draw_delay_lines(CONFIG, 30, rng)
-    H *= aligning_phases(H, SEEN, F)
+    R = (R + R.conj().T) / 2
+    powers, vectors = np.linalg.eigh(R)
+    H = (normal(rng, 30, 90) * np.maximum(powers, 0) ** 0.5 @ vectors.T).reshape(30, 30, 3)
     sigma = np.array([0.1, 0.2, 0.5])
     Y = (H + sigma * normal(rng, *H.shape)).astype(np.complex64)
-    best = lmmse_subcarriers(Y, SEEN, sigma, (R + R.conj().T) / 2)
+    best = lmmse_subcarriers(Y, SEEN, sigma, R)
     found = score_subcarriers(Y, SEEN, sigma, network, budget=10, rng=rng)
     assert isinstance(found.result, Samples) and found.result.calls <= 10
     assert found.result.worst is Status.SAMPLED and found.H.dtype == np.complex64
