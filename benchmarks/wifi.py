@@ -236,9 +236,10 @@ def main() -> None:
         "noise in what is predicted. Rounding to whole numbers is 0.17 of it.",
         f"Median NMSE, dB, of antenna A hidden from index 0, 1, 2 on: {phases}.",
         "lmmse, lmmse-aligned and score learned from the same simulated channels: "
-        f"{about['data']}. No measured packet was learned from, no choice made by a hidden row; "
-        f"but {SITE} has the covariance of the log's other packets, {_APART} and more away, "
-        "all rows seen: what a site's own statistics would give.",
+        f"{about['data']}. No measured packet was learned from. That alignment counts antennas by "
+        f"their noise was found on this log, before the network was chosen. {SITE} has the "
+        f"covariance of the log's other packets, {_APART} and more away, all rows seen: what a "
+        "site's own statistics would give.",
         "delay-window: least squares with delays from 200 ns before to 400 ns after the mean one. "
         "lmmse-uniform: independent antennas, delays as likely all over that window. These two, "
         f"lmmse-aligned, score and {SITE} first take off timing and antennas' phases, by the rows "
