@@ -208,8 +208,8 @@ def _packet(axis: Any, shown: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--packets", type=int, default=200)
-    parser.add_argument("--channels", type=int, default=200)
+    parser.add_argument("--packets", type=int, default=150)
+    parser.add_argument("--channels", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     log = read_csi(options.data)
@@ -237,10 +237,10 @@ def main() -> None:
         f"Median NMSE, dB, of antenna A hidden from index 0, 1, 2 on: {phases}.",
         "lmmse, lmmse-aligned and score learned from the same simulated channels: "
         f"{about['data']}. No measured packet was learned from. That alignment counts antennas by "
-        f"their noise was found on this log, before the network was chosen. {SITE} has the "
-        f"covariance of the log's other packets, {_APART} and more away, all rows seen: what a "
-        "site's own statistics would give.",
-        "delay-window: least squares with delays from 200 ns before to 400 ns after the mean one. "
+        "their noise was found on this log, and delay-window's window was chosen with it in view. "
+        f"{SITE} has the covariance of the log's other packets, {_APART} and more away, all rows "
+        "seen: what a site's own statistics would give.",
+        "delay-window: least squares with delays from 150 ns before to 250 ns after the mean one. "
         "lmmse-uniform: independent antennas, delays as likely all over that window. These two, "
         f"lmmse-aligned, score and {SITE} first take off timing and antennas' phases, by the rows "
         "seen; lmmse does not. score: the mean of 8 draws of 30 calls, or of 10. genie: LMMSE that "

@@ -40,7 +40,7 @@ __all__ = [
     "simulated_case",
 ]
 
-_WINDOW = (-200e-9, 400e-9)  # of delays about the mean one that a robust estimator allows for
+_WINDOW = (-150e-9, 250e-9)  # of delays about the mean one that a robust estimator allows for
 _FLOOR = 0.1  # least power of an antenna, of its noise
 _SHIFTS = 1e-9 * np.arange(-100.0, 100.5, 0.5)  # of timing between packets, seconds
 

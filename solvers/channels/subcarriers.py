@@ -115,21 +115,21 @@ def delay_limited(
     frequencies: np.ndarray,
     sigma: np.ndarray | float = 1.0,
     *,
-    window: tuple[float, float] = (-200e-9, 400e-9),
+    window: tuple[float, float] = (-150e-9, 250e-9),
 ) -> np.ndarray:
     """Least squares among channels whose delays lie in a window about the mean one.
 
-    They are spanned by the leading eigenvectors of `uniform_delays`, one more than window times
+    They are spanned by the leading eigenvectors of `uniform_delays`, two more than window times
     bandwidth: sequences of Slepian (Bell Syst. Tech. J. 57, 1978), on the grid that there is. The
     mean delay is taken off first, see `aligning_phases`; the fit replaces what was seen too.
 
     Args:
-        window: seconds, about the mean delay; with more eigenvectors than rows seen there is no
-            fit.
+        window: seconds, about the mean delay; the default is as long as Wi-Fi's short guard
+            interval. With more eigenvectors than rows seen there is no fit.
     """
     Y, seen, f = _checked(Y, seen, frequencies)
     R = uniform_delays(f, window, 1)
-    count = math.ceil((window[1] - window[0]) * (f.max() - f.min())) + 1
+    count = math.ceil((window[1] - window[0]) * float(np.ptp(f))) + 2
     if count > seen.sum():
         raise ValueError(
             f"expected a window of at most {seen.sum()} modes, got {count}: shorten it"

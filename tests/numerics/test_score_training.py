@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from sciml.datasets import ChannelConfig
+from sciml.datasets import ChannelConfig, DelayLineConfig
 from sciml.io import write_image
+from sciml.io.csi import Bandwidth
 from sciml.networks import (
     Beams,
     ChannelDenoiser,
@@ -22,6 +23,7 @@ from sciml.networks import (
 )
 from sciml.priors import ScorePrior
 from sciml.training import Plan
+from solvers.channels import aligning_phases
 from solvers.cli import main
 from solvers.neural import score as training
 from solvers.neural.score import (
@@ -31,7 +33,7 @@ from solvers.neural.score import (
     score_course,
     train_denoiser,
 )
-from solvers.neural.score_data import Channels, Heads
+from solvers.neural.score_data import Channels, DelayLines, Heads
 
 SITE = ChannelConfig(nt=8, nr=4)
 BY_NAME = {"ids": lambda p: p.value}
@@ -54,6 +56,19 @@ def test_channels_have_the_noise_that_they_tell(rng: np.random.Generator) -> Non
     assert abs(float(power) - 1.1) < 0.05
     assert Channels(SITE, 3)(rng).own == 0
     assert "400 channels" in str(Channels(SITE, 400)) and "10 dB" in str(Channels(SITE, 2, 10.0))
+
+
+def test_delay_lines_come_aligned(rng: np.random.Generator) -> None:
+    """Aligned once more they stay as they are, but for what noise moves and one phase each."""
+    config = DelayLineConfig(Bandwidth.MHZ20.subcarriers, alike=(0.5, 1.0))
+    for sigma, same in (((1e-4, 2e-4), 0.98), ((0.5, 1.0), 0.6)):
+        pool = DelayLines(config, 200, sigma)(rng)
+        x = torch.stack(pool.x).numpy()
+        assert pool.own == 0 and x.shape == (200, 30, 3) and x.dtype == np.complex64
+        again = aligning_phases(x, np.arange(30) % 3 != 0, config.frequencies) * x
+        inner = np.abs(np.sum(again.conj() * x, axis=(1, 2))) / np.sum(np.abs(x) ** 2, axis=(1, 2))
+        assert np.median(inner) > same
+    assert "TDL-A/B/C" in str(DelayLines(config)) and "10 to 150 ns" in str(DelayLines(config))
 
 
 def test_heads_are_cut_turned_and_noisy(rng: np.random.Generator, tmp_path: Path) -> None:
