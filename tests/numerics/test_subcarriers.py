@@ -172,8 +172,8 @@ def test_what_is_denoised_turns_with_its_phase(rng: np.random.Generator) -> None
 
 def test_the_shipped_prior_beats_linear_estimates_that_learned_from_the_same() -> None:
     """Simulated at 20 dB; the genie knows what each channel was drawn with."""
-    known = wifi.Known(CONFIG, 4000, np.random.SeedSequence(3))
-    case = wifi.simulated_case(CONFIG, 120, 20.0, 1, np.random.default_rng(4))
+    known = wifi.Known(CONFIG, 2000, np.random.SeedSequence(3))
+    case = wifi.simulated_case(CONFIG, 40, 20.0, 1, np.random.default_rng(4))
     rng = np.random.default_rng(0)
     error = {}
     for name in ("linear", "lmmse", "lmmse-aligned", "score", "genie"):
