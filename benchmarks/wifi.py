@@ -41,7 +41,7 @@ _APART = 5  # packets next to a tested one that lmmse-site does not see
 _BLOCKS, _RESAMPLES = 20, 2000
 _DRAWN = {  # of the picture, in this order
     "linear": "0.65", "magnitude-phase": "tab:olive", "spline": "tab:brown",
-    "delay-window": "tab:pink", "lmmse": "tab:blue", "lmmse-aligned": "tab:cyan",
+    "lmmse-uniform": "tab:orange", "delay-window": "tab:pink", "lmmse": "tab:blue", "lmmse-aligned": "tab:cyan",
     "score": "tab:red", SITE: "tab:green", GENIE: "black",
 }  # fmt: skip
 
@@ -177,7 +177,7 @@ def _bars(axis: Any, rows: list[dict[str, str]]) -> None:
         middle = float(row["median NMSE, dB"])
         low, high = (float(word) for word in row["95 % interval"].split(" to "))
         bounds = [[max(0, middle - low)], [max(0, high - middle)]]
-        colour = _DRAWN.get(row["method"], "tab:orange")
+        colour = _DRAWN.get(row["method"], "tab:red")
         axis.errorbar(middle, i, xerr=bounds, fmt="o", color=colour, capsize=3)
     axis.axvline(floor, color="black", linestyle=":", label="noise of what is predicted")
     axis.set_yticks(range(len(rows)), [row["method"] for row in rows])
@@ -188,7 +188,7 @@ def _bars(axis: Any, rows: list[dict[str, str]]) -> None:
 
 
 def _packet(axis: Any, shown: dict[str, Any]) -> None:
-    """The packet that the spline misses most, antenna A."""
+    """The packet that magnitude and phase miss most, antenna A."""
     case: Case = shown["case"]
     off = np.abs(shown["predicted"]["magnitude-phase"] - case.truth)[:, ~case.seen, 0]
     i = int(np.argmax(off.sum(axis=1)))
@@ -199,7 +199,7 @@ def _packet(axis: Any, shown: dict[str, Any]) -> None:
     for name in ("linear", "magnitude-phase", "lmmse-aligned", "score"):
         values = np.abs(shown["predicted"][name][i, :, 0])
         axis.plot(places, values, "-", color=_DRAWN[name], label=name, linewidth=1)
-    title = "antenna A, the packet that magnitude and phase miss most"
+    title = "antenna A, the worst packet of magnitude-phase"
     axis.set(title=title, xlabel="subcarrier", ylabel="|H|, of mean power 1")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
