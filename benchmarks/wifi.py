@@ -41,8 +41,8 @@ _APART = 5  # packets next to a tested one that lmmse-site does not see
 _BLOCKS, _RESAMPLES = 20, 2000
 _DRAWN = {  # of the picture, in this order
     "linear": "0.65", "magnitude-phase": "tab:olive", "spline": "tab:brown",
-    "lmmse-uniform": "tab:orange", "delay-window": "tab:pink", "lmmse": "tab:blue", "lmmse-aligned": "tab:cyan",
-    "score": "tab:red", SITE: "tab:green", GENIE: "black",
+    "delay-window": "tab:pink", "lmmse-uniform": "tab:orange", "lmmse": "tab:blue",
+    "lmmse-aligned": "tab:cyan", "score": "tab:red", SITE: "tab:green", GENIE: "black",
 }  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def draw(path: Path, shown: dict[str, Any], rows: list[dict[str, str]]) -> None:
     three.set(title="simulated, truth without noise", xlabel="SNR, dB", ylabel="NMSE, dB")
     three.set_xticks(_SNRS)
     three.grid(alpha=0.3)
-    three.legend(fontsize=8)
+    three.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _packet(four, shown)
     with atomic_file(path) as handle:
         canvas.print_png(handle)
