@@ -87,7 +87,8 @@ class Known:
         return draw_delay_lines(self.config, self.count, np.random.default_rng(self.seed))
 
 
-Prediction = tuple[np.ndarray, np.ndarray | None]  # H like Y, and std of an entry, like Y
+# H like Y, and radii of discs that hold an entry nine times of ten, like Y
+Prediction = tuple[np.ndarray, np.ndarray | None]
 Method = Callable[[Case, Known, np.random.Generator], Prediction]
 
 
@@ -97,7 +98,7 @@ class Found:
 
     errors, powers, noises: Σ|Ĥ − truth|², Σ|truth|² and what is expected of truth's own noise in
         either, (n, antennas). inside: share of entries within their 90 % discs, (n, antennas), NaN
-        without a std; the discs allow for truth's own noise. seconds: for a channel.
+        without radii; the discs allow for truth's own noise. seconds: for a channel.
     """
 
     method: str
@@ -189,7 +190,7 @@ def _delays(case: Case, known: Known, rng: np.random.Generator) -> Prediction:
 
 def _linear(case: Case, R: np.ndarray) -> Prediction:
     found = lmmse_subcarriers(case.Y, case.seen, case.sigma, R)
-    return found.H, found.std
+    return found.H, found.radius(0.9)
 
 
 def _robust(case: Case, known: Known, rng: np.random.Generator) -> Prediction:
@@ -228,7 +229,7 @@ def _score(budget: int) -> Method:
 
         def drawn(c: Case) -> Prediction:
             found = score_subcarriers(c.Y, c.seen, c.sigma, network, budget=budget, rng=rng)
-            return found.H, found.std
+            return found.H, found.radius(0.9)
 
         return _turned(case, drawn)
 
@@ -239,8 +240,8 @@ def _turned(case: Case, predict: Callable[[Case], Prediction]) -> Prediction:
     """A method for channels without timing and phases of antennas, on those that have them."""
     turn = aligning_phases(case.Y, case.seen, case.frequencies, case.sigma)
     turn = turn.astype(case.Y.dtype)
-    H, std = predict(replace(case, Y=turn * case.Y))
-    return H * turn.conj(), std
+    H, radius = predict(replace(case, Y=turn * case.Y))
+    return H * turn.conj(), radius
 
 
 def _genie(case: Case, known: Known, rng: np.random.Generator) -> Prediction:
@@ -255,7 +256,7 @@ def _genie(case: Case, known: Known, rng: np.random.Generator) -> Prediction:
     ]
     return (
         np.concatenate([one.H for one in found]),
-        np.concatenate([np.asarray(one.std) for one in found]),
+        np.concatenate([np.asarray(one.radius(0.9)) for one in found]),
     )
 
 
@@ -291,15 +292,15 @@ def run_case(
     lmmse-site needs `known.site`, genie simulated channels.
     """
     began = time.perf_counter()
-    H, std = METHODS[method](case, known, rng)
+    H, radius = METHODS[method](case, known, rng)
     seconds = (time.perf_counter() - began) / len(case.Y)
     hidden = ~case.seen
     off = np.abs(H - case.truth)[:, hidden].astype(np.float64) ** 2
     inside = np.full(case.sigma.shape, np.nan)
-    if std is not None:
-        # |h|² of a complex Gaussian is below its variance · ln 10 nine times of ten
-        within = std[:, hidden].astype(np.float64) ** 2 + case.own[:, None] ** 2
-        inside = np.mean(off <= np.log(10) * within, axis=1)
+    if radius is not None:
+        # |n|² of truth's own noise is below its variance · ln 10 nine times of ten
+        within = radius[:, hidden].astype(np.float64) ** 2 + np.log(10) * case.own[:, None] ** 2
+        inside = np.mean(off <= within, axis=1)
     found = Found(
         method,
         errors=np.sum(off, axis=1),
