@@ -152,7 +152,7 @@ def draw(path: Path, shown: dict[str, Any], rows: list[dict[str, str]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 8), layout="constrained")
+    figure = Figure(figsize=(14, 8), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     (one, two), (three, four) = figure.subplots(2, 2)
     _bars(one, [r for r in rows if "antenna A" in r["data"]])
@@ -199,7 +199,7 @@ def _packet(axis: Any, shown: dict[str, Any]) -> None:
     for name in ("linear", "magnitude-phase", "lmmse-aligned", "score"):
         values = np.abs(shown["predicted"][name][i, :, 0])
         axis.plot(places, values, "-", color=_DRAWN[name], label=name, linewidth=1)
-    title = "antenna A, the worst packet of magnitude-phase"
+    title = "antenna A, worst for magnitude-phase"
     axis.set(title=title, xlabel="subcarrier", ylabel="|H|, of mean power 1")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
