@@ -66,13 +66,15 @@ class PretrainedPredictor(Enum):
 
 
 class PretrainedDenoiser(Enum):
-    """Denoisers that come with the package: of CDL-C channels, 16 × 64, of MR images, and of Wi-Fi
+    """Denoisers that come with the package: of channels, 16 × 64, of MR images, and of Wi-Fi
     channels, 30 subcarriers × 3 antennas, aligned by `solvers.channels.aligning_phases`.
 
-    Those called noisy have seen data at that signal-to-noise ratio only, SCORE_MRI_NOISY at 10 dB.
+    Channels are of CDL-C, those of SCORE_MIMO_RANDOM of CDL-A to D with random clusters. Those
+    called noisy have seen data at that signal-to-noise ratio only, SCORE_MRI_NOISY at 10 dB.
     """
 
     SCORE_MIMO = "score-mimo"
+    SCORE_MIMO_RANDOM = "score-mimo-random"
     SCORE_MIMO_NOISY_0DB = "score-mimo-noisy-0db"
     SCORE_MIMO_NOISY_10DB = "score-mimo-noisy-10db"
     SCORE_MRI = "score-mri"

@@ -148,9 +148,11 @@ def _learned(setting: ChannelSetting, *, weights: str, budget: int) -> Estimate:
     return estimate
 
 
-# Calls of the denoiser, and the prior: of CDL-C, from clean channels or noisy ones alone.
+# Calls of the denoiser, and the prior: of CDL-C, from clean channels or noisy ones alone, or of
+# random clusters.
 SCORES = {
     "score": (30, "score-mimo"),
+    "score-random": (30, "score-mimo-random"),
     "score-10-calls": (10, "score-mimo"),
     **{f"score-{snr}db": (10, f"score-mimo-noisy-{snr}db") for snr in NOISY},
 }

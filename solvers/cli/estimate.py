@@ -79,7 +79,11 @@ def estimate(
         Path | None, typer.Option(help="For lmmse: a file with channels H (n, Nr, Nt).")
     ] = None,
     family: Annotated[
-        Family | None, typer.Option(help="For lmmse: the exact covariance of these channels.")
+        Family | None,
+        typer.Option(
+            help="For lmmse: the exact covariance of these channels. For score: the prior of them "
+            "that comes with the package, cdl-c or random, 64 to 16 antennas.  [default: cdl-c]"
+        ),
     ] = None,
     structure: Annotated[
         Shape | None, typer.Option(help="What --training's covariance is.  [default: full]")
@@ -87,8 +91,7 @@ def estimate(
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="For score: a .safetensors file of `sciml train score-mimo`.  [default: the "
-            "package's own, of CDL-C channels between 64 and 16 antennas]"
+            help="For score: a .safetensors file of `sciml train score-mimo`, in place of --family."
         ),
     ] = None,
     max_gib: MaxGiB = None,
@@ -110,8 +113,7 @@ def estimate(
         got = "neither" if snr is None else "both"
         raise BadInput(f"expected --snr or --noise-variance, got {got}: give one")
     _check_lmmse(method, training, family, structure)
-    if weights is not None and method is not ChannelMethod.SCORE:
-        raise BadInput(f"expected no --weights with --method {method.value}: use --method score")
+    _check_score(method, family, weights)
     from sciml.io.channels import read_pilots, write_arrays
 
     with Spinner(not as_json) as spinner:
@@ -155,11 +157,29 @@ def _check_lmmse(
                 f"expected --training or --family with --method lmmse, got {got}: give one, it "
                 "tells the covariance"
             )
-    elif training is not None or family is not None:
+    elif training is not None or (family is not None and method is not ChannelMethod.SCORE):
         option = "--training" if training is not None else "--family"
         raise BadInput(f"expected no {option} with --method {method.value}: use --method lmmse")
     if structure is not None and training is None:
         raise BadInput("expected no --structure without --training: it is what samples are made of")
+
+
+def _check_score(method: ChannelMethod, family: Family | None, weights: Path | None) -> None:
+    if weights is not None and method is not ChannelMethod.SCORE:
+        raise BadInput(f"expected no --weights with --method {method.value}: use --method score")
+    if method is not ChannelMethod.SCORE or family is None:
+        return
+    if weights is not None:
+        raise BadInput("expected --family or --weights with --method score, got both: give one")
+    if family.value not in _PRIORS:
+        raise BadInput(
+            f"expected {' or '.join(_PRIORS)} as --family with --method score, got {family.value}: "
+            "train a prior for it, and give --weights"
+        )
+
+
+# The weights that come with the package, by the family that they are of.
+_PRIORS = {"cdl-c": "score-mimo", "random": "score-mimo-random"}
 
 
 def _variance(P: np.ndarray, snr: float | None, given: float | None) -> float:
@@ -222,7 +242,8 @@ def _score(asked: Asked) -> ChannelEstimate:
     from sciml.networks import PretrainedDenoiser, load_denoiser
     from solvers.channels import score
 
-    source = PretrainedDenoiser.SCORE_MIMO if asked.weights is None else asked.weights
+    family = "cdl-c" if asked.family is None else asked.family.value
+    source = asked.weights or PretrainedDenoiser(_PRIORS[family])
 
     def observe(look: SampleLook) -> None:
         asked.say(f"score: {look.calls} calls of the denoiser, noise level {look.sigma:.2g}")

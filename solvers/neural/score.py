@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.datasets import ChannelConfig, DelayLineConfig
+from sciml.datasets import CHANNEL_FAMILIES, ChannelConfig, DelayLineConfig
 from sciml.io.csi import Bandwidth
 
 from .score_data import Channels, DelayLines, Heads, Pool, Source
@@ -94,6 +94,7 @@ def score_course(
     if (volumes or judged) and "mri" not in name.value:
         raise ValueError(f"expected heads with score-mri alone, got them for {name.value}")
     site, small = ChannelConfig(), Plan(400, 2e-3, ema=0.99)
+    random = CHANNEL_FAMILIES["random"]
     beams = partial(ChannelDenoiser, site.nr, site.nt)
     test = Channels(site, 500)
     rows = DelayLines(DelayLineConfig(Bandwidth.MHZ20.subcarriers))
@@ -113,6 +114,12 @@ def score_course(
         ),
         PretrainedDenoiser.SCORE_MIMO_NOISY_10DB: lambda: ScoreCourse(
             beams, Channels(site, snr_db=10.0), test, small, Objective.AMBIENT
+        ),
+        PretrainedDenoiser.SCORE_MIMO_RANDOM: lambda: ScoreCourse(
+            partial(beams, width=48, layers=8),
+            Channels(random),
+            Channels(random, 500),
+            Plan(4000, 2e-3, ema=0.995, every=100),
         ),
         PretrainedDenoiser.SCORE_MRI: lambda: images(data=heads),
         PretrainedDenoiser.SCORE_MRI_NOISY: lambda: images(

@@ -101,6 +101,8 @@ def test_a_learned_prior(two: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     noisy = weights_path(PretrainedDenoiser.SCORE_MIMO_NOISY_0DB)
     other = run(capsys, *common, "--method", "score", "--weights", noisy)
     assert other["nmse_db"] != facts["nmse_db"] and other["nmse_db"] < best + 1
+    wider = run(capsys, *common, "--method", "score", "--family", "random")
+    assert best + 1 < wider["nmse_db"] < -10
 
 
 def test_draws_that_contradict_the_pilots(
@@ -121,6 +123,9 @@ def test_what_a_learned_prior_refuses(
     told = refused(capsys, *common, "--method", "score")
     assert "64 transmitting and 16 receiving antennas" in told and "got 8 and 4" in told
     assert "no --weights" in refused(capsys, *common, "--weights", SAMPLE)
+    score = (*common, "--method", "score", "--family")
+    assert "got mixed" in refused(capsys, *score, "mixed")
+    assert "got both" in refused(capsys, *score, "random", "--weights", SAMPLE)
     missing = tmp_path / "none.safetensors"
     assert "none" in refused(capsys, *common, "--method", "score", "--weights", missing)
 
