@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sciml import Gaussian, Identity, InverseProblem, LinearSystem, SampleLook, Samples, sample
-from sciml._checks import need
+from sciml._checks import Argument, ArgumentError, need
 from sciml.operator import Operator
 from sciml.operators import SENSE, Wavelet
 from sciml.priors import ScorePrior
@@ -82,7 +82,7 @@ def draw_images(
 
     Raises:
         TypeError: no Scan. ValueError: a volume, a slice below 16 x 16, an n that is odd, k-space
-            of zeros, or noise that nothing tells.
+            of zeros, a network for another size, or noise that nothing tells.
     """
     need(scan, Scan, "a Scan", "scan_of(kspace)")
     if scan.mask.ndim != 2:
@@ -103,7 +103,15 @@ def draw_images(
         from sciml.networks import PretrainedDenoiser, load_denoiser
 
         network = load_denoiser(PretrainedDenoiser.SCORE_MRI)
-    prior = _Seen(ScorePrior(network, scale=scale), support, Wavelet(A.domain))
+    learned = ScorePrior(network, scale=scale)
+    if learned.shape not in (None, scan.mask.shape):
+        raise ArgumentError(
+            "expected ",
+            Argument("network"),
+            f" for slices of {scan.mask.shape}, got one for {learned.shape}: see "
+            "PretrainedDenoiser.SCORE_MRI",
+        )
+    prior = _Seen(learned, support, Wavelet(A.domain))
     sigma, sigma_is = noise_in(scan, first)
     problem = InverseProblem(A, y, Gaussian(sigma), prior)
     found = sample(problem, DAPS(), n=n, budget=calls, rng=rng, observe=observe, throw=False)
