@@ -29,6 +29,7 @@ _BRIGHT = 99.5  # percentile of the magnitude that the network was trained to se
 _OBJECT = 0.1  # of the brightest pixel: what is above is no air
 # The fit that noise is read off: hardly damped, so that what it leaves is noise.
 _DAMP, _STEPS = 1e-4, 100
+_ALIKE = 3  # side of the square of coefficients whose uncertainty counts as one
 _FREE = 0.05  # share of the noise that such a fit has to leave
 
 
@@ -53,6 +54,12 @@ class _Seen:
 
     def denoise(self, x: np.ndarray, sigma: float) -> np.ndarray:
         return self.prior.denoise(x, sigma) * self.support
+
+    def pooled(self, diagonal: np.ndarray) -> np.ndarray:
+        """The mean over each coefficient's neighbours, which mostly are of its band."""
+        from scipy.ndimage import uniform_filter
+
+        return uniform_filter(diagonal, _ALIKE, axes=(-2, -1))
 
 
 def draw_images(
