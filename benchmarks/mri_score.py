@@ -1,91 +1,180 @@
 """Posterior means with the learned prior of heads, against SENSE, L1-wavelet and TV.
 
-    python benchmarks/mri_score.py --head MNI152_2009_template.nii.gz [--kspace cartesian_ksp.npy]
-                                   [--samples 8]
+    python benchmarks/mri_score.py [--head FILE [--weights FILE]] [--noisy [FILE]]
+                                   [--kspace cartesian_ksp.npy] [--scans N] [--rivals] [--anew]
+                                   [--keep DIR]
 
 --head: a volume that the network was not trained on (its card names what it saw), for simulated
-scans with a truth. --kspace: a real scan (coil, ky, kx), judged by a tenth of its samples, hidden.
-Writes results/mri_score.{json,md,png}.
+scans with a truth; --weights: another network than the package's. --noisy: draw with the network
+trained on noisy images, too, of the package or of a file. --kspace: a real scan (coil, ky, kx),
+judged by a tenth of its samples, hidden. Writes results/mri_score.{json,md}, after every scan; what
+is there already is kept, so that folds may run one after another and go on where they stopped.
+--keep: images go there too, and those that lie there are drawn in results/mri_score.png.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import write_results
+from _mri_score_report import RESULT, draw, write
 
 from sciml.io import atomic_file, read_image
-from sciml.mri import biot_savart, nrmse, poisson_disc, psnr, simulate, smooth_phase, ssim
-from sciml.networks import PretrainedDenoiser, read_card, weights_path
+from sciml.mri import (
+    biot_savart,
+    nrmse,
+    poisson_disc,
+    psnr,
+    random_lines,
+    simulate,
+    smooth_phase,
+    ssim,
+)
+from sciml.networks import Denoiser, PretrainedDenoiser, load_denoiser, read_card, weights_path
 from solvers.mri import Method, Reconstruction, Scan, reconstruct, scan_of
 from solvers.mri.hold_out import hold_out
 
-_SNR, _COILS, _CALIBRATION = 30.0, 8, 20
-_AROUND = (0.35, 0.5, 0.71, 1.41, 2.0)  # weights of L1 tried by the truth, over the one found
+_COILS, _SAMPLES = 8, 8
+_PLACES = (0.3, 0.6)  # of slices, along the part of each axis where the head is
+_SIDE = 32  # matrices are the nearest multiples of it
+_RIVALS = (Method.SENSE, Method.L1_WAVELET, Method.TV)
+_FACTOR, _MOST = 2**0.5, 6  # between weights tried by the truth, and how many
 _SPLITS = (11, 12)  # seeds of hidden samples
 _SHARE = 0.1
+_HEAD = 0.1  # of the brightest pixel: what is above is no air
+
+Row = dict[str, Any]
 
 
-def slice_of(path: Path) -> np.ndarray:
-    """The middle slice, as the training scaled its own: 1 at the 99.5th percentile of a volume."""
+@dataclass(frozen=True)
+class Case:
+    """A simulated scan: which slice, how it is sampled, and the noise."""
+
+    head: str
+    axis: int
+    index: int
+    mask: str
+    R: int
+    snr_db: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        stem = self.head.split(".")[0]
+        return f"{stem}-{self.axis}-{self.index}-{self.mask.split()[0]}-{self.R}-{self.snr_db:g}dB"
+
+    def row(self) -> Row:
+        return {
+            "head": self.head, "axis": self.axis, "slice": self.index, "mask": self.mask,
+            "R": self.R, "snr_db": self.snr_db,
+        }  # fmt: skip
+
+    def scanned(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, Scan]:
+        """(the root sum of squares of the coils without noise, complex images of the coils, a scan
+        that knows k-space alone)."""
+        rng = np.random.default_rng(self.seed)
+        if self.mask == "Poisson disc":
+            mask = poisson_disc(image.shape, self.R, rng=rng, calibration=20)
+        else:
+            lines = 20 if self.R < 8 else 12
+            mask = random_lines(image.shape, self.R, rng=rng, calibration=lines)
+        phase = smooth_phase(image.shape, rng=rng)
+        maps = biot_savart(image.shape, _COILS)
+        snr = 10 ** (self.snr_db / 20)
+        measured = simulate(image, maps, mask, snr=snr, rng=rng, phase=phase)
+        scan = scan_of(measured.kspace.astype(np.complex64), mask=measured.mask)
+        return measured.reference, measured.maps * measured.image, scan
+
+
+def cases_of(path: Path) -> list[tuple[Case, np.ndarray]]:
+    """Two slices of each axis, each with both masks at R = 4 and 8.
+
+    Half of the scans have 30 dB, half 20: of every mask and R one of two slices, in turns. The
+    first twelve have one mask a slice, so that they are balanced by themselves.
+    """
     volume = np.abs(np.asarray(read_image(path).data, np.float64))
-    volume /= np.percentile(volume[volume > 0], 99.5)
-    return volume[:, :, volume.shape[2] // 2]
+    volume /= np.percentile(volume[volume > 0], 99.5)  # as the training scaled its own
+    first, second = [], []
+    for k, place in enumerate(_PLACES):
+        for a, axis in enumerate((2, 1, 0)):
+            planes = np.moveaxis(volume, axis, 0)
+            there = np.flatnonzero((planes > _HEAD).mean(axis=(1, 2)) > 0.15)
+            index = int(there[int(place * len(there))])
+            image = resized(planes[index])
+            for m, mask in enumerate(("Poisson disc", "lines")):
+                for r, R in enumerate((4, 8)):
+                    snr_db = (30.0, 20.0)[(k + m + r) % 2]
+                    seed = len(first) + len(second) + 1
+                    case = Case(path.name, axis, index, mask, R, snr_db, seed)
+                    (first if m == (k + a) % 2 else second).append((case, image))
+    return first + second
 
 
-def simulated(image: np.ndarray, acceleration: float) -> tuple[np.ndarray, Scan]:
-    """(the truth: root sum of squares of the coils without noise, a scan that knows k-space)."""
-    rng = np.random.default_rng(1)
-    mask = poisson_disc(image.shape, acceleration, rng=rng, calibration=_CALIBRATION)
-    phase = smooth_phase(image.shape, rng=rng)
-    maps = biot_savart(image.shape, _COILS)
-    measured = simulate(image, maps, mask, snr=_SNR, rng=rng, phase=phase)
-    return measured.reference, scan_of(measured.kspace.astype(np.complex64), mask=measured.mask)
+def resized(image: np.ndarray) -> np.ndarray:
+    """Cut or filled with air at both ends, to sides that transform fast."""
+    for axis, n in enumerate(image.shape):
+        less = n - _SIDE * max(1, round(n / _SIDE))
+        if less > 0:
+            image = np.take(image, range(less // 2, less // 2 + n - less), axis)
+        else:
+            ends = [(0, 0)] * image.ndim
+            ends[axis] = (-less // 2, -less - -less // 2)
+            image = np.pad(image, ends)
+    return image
 
 
-def with_truth(
-    truth: np.ndarray, scan: Scan, samples: int, pictures: dict[str, np.ndarray]
-) -> list[dict[str, Any]]:
-    """Every image counts as 0 where all of ESPIRiT's maps are, since score's is."""
-    seen = np.abs(scan.maps).max(axis=0) > 0
+@dataclass(frozen=True)
+class Truth:
+    """What a reconstruction of a case is measured by.
 
-    def row(name: str, found: Reconstruction) -> dict[str, Any]:
-        image = found.image * seen
+    Attributes:
+        image: the root sum of squares of the coils without noise. coils: their complex images.
+    """
+
+    image: np.ndarray
+    coils: np.ndarray
+
+    def row(self, scan: Scan, found: Reconstruction, method: str) -> tuple[Row, np.ndarray]:
+        """Every image counts as 0 where all of ESPIRiT's maps are, since score's is."""
+        image = np.abs(found.image) * seen(scan)
         told = {
-            "method": name,
-            "PSNR, dB": psnr(image, truth),
-            "NRMSE": nrmse(image, truth),
-            "SSIM": ssim(image, truth),
+            "method": method,
+            "weight": found.weight or None,
+            "PSNR": psnr(image, self.image),
+            "NRMSE": nrmse(image, self.image),
+            "SSIM": ssim(image, self.image),
             "seconds": found.seconds,
             **certificate(found),
         }
-        pictures[name] = np.abs(image)
-        print(told, flush=True)
-        return told
+        if found.drawn is not None:
+            told["within_90"] = self.covered(scan, found)
+        return told, image
 
-    l1 = reconstruct(scan, Method.L1_WAVELET)
-    others = [reconstruct(scan, l1.method, weight=l1.weight * factor) for factor in _AROUND]
-    best = max([l1, *others], key=lambda one: psnr(one.image * seen, truth))
-    drawn = reconstruct(scan, Method.SCORE, samples=samples)
-    assert drawn.drawn is not None
-    rows = [
-        row("sense", reconstruct(scan, Method.SENSE)),
-        row("l1-wavelet, weight by hidden samples", l1),
-        row("l1-wavelet, weight by the truth", best),
-        row("score", drawn),
-    ]
-    pictures["std of score, x 5"] = 5 * drawn.drawn.std
-    error = np.abs(np.abs(drawn.image) - truth)[seen]
-    rows[-1]["error / std"] = float(
-        np.sqrt(np.mean(error**2) / np.mean(drawn.drawn.std[seen] ** 2))
-    )
-    return rows
+    def covered(self, scan: Scan, found: Reconstruction) -> float:
+        """Share of the head's pixels that lie in their discs of 90 %.
+
+        k mirrored pairs make a deviation, so that |x − mean|² / std² of a complex Gaussian exceeds
+        t with the probability (1 + t / k)^−k. The maps' phase is theirs: x = Σ conj(map) coil.
+        """
+        assert found.drawn is not None
+        k = len(found.drawn.samples) // 2
+        disc = k * (10 ** (1 / k) - 1)
+        x = np.sum(scan.maps.conj() * self.coils, axis=0)
+        head = (self.image > _HEAD * self.image.max()) & seen(scan)
+        inside = np.abs(found.image - x) ** 2 <= disc * found.drawn.std.astype(float) ** 2
+        return float(inside[head].mean())
 
 
-def certificate(found: Reconstruction) -> dict[str, Any]:
+def seen(scan: Scan) -> np.ndarray:
+    return np.abs(scan.maps).max(axis=0) > 0
+
+
+def certificate(found: Reconstruction) -> Row:
     drawn = found.drawn
     if drawn is None:
         assert found.result is not None
@@ -98,22 +187,72 @@ def certificate(found: Reconstruction) -> dict[str, Any]:
     }
 
 
-def without_truth(kspace: np.ndarray, samples: int) -> list[dict[str, Any]]:
+def tuned(scan: Scan, first: Reconstruction, truth: np.ndarray) -> Reconstruction:
+    """The weight of the highest PSNR, walked to from the one found on hidden samples."""
+
+    def score(found: Reconstruction) -> float:
+        return psnr(np.abs(found.image) * seen(scan), truth)
+
+    best, left = first, _MOST
+    for factor in (1 / _FACTOR, _FACTOR):
+        while left:
+            left -= 1
+            other = reconstruct(scan, first.method, weight=min(1.0, best.weight * factor))
+            if score(other) <= score(best):
+                break
+            best = other
+        if best is not first:
+            break
+    return best
+
+
+def with_truth(
+    case: Case, image: np.ndarray, priors: dict[str, Prior], there: set[str]
+) -> tuple[list[Row], dict[str, np.ndarray]]:
+    """(rows of those methods that are not `there`, images by method)."""
+    if {*priors, *(one.value for one in _RIVALS)} <= there:
+        return [], {}
+    reference, coils, scan = case.scanned(image)
+    truth = Truth(reference, coils)
+    rows: list[Row] = []
+    images = {"truth": truth.image}
+
+    def keep(found: Reconstruction, method: str, **more: Any) -> None:
+        told, picture = truth.row(scan, found, method)
+        rows.append({**case.row(), "matrix": list(image.shape), **told, **more})
+        images[method] = picture
+        print(rows[-1], flush=True)
+
+    for method in _RIVALS:
+        if method.value not in there:
+            found = reconstruct(scan, method)
+            keep(found, method.value)
+            keep(tuned(scan, found, truth.image), f"{method.value}, best weight")
+    for name, prior in priors.items():
+        if name not in there:
+            found = reconstruct(scan, Method.SCORE, samples=_SAMPLES, network=prior.network)
+            assert found.drawn is not None
+            keep(found, name, prior=prior.sha256)
+            images[f"std of {name}"] = found.drawn.std
+    return rows, images
+
+
+def without_truth(kspace: np.ndarray) -> list[Row]:
     """Errors on a tenth of the samples, relative to them; maps from all samples for all."""
     whole = scan_of(kspace)
     rows = []
     for seed in _SPLITS:
         kept = whole.region or tuple(slice(0, 0) for _ in whole.mask.shape)
-        seen, held = hold_out(whole.mask, kept, _SHARE, np.random.default_rng(seed))
-        scan = scan_of(whole.kspace, mask=seen, maps=whole.maps)
+        known, held = hold_out(whole.mask, kept, _SHARE, np.random.default_rng(seed))
+        scan = scan_of(whole.kspace, mask=known, maps=whole.maps)
         hidden = whole.kspace * held
-        for method in (Method.SENSE, Method.L1_WAVELET, Method.TV, Method.SCORE):
-            draws = samples if method is Method.SCORE else None
+        for method in (*_RIVALS, Method.SCORE):
+            draws = _SAMPLES if method is Method.SCORE else None
             found = reconstruct(scan, method, samples=draws)
             error = np.linalg.norm(found.kspace * held - hidden) / np.linalg.norm(hidden)
             rows.append(
                 {
-                    "data": f"real scan, split {seed}",
+                    "split": seed,
                     "method": method.value,
                     "error on hidden samples": float(error),
                     "seconds": found.seconds,
@@ -124,63 +263,85 @@ def without_truth(kspace: np.ndarray, samples: int) -> list[dict[str, Any]]:
     return rows
 
 
-def draw(path: Path, pictures: dict[str, np.ndarray]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class Prior:
+    """A network with what its card says of it."""
 
-    figure = Figure(figsize=(3.2 * len(pictures), 3.4), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    white = float(np.percentile(pictures["truth"], 99.5))
-    axes = figure.subplots(1, len(pictures), squeeze=False)[0]
-    for axis, (name, image) in zip(axes, pictures.items(), strict=True):
-        axis.imshow(image, cmap="gray", vmin=0, vmax=white)
-        axis.set_title(name, fontsize=9)
-        axis.axis("off")
+    network: Denoiser
+    sha256: str
+    about: Row
+
+    @staticmethod
+    def of(source: Path | PretrainedDenoiser) -> Prior:
+        path = source if isinstance(source, Path) else weights_path(source)
+        about = read_card(path)["about"]
+        told = {name: about[name] for name in ("command", "data", "objective", "seconds")}
+        told["held_out"], told["held_out_sigma"] = about["held_out"], about["held_out_sigma"]
+        told["held_out_nmse_db"] = about["held_out_nmse_db"]
+        told["shipped"] = not isinstance(source, Path)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        return Prior(load_denoiser(source), sha256, told)
+
+
+def fold(record: Row, options: argparse.Namespace) -> None:
+    """Add the scans of a head to the record, which is written after each of them."""
+    priors = {}
+    if not options.rivals:
+        priors["score"] = Prior.of(options.weights or PretrainedDenoiser.SCORE_MRI)
+    if options.noisy is not None:
+        priors["score, noisy-trained"] = Prior.of(options.noisy)
+    for prior in priors.values():
+        if options.head.name in prior.about["data"]:
+            raise SystemExit(f"expected a head the network has not seen, got {options.head.name}")
+        record["priors"][prior.sha256] = prior.about
+    own = {prior.sha256 for prior in priors.values()}
+    kept = [
+        row
+        for row in record["rows"]
+        if row["head"] != options.head.name
+        or not (options.anew or (own and row.get("prior", "") not in {"", *own}))
+    ]
+    record["rows"] = kept
+    for case, image in cases_of(options.head)[: options.scans]:
+        there = {r["method"] for r in record["rows"] if case.row().items() <= r.items()}
+        rows, images = with_truth(case, image, priors, there)
+        record["rows"] += rows
+        if rows:
+            write(record)
+        if rows and options.keep is not None:
+            add_images(options.keep / f"{case.name}.npz", images)
+
+
+def add_images(path: Path, images: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    older = dict(np.load(path)) if path.exists() else {}
+    small = {name: image.astype(np.float16) for name, image in images.items()}
     with atomic_file(path) as handle:
-        canvas.print_png(handle)
+        np.savez_compressed(handle, **{**older, **small})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--head", type=Path, required=True)
+    parser.add_argument("--head", type=Path)
+    parser.add_argument("--weights", type=Path)
+    noisy = PretrainedDenoiser.SCORE_MRI_NOISY
+    parser.add_argument("--noisy", type=Path, nargs="?", const=noisy)
     parser.add_argument("--kspace", type=Path)
-    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--scans", type=int, help="only so many of a head's 24")
+    parser.add_argument("--rivals", action="store_true", help="without the network")
+    parser.add_argument("--anew", action="store_true", help="drop what is there of this head")
+    parser.add_argument("--keep", type=Path, metavar="DIR")
     options = parser.parse_args()
-    about = read_card(weights_path(PretrainedDenoiser.SCORE_MRI))["about"]
-    if options.head.name in about["data"]:
-        raise SystemExit(f"expected a head that the network has not seen, got {options.head.name}")
-    image = slice_of(options.head)
-    rows: list[dict[str, Any]] = []
-    pictures: dict[str, np.ndarray] = {}
-    for acceleration in (4, 8):
-        truth, scan = simulated(image, acceleration)
-        pictures = {"truth": truth}
-        data = f"simulated, R = {acceleration}"
-        found = with_truth(truth, scan, options.samples, pictures)
-        rows += [{"data": data, **row} for row in found]
+    record = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    record = {"priors": {}, "rows": [], "real": [], **record}
+    if options.head is not None:
+        fold(record, options)
     if options.kspace is not None:
-        rows += without_truth(np.load(options.kspace), options.samples)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    rows = [{name: row.get(name, "") for name in columns} for row in rows]
-    notes = [
-        f"Simulated: the middle axial slice of {options.head.name}, {image.shape[0]} x "
-        f"{image.shape[1]}, {_COILS} loop coils, Poisson disc masks with {_CALIBRATION}² in full, "
-        f"SNR {_SNR:g}, smooth phase. Maps by ESPIRiT and the noise are found from k-space alone. "
-        "Errors are of magnitudes against the root sum of squares without noise.",
-        f"The network has not seen this head. It was trained on: {about['data']}.",
-        "By the truth: the best of six weights from 0.35 to 2 times the one found on hidden "
-        "samples. Seconds of that one are without a search.",
-        f"Score: the mean of {options.samples} draws, one setting for all. Misfit is that of the "
-        "draws, 1 is the noise's; mean's error / std is what so few draws leave unsure. "
-        "Error / std: root mean squares over the pixels that coils see; "
-        "the error is of magnitudes, one of two components: 0.71 where the deviation is right.",
-        "Real scan: a tenth of the samples outside the calibration region is hidden from everyone; "
-        "the error is relative to these, noise included.",
-        "One core, busy with other work: seconds are indications.",
-    ]
-    written = write_results("mri_score", "MRI with a learned prior", rows, notes=notes)
-    draw(Path(__file__).with_name("results") / "mri_score.png", pictures)
-    print(written)
+        record["real"] = without_truth(np.load(options.kspace))
+    for path in write(record):
+        print(path)
+    if options.keep is not None:
+        print(draw(options.keep))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -27,6 +27,9 @@ from ._output import emit
 from ._progress import Spinner
 from ._recon_report import SliceReport, facts_of, report_of, text_of
 from ._scan import Given, Source, read_given
+
+if TYPE_CHECKING:
+    from sciml.networks import Denoiser
 
 _AUTO = "auto"
 _METHODS = (_AUTO, *(method.value for method in Method))
@@ -81,6 +84,10 @@ def recon(
         int | None,
         typer.Option(help="Images that score draws, even.  [default: 8]"),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="score's network, .safetensors with its card beside it; ours without."),
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Image to compare with, by magnitude.")
     ] = None,
@@ -110,7 +117,7 @@ def recon(
     picture = out.with_name(_stem(out) + ("_report" if out.suffix == ".png" else "") + ".png")
     beside = _beside(out) if method is Method.SCORE else {}
     _check_outputs(
-        [path for path in (file, _maps_file(maps), mask, calibration, reference) if path],
+        [path for path in (file, _maps_file(maps), mask, calibration, weights, reference) if path],
         out,
         out_kspace,
         picture if png else None,
@@ -120,6 +127,9 @@ def recon(
         raise BadInput("expected no --lamda with --method zero-filled, which has no prior")
     with refusals(weight="--lamda"):
         check_draws(method, lamda, samples)
+    if weights is not None and method is not Method.SCORE:
+        raise BadInput("expected --weights with --method score alone")
+    asked = _Asked(method, lamda, samples, _network(weights), seed)
     with Spinner(not as_json) as spinner:
         spinner.tell(f"reading {file.name!a}")
         given = read_given(
@@ -131,9 +141,7 @@ def recon(
             reference=_source(reference, reference_key, "--reference"),
             limits=limits_of(max_gib),
         )
-        found = _reconstructed(
-            given, method, lamda, samples, seed, spinner.tell, predicted=out_kspace is not None
-        )
+        found = _reconstructed(given, asked, spinner.tell, predicted=out_kspace is not None)
     if found is None:
         return INTERRUPTED
     scores = None if given.reference is None else _scores(found.image, given.reference)
@@ -144,6 +152,25 @@ def recon(
     facts = facts_of(file, given.kspace, found.slices, scores, written)
     emit(json.dumps(facts, allow_nan=False) if as_json else text_of(facts))
     return 0 if all(one.ok for one in found.slices) else 1
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the options say of the method."""
+
+    method: Method | None
+    lamda: float | None
+    samples: int | None
+    network: Denoiser | None
+    seed: int
+
+
+def _network(weights: Path | None) -> Denoiser | None:
+    if weights is None:
+        return None
+    from sciml.networks import load_denoiser
+
+    return load_denoiser(weights)
 
 
 def _stem(path: Path) -> str:
@@ -221,14 +248,7 @@ class _Found:
 
 
 def _reconstructed(
-    given: Given,
-    method: Method | None,
-    lamda: float | None,
-    samples: int | None,
-    seed: int,
-    say: Callable[[str], None],
-    *,
-    predicted: bool,
+    given: Given, asked: _Asked, say: Callable[[str], None], *, predicted: bool
 ) -> _Found | None:
     """Slice after slice, of which images and figures are kept; None where it was interrupted."""
     kspace, count = given.kspace, given.count
@@ -242,9 +262,16 @@ def _reconstructed(
         say(f"slice {len(slices) + 1} of {count}: {text}" if count > 1 else text)
 
     for i, scan in enumerate(given.scans(tell)):
-        rng = np.random.default_rng(seed)
-        with refusals(weight="--lamda"):
-            found = reconstruct(scan, method, weight=lamda, samples=samples, rng=rng, say=tell)
+        with refusals(weight="--lamda", network="--weights"):
+            found = reconstruct(
+                scan,
+                asked.method,
+                weight=asked.lamda,
+                samples=asked.samples,
+                network=asked.network,
+                rng=np.random.default_rng(asked.seed),
+                say=tell,
+            )
         if _interrupted(found):
             return None  # half an image is none: nothing is written
         image[i] = found.image
@@ -255,7 +282,7 @@ def _reconstructed(
             full[i] = scan.as_measured(found.kspace)
         if i == count // 2:
             middle = scan, found
-        slices.append(report_of(scan, found, given=lamda is not None))
+        slices.append(report_of(scan, found, given=asked.lamda is not None))
     assert middle is not None
     whole = (*kspace.batch_shape, *kspace.shape)
     return _Found(

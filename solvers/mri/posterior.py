@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sciml import Gaussian, Identity, InverseProblem, LinearSystem, SampleLook, Samples, sample
-from sciml._checks import need
+from sciml._checks import Argument, ArgumentError, need
 from sciml.operator import Operator
 from sciml.operators import SENSE, Wavelet
 from sciml.priors import ScorePrior
@@ -29,6 +29,7 @@ _BRIGHT = 99.5  # percentile of the magnitude that the network was trained to se
 _OBJECT = 0.1  # of the brightest pixel: what is above is no air
 # The fit that noise is read off: hardly damped, so that what it leaves is noise.
 _DAMP, _STEPS = 1e-4, 100
+_ALIKE = 3  # side of the square of coefficients whose uncertainty counts as one
 _FREE = 0.05  # share of the noise that such a fit has to leave
 
 
@@ -53,6 +54,12 @@ class _Seen:
 
     def denoise(self, x: np.ndarray, sigma: float) -> np.ndarray:
         return self.prior.denoise(x, sigma) * self.support
+
+    def pooled(self, diagonal: np.ndarray) -> np.ndarray:
+        """The mean over each coefficient's neighbours, which mostly are of its band."""
+        from scipy.ndimage import uniform_filter
+
+        return uniform_filter(diagonal, _ALIKE, axes=(-2, -1))
 
 
 def draw_images(
@@ -82,7 +89,7 @@ def draw_images(
 
     Raises:
         TypeError: no Scan. ValueError: a volume, a slice below 16 x 16, an n that is odd, k-space
-            of zeros, or noise that nothing tells.
+            of zeros, a network for another size, or noise that nothing tells.
     """
     need(scan, Scan, "a Scan", "scan_of(kspace)")
     if scan.mask.ndim != 2:
@@ -103,7 +110,15 @@ def draw_images(
         from sciml.networks import PretrainedDenoiser, load_denoiser
 
         network = load_denoiser(PretrainedDenoiser.SCORE_MRI)
-    prior = _Seen(ScorePrior(network, scale=scale), support, Wavelet(A.domain))
+    learned = ScorePrior(network, scale=scale)
+    if learned.shape not in (None, scan.mask.shape):
+        raise ArgumentError(
+            "expected ",
+            Argument("network"),
+            f" for slices of {scan.mask.shape}, got one for {learned.shape}: see "
+            "PretrainedDenoiser.SCORE_MRI",
+        )
+    prior = _Seen(learned, support, Wavelet(A.domain))
     sigma, sigma_is = noise_in(scan, first)
     problem = InverseProblem(A, y, Gaussian(sigma), prior)
     found = sample(problem, DAPS(), n=n, budget=calls, rng=rng, observe=observe, throw=False)

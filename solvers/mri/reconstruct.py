@@ -34,6 +34,8 @@ from .hold_out import NothingToHide, Search, hold_out, search
 from .scan import Scan
 
 if TYPE_CHECKING:
+    from sciml.networks import Denoiser
+
     from .posterior import Drawn
 
 __all__ = ["Method", "Reconstruction", "check_draws", "largest_coefficient", "reconstruct"]
@@ -104,6 +106,7 @@ def reconstruct(
     *,
     weight: float | None = None,
     samples: int | None = None,
+    network: Denoiser | None = None,
     stop: Stop | None = None,
     rng: np.random.Generator | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -116,12 +119,14 @@ def reconstruct(
         weight: of the prior, relative to the largest one that does not blot out the image: 0 to 1.
             Found by hiding a tenth of the samples if not given. GRAPPA's is Tikhonov's.
         samples: how many images are drawn for SCORE, even; 8 if not given.
+        network: what SCORE takes heads to be, see `draw_images`.
         stop: of the last solve. rng: which samples are hidden, and the draws; fixed if not given.
         say: told of each step.
 
     Raises:
         TypeError: no Scan or Method. ValueError: a bad weight, samples that are not finite, or
-            none left to hide; a weight with SCORE, which has none, or `samples` without it.
+            none left to hide; a weight with SCORE, which has none, or `samples` or a network
+            without it.
     """
     began = time.perf_counter()
     need(scan, Scan, "a Scan", "scan_of(kspace)")
@@ -130,6 +135,8 @@ def reconstruct(
     if weight is not None and number(weight, "weight") > 1:
         raise ArgumentError("expected ", Argument("weight"), f" from 0 to 1, got {weight}")
     check_draws(method, weight, samples)
+    if network is not None and method is not Method.SCORE:
+        raise ArgumentError("expected ", Argument("network"), " with the method score alone")
     if len(scan.kspace) == 1 and method in (Method.SENSE, Method.GRAPPA):
         raise ValueError(f"expected several coils for {method.value}, got one: use l1-wavelet")
     _check_finite(scan.kspace)
@@ -150,7 +157,7 @@ def reconstruct(
         weight, image = 0.0, _combined(A, y)
         kspace = everything(image)
     elif chosen is Method.SCORE:
-        drawn, sigma, noise_is = _drawn(scan, _DRAWS if samples is None else samples, rng, say)
+        drawn, sigma, noise_is = _drawn(scan, samples or _DRAWS, network, rng, say)
         weight, image, scan = 0.0, drawn.mean, replace(scan, sigma=sigma)
         kspace = everything(image)
     else:
@@ -203,7 +210,13 @@ def check_draws(method: Method | None, weight: float | None, samples: int | None
         )
 
 
-def _drawn(scan: Scan, n: int, rng: np.random.Generator, say: Callable[[str], None]) -> Drawn:
+def _drawn(
+    scan: Scan,
+    n: int,
+    network: Denoiser | None,
+    rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> Drawn:
     from .posterior import draw_images  # and with it samplers, which other methods do without
 
     say("finding noise and brightness")
@@ -211,7 +224,7 @@ def _drawn(scan: Scan, n: int, rng: np.random.Generator, say: Callable[[str], No
     def observe(look: SampleLook) -> None:
         say(f"drawing {n} images: {look.calls} calls of the network")
 
-    return draw_images(scan, n=n, rng=rng, observe=observe)
+    return draw_images(scan, n=n, network=network, rng=rng, observe=observe)
 
 
 def _combined(A: SENSE, kspace: np.ndarray) -> np.ndarray:

@@ -132,9 +132,13 @@ def _spread(x: Array, tools: _Tools) -> tuple[float, float]:
     return float(mean.min()) ** 0.5, float(mean.max()) ** 0.5
 
 
+def _given(problem: InverseProblem) -> Any:
+    """The prior as the caller gave it, not as `sample` counts it."""
+    return getattr(problem.prior, "inner", problem.prior)
+
+
 def _basis(problem: InverseProblem) -> Operator | None:
-    inner = getattr(problem.prior, "inner", problem.prior)
-    found = getattr(inner, "basis", None)
+    found = getattr(_given(problem), "basis", None)
     if isinstance(found, Operator):
         return found.to(dtype=problem.domain.real_dtype)
     fourier = problem.domain.is_complex and problem.domain.ndim > 1
@@ -146,7 +150,9 @@ def _diagonal(
 ) -> Array:
     """diag(B J B^H) at x, by one finite difference along z with |B z| = 1 (Hutchinson's estimate).
 
-    Exact where B J B^H is diagonal.
+    Exact where B J B^H is diagonal. Elsewhere it is right on average and scattered, and where it
+    happens to be 0 or less the data cannot move a coefficient: priors with `pooled` average it over
+    coefficients that are alike.
     """
     space = problem.domain if basis is None else basis.range
     xp, probe = namespace(x), noise.of(space)
@@ -156,4 +162,6 @@ def _diagonal(
     Jz = (moved - D) / step
     Jz = Jz if basis is None else basis(Jz)
     found = xp.real(xp.conj(z) * Jz) if dtype_of(Jz).kind == "c" else z * Jz
-    return xp.clip(xp.mean(found, axis=0, keepdims=True), 0.0, 1.0)
+    mean = xp.mean(found, axis=0, keepdims=True)
+    pooled = getattr(_given(problem), "pooled", None)
+    return xp.clip(mean if pooled is None else pooled(mean), 0.0, 1.0)

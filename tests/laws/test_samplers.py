@@ -483,6 +483,36 @@ def test_wrong_noise_is_a_misfit(rng: np.random.Generator) -> None:
     assert found.status == Status.MISFIT and found.misfit == pytest.approx(9, rel=0.2)
 
 
+def test_a_prior_may_pool_what_a_probe_says_of_the_jacobian(rng: np.random.Generator) -> None:
+    problem = posed("DAPS", rng)
+    shapes = []
+
+    class Pooling:
+        """What one has learned of a coefficient is given to others."""
+
+        def __init__(self, factor: float) -> None:
+            self.factor, self.prior = factor, problem.prior
+            self.basis, self.sigma_range = problem.prior.basis, problem.prior.sigma_range
+
+        def denoise(self, x: np.ndarray, sigma: float) -> np.ndarray:
+            return self.prior.denoise(x, sigma)
+
+        def pooled(self, diagonal: np.ndarray) -> np.ndarray:
+            shapes.append(diagonal.shape)
+            return self.factor * diagonal
+
+    def drawn(prior: object, y: np.ndarray) -> np.ndarray:
+        asked = InverseProblem(problem.A, y, problem.noise, prior)
+        return sample(asked, DAPS(), n=4, budget=10, throw=False).samples
+
+    y = problem.y
+    np.testing.assert_array_equal(drawn(Pooling(1.0), y), drawn(problem.prior, y))
+    assert set(shapes) == {(1, N)} and len(shapes) == 5
+    # without any uncertainty the data say nothing
+    np.testing.assert_allclose(drawn(Pooling(0.0), y), drawn(Pooling(0.0), 2 * y))
+    assert not np.allclose(drawn(problem.prior, y), drawn(problem.prior, 2 * y), rtol=0.1)
+
+
 def test_entries_that_were_not_measured_do_not_count(rng: np.random.Generator) -> None:
     space = Space((20, 20), np.complex128)
     mask = rng.random((20, 20)) < 0.3

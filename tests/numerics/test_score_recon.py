@@ -15,6 +15,13 @@ pytest.importorskip("torch")
 from sciml import Status
 from sciml.io import read_image
 from sciml.mri import biot_savart, brain, nrmse, poisson_disc, simulate
+from sciml.networks import (
+    ChannelDenoiser,
+    PretrainedDenoiser,
+    UNetDenoiser,
+    load_denoiser,
+    save_network,
+)
 from sciml.operators import SENSE
 from solvers.cli import main
 from solvers.mri import Method, Reconstruction, Scan, reconstruct, scan_of
@@ -37,6 +44,17 @@ def scanned() -> tuple[np.ndarray, Scan]:
 @pytest.fixture(scope="module")
 def found(scanned: tuple[np.ndarray, Scan]) -> Reconstruction:
     return reconstruct(scanned[1], Method.SCORE)
+
+
+@pytest.fixture(scope="module")
+def own() -> UNetDenoiser:
+    """An untrained network, of another width than the package's."""
+    import torch
+
+    torch.manual_seed(0)
+    network = UNetDenoiser(4, 2)
+    network.levels.copy_(torch.tensor([0.005, 10.0]))
+    return network
 
 
 def test_mean_deviation_draws_and_certificate(
@@ -98,6 +116,25 @@ def test_data_that_the_maps_cannot_explain_are_not_certified(
     found = reconstruct(wrong, Method.SCORE, samples=2)
     assert found.drawn is not None
     assert not found.ok and found.drawn.status is Status.MISFIT
+
+
+def test_a_network_of_ones_own(
+    scanned: tuple[np.ndarray, Scan], found: Reconstruction, own: UNetDenoiser
+) -> None:
+    scan = scanned[1]
+    shipped = load_denoiser(PretrainedDenoiser.SCORE_MRI)
+    again = reconstruct(scan, Method.SCORE, network=shipped)
+    np.testing.assert_array_equal(again.image, found.image)
+    other = reconstruct(scan, Method.SCORE, samples=2, network=own)
+    assert other.drawn is not None and other.drawn.calls == 20
+    away = np.linalg.norm(other.image - found.image) / np.linalg.norm(found.image)
+    assert 0.01 < away < 1  # it has learned nothing: the data alone hold it
+    with pytest.raises(ValueError, match="network with the method score alone"):
+        reconstruct(scan, Method.SENSE, network=own)
+    with pytest.raises(ValueError, match=r"network for slices of \(32, 32\), got one for \(4, 8"):
+        reconstruct(scan, Method.SCORE, network=ChannelDenoiser(4, 8))
+    with pytest.raises(TypeError, match="Denoiser"):
+        reconstruct(scan, Method.SCORE, network="weights.safetensors")  # type: ignore[arg-type]
 
 
 def test_bad_input_is_named(scanned: tuple[np.ndarray, Scan]) -> None:
@@ -180,6 +217,26 @@ def test_not_sampled_exits_with_one(
     assert main([*file, "--out", str(tmp_path / "x.npy"), "--samples", "2", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["status"] == "MISFIT"
     assert (tmp_path / "x_std.npy").exists()
+
+
+def test_the_command_takes_weights(
+    file: list[str],
+    scanned: tuple[np.ndarray, Scan],
+    own: UNetDenoiser,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    weights, _ = save_network(tmp_path / "own.safetensors", own, {"data": "none"})
+    out = str(tmp_path / "x.npy")
+    words = [*file, "--out", out, "--samples", "2", "--weights"]
+    assert main([*words, str(weights)]) in (0, 1)  # nobody has trained it
+    wanted = reconstruct(scanned[1], Method.SCORE, samples=2, network=own).image
+    np.testing.assert_allclose(np.load(out), wanted, atol=1e-4 * np.abs(wanted).max())
+    assert main([*words, str(tmp_path / "missing.safetensors")]) == 2
+    assert "missing" in capsys.readouterr().err
+    words[words.index("score")] = "sense"
+    assert main([*words[:-3], "--weights", str(weights)]) == 2
+    assert "--weights with --method score alone" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten_by_what_lies_beside(file: list[str], tmp_path: Path) -> None:
