@@ -23,6 +23,7 @@ from .arrays import (
     namespace,
     safe_norm,
     squares_kept,
+    to_numpy,
     with_precision,
 )
 from .noise import Gaussian
@@ -327,6 +328,16 @@ class InverseProblem(Problem):
             square = _norm_squared(self.A, self.y) if bound is None else bound**2
             self._step = 1 / max(square * self.noise.gain, np.finfo(float).tiny)
         return self._step
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Entries of y of each member that are not 0 (a mask left them out), int (*batch,).
+
+        All of them where y is 0.
+        """
+        axes = tuple(range(-self.A.range.ndim, 0))
+        seen = np.asarray(to_numpy(self.y != 0)).sum(axis=axes)
+        return np.broadcast_to(np.where(seen > 0, seen, self.A.range.size), self.batch)
 
     def misfit(self, x: Array) -> np.ndarray:
         """||S^-1/2 (y - A x)|| per member: about sqrt(entries of y) at the truth."""

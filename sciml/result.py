@@ -67,7 +67,8 @@ _ADVICE = {
     Status.INTERRUPTED: "Interrupted: the best x so far is returned.",
     Status.SAMPLED: "The draws explain the data as its noise would; chains that go on have mixed.",
     Status.MISFIT: "The draws do not explain the data as its noise would, or explain it too "
-    "well: check the noise's sigma, raise the budget, or the prior does not suit these data.",
+    "well, or they contradict the prior: check the noise's sigma, raise the budget, or the prior "
+    "does not suit these data.",
     Status.UNMIXED: "The chains do not agree, are too short, or did not come to their end: "
     "raise the budget.",
 }

@@ -38,6 +38,7 @@ __all__ = ["SampleLook", "sample"]
 _RHAT = 1.05
 _EACH = 5  # least effective draws of half a chain (Bayesian Data Analysis, section 11.5)
 _PROJECTIONS = 16
+_WIDENED = 2.0  # more, in the median over the levels, is a prior that the data contradict
 _BAND = 0.1  # of misfit, beside 4 standard deviations of the noise's own
 
 
@@ -68,8 +69,9 @@ def sample(
 ) -> Samples:
     """Draw from p(x | y) and certify the draws.
 
-    SAMPLED means that the data misfit, evaluated in float64, lies within its band, and of chains
-    that go on at the last level that R-hat and effective sample size are within their limits. Draws
+    SAMPLED means that the data misfit, evaluated in float64, lies within its band, that the data
+    did not contradict the prior where the sampler looks at that, and of chains that go on at the
+    last level that R-hat and effective sample size are within their limits. Draws
     that are independent runs have no mixing to check: `Samples.mean_error` tells what few of them
     leave unsure. `explain` says what was not checked. Nothing here or in a sampler knows the truth.
 
@@ -165,6 +167,7 @@ class _Drive:
         self.status = np.full(self.batch, int(Status.SAMPLED))
         self.prior = _Counting(problem.prior, problem.domain)
         self.levels: list[float] = []
+        self.widened: np.ndarray | None = None
         self.traces: list[np.ndarray] = []
         self.notes: list[str] = []
         self.began = time.perf_counter()
@@ -229,6 +232,7 @@ class _Drive:
 
     def _look(self, state: Any) -> None:
         self.levels.append(float(state.sigma))
+        self.widened = getattr(state, "widened", None)
         if state.settled and not self.sampler.independent:
             self.traces.append(self._projected(state.x))
         if self.observe is not None:
@@ -248,6 +252,8 @@ class _Drive:
     def _result(self, x: Array, bad: np.ndarray) -> Samples:
         misfit, band = self._misfit(x)
         self._end(~((misfit >= band[0]) & (misfit <= band[1])), Status.MISFIT)
+        if self.widened is not None:
+            self._end(~(self.widened <= _WIDENED), Status.MISFIT)
         rhat = ess = None
         enough = _EACH * 2 * self.n
         if not self.sampler.independent:
@@ -274,6 +280,8 @@ class _Drive:
             ess=None if ess is None else shaped(ess),
             rhat_limit=_RHAT,
             ess_limit=enough,
+            widened=None if self.widened is None else shaped(self.widened),
+            widened_limit=_WIDENED,
             calls=self.prior.calls,
             seconds=time.perf_counter() - self.began,
             history=np.array(self.levels),
@@ -287,8 +295,7 @@ class _Drive:
         wide = with_precision(dtype_of(self.problem.y), np.float64)
         y = astype(self.problem.y, wide)
         axes = tuple(range(-A.range.ndim, 0))
-        seen = np.asarray(to_numpy(y != 0)).sum(axis=axes)
-        m = np.broadcast_to(np.where(seen > 0, seen, A.range.size), self.batch)
+        m = self.problem.measured
         total = np.zeros(self.batch)
         for i in range(self.n):  # one at a time: draws in double precision may be large
             one = astype(x[i, ...], with_precision(dtype_of(x), np.float64))

@@ -21,6 +21,8 @@ class Chains(Protocol):
         sigma: the noise level that they are at, for reports.
         settled: whether x is by now a draw from the posterior (of a sampler whose chains go on).
         done: whether the plan has been carried out.
+
+    Chains may have `widened` too, see `Samples`: (*batch,), or None.
     """
 
     @property

@@ -41,6 +41,9 @@ class Samples:
             independent runs, which have no mixing that could fail.
         ess: of such chains, effective sample size by their autocorrelation (section 11.5), the
             least over the projections; else None.
+        widened: of a sampler that looks (DAPS): how many times the prior's variance the data ask
+            for, in the median over the levels; 1 where they never contradict it. Else None.
+        widened_limit: the most of SAMPLED, 2.
         rhat_limit, ess_limit: the most R-hat and the least effective sample size of SAMPLED, for
             such chains: 1.05, and 5 for each half of a chain.
         calls: of the denoiser for each chain; its Jacobian's counts as one more.
@@ -60,6 +63,8 @@ class Samples:
     ess: Any
     rhat_limit: float
     ess_limit: float
+    widened: Any
+    widened_limit: float
     calls: int
     seconds: float
     history: np.ndarray
@@ -130,6 +135,11 @@ class Samples:
             f"Checked: data misfit {_span(self.misfit)} (asked for {low:.2f} to {high:.2f}; 1 is "
             "the noise's)"
         )
+        if self.widened is not None:
+            checked += (
+                f"; the data ask for {_span(self.widened, '.3g')} times the prior's variance (at "
+                f"most {self.widened_limit:g})"
+            )
         if self.rhat is None:
             parts.append(
                 f"{checked}. The draws are independent runs, so that R-hat does not apply; "

@@ -55,6 +55,7 @@ def _draws(drawn: Samples) -> dict[str, Any]:
         "count": len(drawn.samples),
         "misfit": finite(float(drawn.misfit)),
         "misfit_band": [finite(float(edge)) for edge in drawn.band],
+        "widened": None if drawn.widened is None else finite(float(drawn.widened)),
         "mean_error": finite(float(drawn.error_share)),
         "calls": drawn.calls,
         "notes": list(drawn.notes),
@@ -90,12 +91,17 @@ def facts_of(
 
 def _lines_of(status: str, draws: dict[str, Any]) -> list[tuple[str, str]]:
     low, high = draws["misfit_band"]
-    off, square = draws["mean_error"], draws["misfit"]
+    off, square, wider = draws["mean_error"], draws["misfit"], draws["widened"]
+    wider = "what is not finite" if wider is None else f"{wider:.2f} times"
     square = "not finite" if square is None else f"{square:.3f}"
     off = "by what is unknown" if off is None else f"by {off:.2f} of the deviation"
     return [
         ("status", f"{status}: {draws['count']} draws, {draws['calls']} calls of the network"),
-        ("", f"checked: misfit {square} of the noise's (from {low:.2f} to {high:.2f})"),
+        (
+            "",
+            f"checked: misfit {square} of the noise's (from {low:.2f} to {high:.2f}), and the data",
+        ),
+        ("", f"ask for {wider} the prior's variance (at most twice)"),
         ("", f"for so few draws the mean is off {off}; independent runs, so that R-hat"),
         ("", "does not apply; not checked: the prior, where the data do not see it"),
         *(("note", note) for note in draws["notes"]),

@@ -271,6 +271,7 @@ def _draws(found: Samples) -> dict[str, Any]:
         "calls": found.calls,
         "misfit": [finite(misfit.min()), finite(misfit.max())] if misfit.size else None,
         "band": [low, high],
+        "widened": None if found.widened is None else finite(np.max(found.widened, initial=1.0)),
         "mean_error": finite(np.max(found.error_share)) if misfit.size else None,
         "explained": found.explain(),
     }

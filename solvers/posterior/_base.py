@@ -24,6 +24,7 @@ __all__ = ["Annealed", "Draw", "Noise", "aligned", "karras", "need_linear", "nee
 # Relative residual of the data step's CG: its error stays far below the noise that is drawn.
 _RTOL = 1e-3
 _MOST, _LOOK = 400, 4  # iterations, and those between two looks at the residual
+_DOUBT = 1e-6  # probability below which the data contradict a covariance
 
 
 def karras(levels: int, most: float, least: float, rho: float = 7.0) -> list[float]:
@@ -44,6 +45,7 @@ class Annealed(NamedTuple):
     levels: list[float]
     tools: Any
     settled: bool = False
+    widths: tuple[np.ndarray, ...] = ()  # what `Draw.widening` said at each level
 
     @property
     def sigma(self) -> float:
@@ -52,6 +54,10 @@ class Annealed(NamedTuple):
     @property
     def done(self) -> bool:
         return self.step >= len(self.levels)
+
+    @property
+    def widened(self) -> np.ndarray | None:
+        return np.median(self.widths, axis=0) if self.widths else None
 
 
 class Noise:
@@ -154,6 +160,34 @@ class Draw:
             return centre + system.spread(rhs / (1 + (root / float(sigma)) ** 2))  # type: ignore[arg-type]
         return centre + system.spread(self._solved(system, rhs))
 
+    def widening(self, centre: Array, root: Any, e: Array) -> np.ndarray:
+        """α ≥ 1 of each member, (*batch,): what the data ask root² to be multiplied by.
+
+        With L = S^-1/2 A T and m measured entries, r = S^-1/2 (y − A centre) has a mean square of
+        m + tr L^H L if root is right. Where ||r||² is above all but a millionth of what it then may
+        be, α = (||r||² − m) / tr L^H L, else 1. It may be a sum of exponential numbers of means
+        1 + λ, λ the eigenvalues of L^H L; their first three powers come from e.
+
+        Args:
+            centre, e: (chains, *batch, ...), e white in the basis; ||r||² is a mean over chains.
+        """
+        A, noise = self.problem.A, self.problem.noise
+        system, batch = _Whitened(A, noise, self.basis, root), self.problem.batch
+
+        def square(x: Array, space: Space) -> np.ndarray:
+            each = np.asarray(to_numpy(space.norm(x)), np.float64) ** 2
+            return np.broadcast_to(each.reshape(-1, *batch), (e.shape[0], *batch)).mean(axis=0)
+
+        Le = A(system.spread(e))
+        LLe = system.gather(A.adjoint(noise.weigh(Le)))
+        first = square(noise.whiten(Le), A.range)
+        second = square(LLe, system.domain)
+        third = square(noise.whiten(A(system.spread(LLe))), A.range)
+        m, rest = self.problem.measured, square(noise.whiten(self.problem.y - A(centre)), A.range)
+        most = _bound(m, first, second, third, e.shape[0], real=not A.range.is_complex)
+        contradicted = (rest - m > most) & (first > 0)
+        return np.where(contradicted, (rest - m) / np.where(first > 0, first, 1), 1.0)
+
     def _solved(self, system: _Whitened, rhs: Array) -> Array:
         """By CG with the system's diagonal, were A^H S^-1 A a multiple of the identity.
 
@@ -170,6 +204,29 @@ class Draw:
                 break
             state = method.advance(state, _LOOK)
         return state.x
+
+
+def _bound(
+    m: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    third: np.ndarray,
+    probes: int,
+    *,
+    real: bool,
+) -> np.ndarray:
+    """What Σ (1 + λ_i) E_i − m exceeds at the rate _DOUBT, E_i exponential of mean 1.
+
+    A gamma distribution of the same mean, variance and skewness (Pearson's type III); the variance
+    of `first`, which few probes tell, is added. Real data: squares of normal numbers for the E_i.
+    """
+    from scipy.stats import pearson3
+
+    parts = 2 if real else 1
+    variance = parts * (m + 2 * first + second)
+    skewness = 2 * parts**2 * (m + 3 * first + 3 * second + third) / variance**1.5
+    deviation = np.sqrt(variance + parts * second / max(1, probes // 2))
+    return first + deviation * pearson3.isf(_DOUBT, skewness)
 
 
 def aligned(values: Array, problem: InverseProblem, space: Space, like: Array = None) -> Array:

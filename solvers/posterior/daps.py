@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sciml._checks import need, number
-from sciml.arrays import Array, astype, dtype_of, namespace, to_numpy
+from sciml.arrays import Array, astype, dtype_of, from_host, namespace, to_numpy
 from sciml.operator import Operator
 from sciml.operators import FFT
 from sciml.prior import levels_of
 from sciml.problem import InverseProblem
 from sciml.sampler import Sampler
 
-from ._base import Annealed, Draw, Noise, karras, need_linear
+from ._base import Annealed, Draw, Noise, aligned, karras, need_linear
 
 __all__ = ["DAPS", "Covariance"]
 
@@ -50,6 +51,10 @@ class DAPS(Sampler):
     p(x0 | x_t) all draws are exact for a Gaussian prior, in any number of levels; PROBED has its
     diagonal in the basis that the prior names (`prior.basis`), else in Fourier
     space for complex x of two axes or more, else entry by entry.
+
+    Where the data contradict that Gaussian, it is made wider (`Draw.widening`): draws then explain
+    the data, at a head or a site unlike those that the prior knows, too. By how much, in the median
+    over the levels, is `Samples.widened`, and part of the certificate.
 
     Levels run from the prior's largest to its least, but none is spent where it tells nothing: once
     draws spread less than the noise of their level, those that are left run from twice that spread
@@ -93,15 +98,19 @@ class DAPS(Sampler):
         sigma, x_t = state.levels[state.step], state.noisy
         D = problem.prior.denoise(x_t, sigma)
         root: Any = sigma
+        widths = state.widths
+        coordinates = problem.domain if basis is None else basis.range
         if self.covariance is Covariance.PROBED:
             root = sigma * _diagonal(problem, basis, noise, x_t, D, sigma) ** 0.5
-        coordinates = problem.domain if basis is None else basis.range
+            widths = (*widths, draw.widening(D, root, noise.of(coordinates)))
+            wider = from_host(widths[-1] ** 0.5, problem.y, dtype_of(root))
+            root = root * aligned(wider, problem, coordinates)
         x = draw(D, root, noise.of(coordinates), noise.of_data())  # line 4
         step, levels = state.step + 1, state.levels
         if step < len(levels):
             levels = levels[:step] + self._ahead(levels[step - 1 :], x, state.tools)
             x_t = x + levels[step] * noise.of(problem.domain)  # line 5
-        return Annealed(x, x_t, step, levels, state.tools)
+        return Annealed(x, x_t, step, levels, state.tools, widths=widths)
 
     def _ahead(self, levels: list[float], x: Array, tools: _Tools) -> list[float]:
         """The levels after the first of `levels`, given what was drawn at it."""
@@ -129,7 +138,10 @@ def _spread(x: Array, tools: _Tools) -> tuple[float, float]:
     inner = (0, *range(1 + len(problem.batch), power.ndim))
     whole, square = (to_numpy(xp.sum(power**k, axis=inner)) for k in (1, 2))
     mean = square / np.where(whole > 0, whole, 1) / 2  # of a complex Gaussian its variance
-    return float(mean.min()) ** 0.5, float(mean.max()) ** 0.5
+    known = mean[np.isfinite(mean)]  # a member that failed counts no more
+    if known.size == 0:
+        return math.inf, math.inf
+    return float(known.min()) ** 0.5, float(known.max()) ** 0.5
 
 
 def _given(problem: InverseProblem) -> Any:

@@ -483,6 +483,41 @@ def test_wrong_noise_is_a_misfit(rng: np.random.Generator) -> None:
     assert found.status == Status.MISFIT and found.misfit == pytest.approx(9, rel=0.2)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_a_prior_that_the_data_contradict_is_told(dtype: str, rng: np.random.Generator) -> None:
+    """Draws explain the data all the same; of 300 problems that the prior fits, none is accused."""
+    space = Space((200,), np.dtype(dtype))
+    A, noise = Dense(Space((150, 200), space.dtype).random(rng) / 200**0.5), Gaussian(0.1)
+    x = space.random(rng)
+    y = A(x) + noise.draw(A(x), rng)
+
+    def drawn(variance: float) -> Samples:
+        prior = GaussianPrior(np.zeros(200, space.dtype), variance=variance)
+        return sample(InverseProblem(A, y, noise, prior), DAPS(), budget=20, throw=False)
+
+    right, narrow = drawn(1.0), drawn(0.01)
+    assert right.ok and right.widened == 1
+    assert narrow.status == Status.MISFIT and narrow.widened > 20
+    assert narrow.band[0] < narrow.misfit < narrow.band[1]
+    far = np.linalg.norm(narrow.mean - x) / np.linalg.norm(right.mean - x)
+    assert far < 1.1  # the prior alone would shrink it to a hundredth
+    assert "times the prior's variance" in narrow.explain()
+    assert (draw(posed("DAPS", rng, dtype=dtype, batch=(300,)), "DAPS").widened == 1).all()
+
+
+def test_levels_go_where_draws_still_change(rng: np.random.Generator) -> None:
+    problem = posed("DAPS", rng)
+    least, most = problem.prior.sigma_range
+    levels = draw(problem, "DAPS", budget=24).history
+    assert levels[0] == pytest.approx(most) and (np.diff(levels) < 0).all()
+    spread = np.sqrt(np.trace(problem.prior.posterior(
+        problem.A, problem.y, problem.noise).dense()).real / N)  # fmt: skip
+    assert np.sum((levels < 4 * spread) & (levels > spread / 16)) >= 8
+    assert levels[-1] > 4 * least
+    pair = sample(problem, DAPS(antithetic=False), n=2, budget=24, throw=False).history
+    assert pair[0] == pytest.approx(most) and pair[-1] >= 0.99 * least
+
+
 def test_a_prior_may_pool_what_a_probe_says_of_the_jacobian(rng: np.random.Generator) -> None:
     problem = posed("DAPS", rng)
     shapes = []

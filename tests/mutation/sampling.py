@@ -96,4 +96,32 @@ SAMPLING: tuple[Mutant, ...] = (
         "noise.of(coordinates))",
         (LAW + "gaussian_posteriors_are_reproduced", LAW + "calibrated_on_closed_forms"),
     ),
+    Mutant(
+        "a prior that the data contradict is not certified",
+        DRIVER,
+        "self._end(~(self.widened <= _WIDENED), Status.MISFIT)",
+        "pass",
+        (LAW + "a_prior_that_the_data_contradict_is_told",),
+    ),
+    Mutant(
+        "a covariance is made wider only beyond all doubt",
+        "solvers/posterior/_base.py",
+        "first + deviation * pearson3.isf(_DOUBT, skewness)",
+        "first",
+        (LAW + "a_prior_that_the_data_contradict_is_told",),
+    ),
+    Mutant(
+        "levels leave out what noise hides",
+        DAPS,
+        "above = min(left[0], _ABOVE * most)",
+        "above = left[0]",
+        (LAW + "levels_go_where_draws_still_change",),
+    ),
+    Mutant(
+        "levels leave out what is below all spread",
+        DAPS,
+        "below = max(levels_of(tools.problem.prior)[0], _BELOW * least)",
+        "below = levels_of(tools.problem.prior)[0]",
+        (LAW + "levels_go_where_draws_still_change",),
+    ),
 )
