@@ -13,18 +13,15 @@ results/score_noisy.{json,md,png}.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from _report import RESULTS
 
 from sciml.datasets import CHANNEL_FAMILIES
-from sciml.networks import Denoiser, PretrainedDenoiser, load_denoiser, weights_path
-from solvers.bench.channels import CHANNEL_ESTIMATORS, SNRS, ChannelSetting, Estimate, run_channels
+from sciml.networks import PretrainedDenoiser, load_denoiser, weights_path
+from solvers.bench.channels import CHANNEL_ESTIMATORS, SNRS, run_channels, under_prior
 from solvers.bench.channels_report import BOUND
-from solvers.channels import score
 from solvers.neural.score import Objective, score_course, train_denoiser
 
 _CALLS = 10
@@ -48,16 +45,6 @@ def trained(way: str, data: int, seed: int, work: Path) -> Path:
     return made
 
 
-def estimator(network: Denoiser) -> Callable[[ChannelSetting], Estimate]:
-    def estimate(
-        Y: np.ndarray, P: np.ndarray, sigma2: float, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        found = score(Y, P, sigma2, network, budget=_CALLS, rng=rng)
-        return found.H, found.std
-
-    return lambda setting: estimate
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--channels", type=int, default=100)
@@ -70,7 +57,8 @@ def main() -> None:
     for data in options.data:
         for way in _WAYS:
             weights = trained(way, data, options.seed, options.work)
-            estimators[f"{way}-{data}db"] = estimator(load_denoiser(weights))
+            estimate = under_prior(load_denoiser(weights), _CALLS)
+            estimators[f"{way}-{data}db"] = lambda _, estimate=estimate: estimate
         for structure in ("full", "toeplitz"):
             name = f"lmmse-{structure}-{data}db"
             estimators[name] = CHANNEL_ESTIMATORS[name]

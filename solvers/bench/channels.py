@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,7 +35,17 @@ from ._checks import check_unique
 from .channels_report import BOUND, ChannelsReport, Score
 from .report import machine, today, versions
 
-__all__ = ["CHANNEL_ESTIMATORS", "ChannelSetting", "Estimate", "estimators_for", "run_channels"]
+if TYPE_CHECKING:
+    from sciml.networks import Denoiser
+
+__all__ = [
+    "CHANNEL_ESTIMATORS",
+    "ChannelSetting",
+    "Estimate",
+    "estimators_for",
+    "run_channels",
+    "under_prior",
+]
 
 SNRS = tuple(np.arange(-10.0, 31.0, 5.0).tolist())
 TRAINING = (100, 1000, 10_000)
@@ -137,7 +148,11 @@ def _learned(setting: ChannelSetting, *, weights: str, budget: int) -> Estimate:
     """Under a prior that comes with the package; the setting's own channels are not looked at."""
     from sciml.networks import PretrainedDenoiser, load_denoiser
 
-    network = load_denoiser(PretrainedDenoiser(weights))
+    return under_prior(load_denoiser(PretrainedDenoiser(weights)), budget)
+
+
+def under_prior(network: Denoiser, budget: int) -> Estimate:
+    """The mean of draws under any prior, by so many calls of its denoiser, and their discs."""
 
     def estimate(
         Y: np.ndarray, P: np.ndarray, sigma2: float, rng: np.random.Generator

@@ -83,7 +83,8 @@ def test_an_estimator_finds_the_same_whichever_others_run() -> None:
 def test_learned_priors_are_for_arrays_of_one_size() -> None:
     whole, small = estimators_for(ChannelConfig((Profile.C,))), estimators_for(CONFIG)
     assert list(whole) == list(CHANNEL_ESTIMATORS)
-    assert set(whole) - set(small) == {"score", "score-10-calls", "score-0db", "score-10db"}
+    learned = {"score", "score-10-calls", "score-0db", "score-10db", "score-random"}
+    assert set(whole) - set(small) == learned
 
 
 def test_learned_priors_come_near_the_bound() -> None:
@@ -98,7 +99,8 @@ def test_learned_priors_come_near_the_bound() -> None:
     genie, clean, noisy = (report.score(name, 10.0) for name in names)
     assert genie is not None and clean is not None and noisy is not None
     assert abs(clean.nmse - genie.nmse) < 0.3 and abs(noisy.nmse - genie.nmse) < 1
-    assert clean.covered is not None and 0.7 < clean.covered < 0.95
+    for found in (clean, noisy):  # of discs as wide as one deviation 56 % would be
+        assert found.covered is not None and 0.85 < found.covered < 0.95
 
 
 def test_covariances_of_noisy_channels_lose_the_noise() -> None:
