@@ -192,9 +192,16 @@ def levels_of(prior: Any) -> tuple[float, float]:
     """(least, most) noise level of a denoiser: its `sigma_range`, or 0.01 and 100.
 
     Raises:
+        TypeError: its range is not two numbers.
         ValueError: its range is not 0 < least < most.
     """
-    least, most = map(float, getattr(prior, "sigma_range", (1e-2, 1e2)))
+    found = getattr(prior, "sigma_range", (1e-2, 1e2))
+    try:
+        least, most = map(float, found)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"expected the prior's sigma_range as two numbers (least, most), got {told(found)}"
+        ) from None
     if not 0 < least < most < np.inf:
         raise ValueError(
             f"expected the prior's sigma_range as (least, most) with 0 < least < most, got "

@@ -18,6 +18,7 @@ from .arrays import (
     Array,
     astype,
     dtype_of,
+    is_array,
     is_torch,
     namespace,
     no_grad,
@@ -91,7 +92,8 @@ def sample(
     Raises:
         SampleError: a member was not SAMPLED (throw=True); `.result` holds what was found.
         SampleInterrupted: Ctrl-C (throw=True), also a KeyboardInterrupt.
-        TypeError, ValueError: bad arguments, before any work.
+        TypeError, ValueError: bad arguments, before any work; a prior whose denoiser does not keep
+            shape and dtype, at its first call.
     """
     _check(problem, sampler, rng, observe)
     integer(n, "n", 2)
@@ -138,15 +140,28 @@ class _Counting:
 
     def denoise(self, x: Array, sigma: Any) -> Array:
         self.calls += 1
-        return self._faces.denoise(x, sigma)
+        return self._fitting("denoise", self._faces.denoise(x, sigma), x)
 
     def score(self, x: Array, sigma: Any) -> Array:
         self.calls += 1
-        return self._faces.score(x, sigma)
+        return self._fitting("score", self._faces.score(x, sigma), x)
 
     def denoise_vjp(self, x: Array, sigma: Any, v: Array) -> tuple[Array, Array]:
         self.calls += 2
         return self.inner.denoise_vjp(x, sigma, v)
+
+    def _fitting(self, name: str, found: Any, x: Array) -> Array:
+        """What the caller's prior gave, if it is of the shape and dtype of x."""
+        if not is_array(found):
+            got = told(found)
+        elif found.shape != x.shape or dtype_of(found) != dtype_of(x):
+            got = f"{tuple(found.shape)}, {dtype_of(found)}"
+        else:
+            return found
+        raise TypeError(
+            f"expected {name}(x, sigma) of the prior {type(self.inner).__name__} to keep shape and "
+            f"dtype of x, {tuple(x.shape)}, {dtype_of(x)}, got {got}"
+        )
 
 
 class _Drive:

@@ -232,6 +232,8 @@ class SampleInterrupted(SampleError, KeyboardInterrupt):
 
 def _span(values: Any, form: str = ".3g") -> str:
     flat = np.asarray(values, dtype=float).reshape(-1)
+    known = flat[~np.isnan(flat)]  # of members with bad input nothing is known: see the counts
+    flat = known if known.size else flat
     low, high = flat.min(), flat.max()
     same = f"{low:{form}}" == f"{high:{form}}" or flat.size == 1
     return f"{low:{form}}" if same else f"{low:{form}} to {high:{form}}"

@@ -202,6 +202,10 @@ def test_bad_priors_are_refused(rng: np.random.Generator) -> None:
 
     with pytest.raises(ValueError, match="sigma_range"):
         levels_of(Backwards(zero, variance=1.0))
+    for wrong in (None, 1.0, (1, 2, 3), "ab"):
+        Backwards.sigma_range = wrong  # type: ignore[assignment]
+        with pytest.raises(TypeError, match="expected the prior's sigma_range"):
+            levels_of(Backwards(zero, variance=1.0))
 
 
 @pytest.mark.parametrize("beams", ["separable", "joint"])

@@ -191,6 +191,7 @@ def test_a_bad_member_spoils_no_other(name: str, rng: np.random.Generator) -> No
     assert found.status[1] == Status.NONFINITE_INPUT
     assert any("Input y" in note for note in found.notes)
     assert np.isfinite(found.samples).all()
+    assert "misfit nan" not in found.explain()
     assert list(found.status[[0, 2]]) == list(sound.status[[0, 2]])
     np.testing.assert_allclose(
         found.samples[:, [0, 2]], sound.samples[:, [0, 2]], atol=1e-3 * np.abs(y[0]).max()
@@ -601,6 +602,24 @@ def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
         with pytest.raises((TypeError, ValueError), match="expected") as caught:
             call()
         assert "got" in str(caught.value), i
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda D: None, lambda D: D[..., :3], lambda D: D.real, lambda D: D.astype(np.complex64)],
+)
+def test_a_prior_that_does_not_keep_shape_and_dtype_is_named(
+    wrong: Callable[[np.ndarray], Any], rng: np.random.Generator
+) -> None:
+    problem = posed("DAPS", rng)
+
+    class Own:
+        def denoise(self, x: np.ndarray, sigma: Any) -> Any:
+            return wrong(problem.prior.denoise(x, sigma))
+
+    own = InverseProblem(problem.A, problem.y, problem.noise, Own())
+    with pytest.raises(TypeError, match=r"expected denoise\(x, sigma\) of the prior Own .* got"):
+        sample(own, DAPS(), budget=4)
 
 
 def test_the_package_offers_it() -> None:
