@@ -144,7 +144,8 @@ class Samples:
             parts.append(
                 f"{checked}. The draws are independent runs, so that R-hat does not apply; "
                 f"{self._error_told()}. Not checked: an error that all runs share, from the prior "
-                "or the sampler, where the data do not see it."
+                "or the sampler, where the data do not see it; a prior that is too wide; a "
+                "sigma of the noise that is off by so little that the prior can make up for it."
             )
         else:
             parts.append(
