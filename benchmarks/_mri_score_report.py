@@ -82,7 +82,7 @@ _NOTES = (
     "Real scan: a tenth of the samples outside the calibration region is hidden from everyone; the "
     "error is relative to these, noise included.",
     "One core, busy with other work: seconds are indications.",
-    "Partial: nine of 48 scans, with DAPS before it chose its levels as it goes.",
+    "Partial: eleven of 48 scans have all methods. The picture is of an earlier run of score.",
 )
 
 
