@@ -2,6 +2,7 @@
 
 from .denoiser import Beams, ChannelDenoiser, Denoiser, GatedDenoiser, Padding, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
+from .icnn import ConvexDense, ConvexImages, ConvexNetwork, ConvexPatch
 from .multilevel import Multilevel
 from .prediction import FNO, Predictor, UNet
 from .stencil import Stencil
@@ -9,9 +10,11 @@ from .weights import (
     Pretrained,
     PretrainedDenoiser,
     PretrainedPredictor,
+    PretrainedProximal,
     load_denoiser,
     load_network,
     load_predictor,
+    load_proximal,
     read_card,
     save_network,
     weights_path,
@@ -21,6 +24,10 @@ __all__ = [
     "FNO",
     "Beams",
     "ChannelDenoiser",
+    "ConvexDense",
+    "ConvexImages",
+    "ConvexNetwork",
+    "ConvexPatch",
     "Denoiser",
     "DirectionNetwork",
     "GatedDenoiser",
@@ -30,6 +37,7 @@ __all__ = [
     "Pretrained",
     "PretrainedDenoiser",
     "PretrainedPredictor",
+    "PretrainedProximal",
     "SingleLevel",
     "Stencil",
     "UNet",
@@ -37,6 +45,7 @@ __all__ = [
     "load_denoiser",
     "load_network",
     "load_predictor",
+    "load_proximal",
     "read_card",
     "save_network",
     "weights_path",

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad, silu
 
-__all__ = ["LightCNN", "NoiseLevel", "Padding", "Perceptron", "UNetBody"]
+__all__ = ["EMBEDDED", "LightCNN", "NoiseLevel", "Padding", "Perceptron", "UNetBody"]
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
 _WAVES = (0.25, 0.5, 1.0, 2.0)
-_EMBEDDED = 32
+EMBEDDED = 32
 
 
 class Padding(Enum):
@@ -31,7 +31,7 @@ class NoiseLevel(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mix = nn.Sequential(nn.Linear(1 + 2 * len(_WAVES), _EMBEDDED), nn.SiLU())
+        self.mix = nn.Sequential(nn.Linear(1 + 2 * len(_WAVES), EMBEDDED), nn.SiLU())
 
     def forward(self, level: Tensor) -> Tensor:
         waves = 2 * math.pi * level[:, None] * level.new_tensor(_WAVES)
@@ -56,7 +56,7 @@ class _Modulated(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.by_level = nn.Linear(_EMBEDDED, 2 * width)
+        self.by_level = nn.Linear(EMBEDDED, 2 * width)
         nn.init.zeros_(self.by_level.bias)
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from ..io._cards import FORMAT, digest, matching, read_json_card, suffixed, writ
 from ..io._limits import FileError
 from .denoiser import ChannelDenoiser, Denoiser, GatedDenoiser, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
+from .icnn import ConvexDense, ConvexImages, ConvexNetwork, ConvexPatch
 from .multilevel import Multilevel
 from .prediction import FNO, Predictor, UNet
 
@@ -21,19 +22,24 @@ __all__ = [
     "Pretrained",
     "PretrainedDenoiser",
     "PretrainedPredictor",
+    "PretrainedProximal",
     "load_denoiser",
     "load_network",
     "load_predictor",
+    "load_proximal",
     "read_card",
     "save_network",
     "weights_path",
 ]
 
-Network = TypeVar("Network", DirectionNetwork, Predictor, Denoiser)
+AnyNetwork = DirectionNetwork | Predictor | Denoiser | ConvexNetwork
+Network = TypeVar("Network", DirectionNetwork, Predictor, Denoiser, ConvexNetwork)
 
 _MOST_BYTES = 64 << 20
 _LARGEST = 4096  # of an argument: modules cost time where tensors cost memory
-_ARCHITECTURES: dict[str, type[DirectionNetwork] | type[Predictor] | type[Denoiser]] = {
+_ARCHITECTURES: dict[
+    str, type[DirectionNetwork] | type[Predictor] | type[Denoiser] | type[ConvexNetwork]
+] = {
     "SingleLevel": SingleLevel,
     "Multilevel": Multilevel,
     "UNet": UNet,
@@ -41,6 +47,9 @@ _ARCHITECTURES: dict[str, type[DirectionNetwork] | type[Predictor] | type[Denois
     "ChannelDenoiser": ChannelDenoiser,
     "GatedDenoiser": GatedDenoiser,
     "UNetDenoiser": UNetDenoiser,
+    "ConvexDense": ConvexDense,
+    "ConvexImages": ConvexImages,
+    "ConvexPatch": ConvexPatch,
 }
 _KEYS = {"format", "architecture", "arguments", "dimension", "sha256", "about", "card_sha256"}
 _SHIPPED = Path(__file__).parents[1] / "weights"
@@ -82,14 +91,29 @@ class PretrainedDenoiser(Enum):
     SCORE_WIFI = "score-wifi"
 
 
-def weights_path(name: Pretrained | PretrainedPredictor | PretrainedDenoiser) -> Path:
+class PretrainedProximal(Enum):
+    """Learned proximal operators that come with the package: of numbers, at one noise level each.
+
+    Laplace's distribution with b = 1 at sigma = 1; a mixture of two Gaussians at sigma = 0.5, whose
+    −log p is not convex. Those called mean are trained by squared errors, and give E[x | y].
+    """
+
+    LPN_LAPLACE = "lpn-laplace"
+    LPN_MIXTURE = "lpn-mixture"
+    LPN_LAPLACE_MEAN = "lpn-laplace-mean"
+
+
+Shipped = Pretrained | PretrainedPredictor | PretrainedDenoiser | PretrainedProximal
+
+
+def weights_path(name: Shipped) -> Path:
     """Where weights of the package lie, or would lie if they came with it."""
     return _SHIPPED / f"{name.value}.safetensors"
 
 
 def save_network(
     path: str | os.PathLike[str],
-    network: DirectionNetwork | Predictor | Denoiser,
+    network: AnyNetwork,
     about: Mapping[str, Any],
 ) -> tuple[Path, Path]:
     """Write weights at `path` (.safetensors) and their card beside them (.json).
@@ -101,6 +125,9 @@ def save_network(
 
     Returns:
         The two paths.
+
+    Raises:
+        TypeError: no network of the package. ValueError: a convex one with an infeasible weight.
     """
     from safetensors.torch import save
 
@@ -108,6 +135,10 @@ def save_network(
     kind = next((n for n, c in _ARCHITECTURES.items() if type(network) is c), None)
     if kind is None:
         raise TypeError(f"expected one of {', '.join(_ARCHITECTURES)}, got {told(network)}")
+    if isinstance(network, ConvexNetwork) and (name := network.infeasible()) is not None:
+        raise ValueError(
+            f"expected W and c without negative entries, got some in {name}: project()"
+        )
     content = save({n: p.detach().contiguous() for n, p in network.state_dict().items()})
     card = {
         "format": FORMAT,
@@ -164,6 +195,23 @@ def load_denoiser(source: PretrainedDenoiser | str | os.PathLike[str]) -> Denois
     return _of_kind(Denoiser, "a Denoiser", path, read_card(path))
 
 
+def load_proximal(source: PretrainedProximal | str | os.PathLike[str]) -> ConvexNetwork:
+    """The convex network whose weights lie at `source`, on the CPU.
+
+    Raises:
+        FileError: as `load_network`, for weights of another kind of network, and for weights with
+            which ψ is not convex: f would be no proximal operator.
+    """
+    path = _path(source)
+    network = _of_kind(ConvexNetwork, "a ConvexNetwork", path, read_card(path))
+    if (name := network.infeasible()) is not None:
+        raise FileError(
+            path, f"expected W and c >= 0 and all weights finite, got others in {name}: f is no "
+            "proximal operator with these, train anew"
+        )  # fmt: skip
+    return network
+
+
 def _of_kind(kind: type[Network], words: str, path: Path, card: Mapping[str, Any]) -> Network:
     """The network of this card; FileError if it is of another kind, with what loads it."""
     network = _built(path, card)
@@ -173,22 +221,22 @@ def _of_kind(kind: type[Network], words: str, path: Path, card: Mapping[str, Any
     return network
 
 
-def _loader(network: DirectionNetwork | Predictor | Denoiser) -> str:
+def _loader(network: AnyNetwork) -> str:
     """What loads weights of this kind."""
+    if isinstance(network, ConvexNetwork):
+        return "load_proximal"
     if isinstance(network, Denoiser):
         return "load_denoiser"
     return "load_predictor" if isinstance(network, Predictor) else "load_network"
 
 
-def _path(
-    source: Pretrained | PretrainedPredictor | PretrainedDenoiser | str | os.PathLike[str],
-) -> Path:
-    if isinstance(source, Pretrained | PretrainedPredictor | PretrainedDenoiser):
+def _path(source: Shipped | str | os.PathLike[str]) -> Path:
+    if isinstance(source, Shipped):
         return weights_path(source)
     return suffixed(source)
 
 
-def _built(weights: Path, card: Mapping[str, Any]) -> DirectionNetwork | Predictor | Denoiser:
+def _built(weights: Path, card: Mapping[str, Any]) -> AnyNetwork:
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load

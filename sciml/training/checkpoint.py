@@ -76,7 +76,7 @@ def read_checkpoint(
         with safe_open(path, framework="pt") as file:
             known: dict[str, Any] = json.loads((file.metadata() or {})["training"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if known["plan"] != dataclasses.asdict(plan):
+        if known["plan"] != json.loads(json.dumps(dataclasses.asdict(plan))):  # no tuples there
             raise FileError(
                 path, f"expected a checkpoint of {plan}, got {known['plan']}: train it anew"
             )

@@ -18,7 +18,7 @@ from .._checks import need
 from .checkpoint import Snapshot, read_checkpoint, write_checkpoint
 from .plan import Plan
 
-__all__ = ["Ramp", "Trained", "train"]
+__all__ = ["Constrained", "Ramp", "Trained", "train"]
 
 Batch = TypeVar("Batch")
 
@@ -29,6 +29,18 @@ class Ramp(Protocol):
 
     def at(self, progress: float) -> Callable[[Any, Any], Tensor]:
         """The loss after this share of the steps, from 0 to 1."""
+        ...
+
+
+@runtime_checkable
+class Constrained(Protocol):
+    """A module some of whose weights must stay in a convex set.
+
+    A mean of feasible weights is feasible, so that `Plan.ema` needs no projection of its own.
+    """
+
+    def project(self) -> None:
+        """Put them at their nearest feasible values, in place."""
         ...
 
 
@@ -53,6 +65,8 @@ def train(
 ) -> Trained:
     """Minimise the mean of loss(module, draw(rng)); `module` holds the result.
 
+    A `Constrained` module is projected after every step, and before the first.
+
     A run that was interrupted and resumed ends with the same bits as one that was not, as long as
     `loss` and `draw` depend on nothing but their arguments. Ctrl-C leaves the last checkpoint.
 
@@ -68,6 +82,9 @@ def train(
     need(plan, Plan, "a Plan", "Plan(steps=...)")
     need(rng, np.random.Generator, "rng as a numpy.random.Generator")
     path = None if checkpoint is None else Path(checkpoint)
+    constrained = module if isinstance(module, Constrained) else None
+    if constrained is not None:
+        constrained.project()
     named = {n: p for n, p in module.named_parameters() if p.requires_grad}
     adam = torch.optim.Adam(named.values(), lr=plan.learning_rate)
     mean = {n: p.detach().clone() for n, p in named.items()}
@@ -93,6 +110,8 @@ def train(
         if plan.clip is not None:
             torch.nn.utils.clip_grad_norm_(named.values(), plan.clip)
         adam.step()
+        if constrained is not None:
+            constrained.project()
         for name, p in named.items():
             # the mean forgets its start, so that a short run does not return it
             decay = 0.0 if plan.ema is None else min(plan.ema, (1 + step) / (10 + step))

@@ -98,7 +98,7 @@ LEARNED: tuple[Mutant, ...] = (
     Mutant(
         "a checkpoint of another plan is refused",
         CHECKPOINT,
-        'known["plan"] != dataclasses.asdict(plan)',
+        'known["plan"] != json.loads(json.dumps(dataclasses.asdict(plan)))',
         "False",
         (TRAINING + "a_checkpoint_of_another_run_is_refused",),
     ),
