@@ -45,7 +45,7 @@ class Differentiable(Protocol):
 
 @runtime_checkable
 class Proximable(Protocol):
-    """A convex prior with a proximal operator."""
+    """A prior with a proximal operator: convex, or such that step g + ½ ||·||² is."""
 
     def prox(self, x: Array, step: float) -> Array:
         """argmin_z step g(z) + ½ ||z − x||², of the shape and dtype of x."""

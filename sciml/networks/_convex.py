@@ -12,6 +12,9 @@ from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolat
 __all__ = ["ConvexConv", "ConvexLayer", "ConvexLinear", "Gains"]
 
 
+_SPREAD = 4.0
+
+
 class Gains(NamedTuple):
     """What the noise level makes of a layer: a shift of b, and positive factors, all per member.
 
@@ -97,6 +100,9 @@ class ConvexLinear(ConvexLayer):
         super().__init__(below, width, known, outer)
         self.S = nn.Parameter(_signed(width, size, fan_in=size))
         self.W = nn.Parameter(_positive(width, below, fan_in=below)) if below else None
+        with torch.no_grad():  # s bends at x that are spread over some 4 standard deviations
+            bends = torch.empty(width, size).uniform_(-_SPREAD, _SPREAD)
+            self.b.copy_(-(self.S * bends).sum(1))
 
     def _S(self, x: Tensor) -> Tensor:
         return linear(x, self.S)

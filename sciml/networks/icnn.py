@@ -201,7 +201,7 @@ class ConvexDense(ConvexNetwork):
         }  # fmt: skip
         known = EMBEDDED if self.told_sigma else 0
         self.layers = nn.ModuleList(
-            ConvexLinear(size, width if k else 0, width, known, 1 / (layers * width))
+            ConvexLinear(size, width if k else 0, width, known, 4 / (layers * width))
             for k in range(layers)
         )
         self.offset = nn.Parameter(torch.zeros(size))

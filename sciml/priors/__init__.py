@@ -3,6 +3,7 @@
 from .classical import L1, L1Wavelet, Tikhonov
 from .gaussian import GaussianPrior
 from .mixture import MixturePrior
+from .proximal import LearnedProximal
 from .score import ScorePrior
 from .variation import TotalVariation
 
@@ -10,6 +11,7 @@ __all__ = [
     "L1",
     "GaussianPrior",
     "L1Wavelet",
+    "LearnedProximal",
     "MixturePrior",
     "ScorePrior",
     "Tikhonov",

@@ -35,7 +35,11 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Noisy:
-    """A batch: x and y = x + sigma n, real (batch, *element), and sigma (batch,)."""
+    """A batch: y = x + sigma n, real (batch, *element), x of the same shape, and sigma (batch,).
+
+    x may have axes before these: several draws of p(x | y) for each y, where they can be had. What
+    is minimised is then the same, with less chance in it.
+    """
 
     x: Tensor
     y: Tensor
@@ -57,7 +61,7 @@ def matching_loss(network: ConvexNetwork, batch: Noisy, gamma: float) -> Tensor:
 
     Members that are off by several γ teach nothing: it wants a network that is near already.
     """
-    square = _error(network, batch).square().flatten(1).sum(1)
+    square = _error(network, batch).square().sum(tuple(range(1 - batch.y.ndim, 0)))
     return -torch.expm1(-square / gamma**2).mean()
 
 

@@ -15,7 +15,12 @@ from ._output import emit
 from ._progress import progress_bar
 
 if TYPE_CHECKING:
-    from sciml.networks import Pretrained, PretrainedDenoiser, PretrainedPredictor
+    from sciml.networks import (
+        Pretrained,
+        PretrainedDenoiser,
+        PretrainedPredictor,
+        PretrainedProximal,
+    )
 
 _MULTIGRID = "multigrid-2d"
 
@@ -50,11 +55,17 @@ def train(
     Ctrl-C keeps the last checkpoint; --resume goes on from it and ends as one long run would. The
     card beside the weights tells data, seed, cost and how the network does on systems held out.
     """
-    from sciml.networks import Pretrained, PretrainedDenoiser, PretrainedPredictor
+    from sciml.networks import (
+        Pretrained,
+        PretrainedDenoiser,
+        PretrainedPredictor,
+        PretrainedProximal,
+    )
 
     denoisers = {p.value: p for p in PretrainedDenoiser}
     networks = {p.value: p for p in (*Pretrained, *PretrainedPredictor)}
-    known = [*networks, *denoisers, _MULTIGRID]
+    proximal = {p.value: p for p in PretrainedProximal}
+    known = [*networks, *denoisers, *proximal, _MULTIGRID]
     if listed:
         emit("\n".join(known))
         return 0
@@ -73,6 +84,8 @@ def train(
             lines, written = _multigrid(out, quick, seed, resume, bar)
         elif name in denoisers:
             lines, written = _denoiser(denoisers[name], out, quick, heads, seed, resume, bar)
+        elif name in proximal:
+            lines, written = _proximal(proximal[name], out, quick, seed, resume, bar)
         else:
             lines, written = _network(networks[name], out, quick, published, seed, resume, bar)
     for line in (*lines, *(f"written     {path}" for path in written)):
@@ -134,6 +147,19 @@ def _denoiser(
             strict=True,
         )
     ]
+    return [*lines, f"seconds     {about['seconds']:g}"], written
+
+
+def _proximal(
+    name: PretrainedProximal, out: Path, quick: bool, seed: int, resume: bool, bar: Progress
+) -> tuple[list[str], tuple[Path, Path]]:
+    from sciml.networks import read_card
+    from solvers.neural.proximal import train_proximal
+
+    written = train_proximal(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
+    about = read_card(written[0])["about"]
+    off, before = about["held_out_error"], about["held_out_error_untrained"]
+    lines = [f"error       {off:g}, {before:g} before training: {about['judged']}"]
     return [*lines, f"seconds     {about['seconds']:g}"], written
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutation.learned import LEARNED
 from tests.mutation.mutant import Mutant
+from tests.mutation.proximal import PROXIMAL
 from tests.mutation.reconstruction import RECONSTRUCTION
 from tests.mutation.sampling import SAMPLING
 
@@ -468,4 +469,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *RECONSTRUCTION,
     *LEARNED,
     *SAMPLING,
+    *PROXIMAL,
 )

@@ -67,6 +67,11 @@ def _drawn(name: str, rng: np.random.Generator, count: int) -> tuple[Tensor, Ten
     return x, sigma
 
 
+def _loss(of, network: ConvexNetwork, batch: Noisy) -> float:
+    with torch.no_grad():
+        return float(of(network, batch))
+
+
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1)
 
@@ -273,24 +278,36 @@ def test_a_cut_training_ends_as_a_whole_one(tmp_path: Path) -> None:
 def test_losses_are_the_papers(rng: np.random.Generator) -> None:
     network, batch = _small(), _batch(rng)
     off = (network(batch.y) - batch.x).detach().square().sum(1)
-    assert float(mean_square_loss(network, batch)) == pytest.approx(float(off.mean()), rel=1e-5)
-    found = float(mean_absolute_loss(network, batch))
+    assert _loss(mean_square_loss, network, batch) == pytest.approx(float(off.mean()), rel=1e-5)
+    found = _loss(mean_absolute_loss, network, batch)
     assert found == pytest.approx(float(off.sqrt().mean()), rel=1e-5)
     wanted = (1 - torch.exp(-off / 0.09)).mean()
-    assert float(matching_loss(network, batch, 0.3)) == pytest.approx(float(wanted), rel=1e-5)
+    assert _loss(partial(matching_loss, gamma=0.3), network, batch) == pytest.approx(
+        float(wanted), rel=1e-5
+    )
+
+
+def test_several_draws_are_the_mean_of_their_losses(rng: np.random.Generator) -> None:
+    network, batches = _small(), [_batch(rng) for _ in range(3)]
+    y, sigma = batches[0].y, batches[0].sigma
+    together = Noisy(torch.stack([b.x for b in batches]), y, sigma)
+    losses = (mean_square_loss, mean_absolute_loss, LESSON.at(0.9))
+    for loss in losses:
+        alone = [_loss(loss, network, Noisy(b.x, y, sigma)) for b in batches]
+        assert _loss(loss, network, together) == pytest.approx(np.mean(alone), rel=1e-5)
 
 
 def test_stages_follow_each_other(rng: np.random.Generator) -> None:
     network, batch = _small(), _batch(rng)
-    found = [float(LESSON.at(k / LESSON.steps)(network, batch)) for k in range(LESSON.steps)]
-    wanted = [float(mean_absolute_loss(network, batch))] * 6
-    wanted += [float(matching_loss(network, batch, 0.5))] * 6
-    wanted += [float(matching_loss(network, batch, 0.2))] * 3
+    found = [_loss(LESSON.at(k / LESSON.steps), network, batch) for k in range(LESSON.steps)]
+    wanted = [_loss(mean_absolute_loss, network, batch)] * 6
+    wanted += [_loss(partial(matching_loss, gamma=0.5), network, batch)] * 6
+    wanted += [_loss(partial(matching_loss, gamma=0.2), network, batch)] * 3
     assert found == wanted
     plan = LESSON.plan()
     assert [plan.rate(k) for k in (0, 5, 6, 11, 12, 99)] == [0.3, 0.3, 0.1, 0.1, 0.01, 0.01]
     squared = ProximalMatching(LESSON.stages, square=True).at(0.9)
-    assert float(squared(network, batch)) == float(mean_square_loss(network, batch))
+    assert _loss(squared, network, batch) == _loss(mean_square_loss, network, batch)
     assert [s.steps for s in LESSON.shortened(4).stages] == [1, 1, 1]
 
 
