@@ -61,11 +61,11 @@ class Toy:
         _, residual = self.prior.preimage(x[:, None])
         return {
             "network": self.name.value,
-            "|y| <=": f"{self.within:g}",
+            "y up to": f"{self.within:g}",
             "off the mode": self._off(posterior_mode, y),
             "off the mean": self._off(posterior_mean, y),
             "largest slope": f"{np.diff(self.f(y)).max() / (y[1] - y[0]):.2f}",
-            "|x| <=": f"{self.inside:g}",
+            "x up to": f"{self.inside:g}",
             "sigma² g off": f"{(of_phi.max() - of_phi.min()) / 2:.3f}",
             "inversion": f"{residual.max():.0e}",
             "training, s": f"{read_card(weights_path(self.name))['about']['seconds']:.0f}",
@@ -100,7 +100,7 @@ def draw() -> Any:
         right.plot(x, toy.true_phi(x), "k", lw=3, alpha=0.35, label="−sigma² log p")
         right.plot(x, toy.phi(x), "C0", lw=1.4, label="sigma² g, out of f alone")
         right.axvspan(-toy.inside, toy.inside, color="0.95", zorder=0)
-        right.set(xlabel="x", title=f"{density}, sigma {sigma:g}")
+        right.set(xlabel="x", title=f"{type(density).__name__}, sigma {sigma:g}: −log p")
         right.set_ylim(-0.1, 1.6 * toy.true_phi(x).max())
         for axis in (left, right):
             axis.grid(alpha=0.3)
