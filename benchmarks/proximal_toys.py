@@ -115,7 +115,7 @@ def main() -> None:
         "of −sigma² log p, and from E[x | y]. sigma² g off: half the range of its difference from "
         "−sigma² log p, which it knows up to a constant.",
         "inversion: the largest residual ‖f(y) − x‖ of what g was computed from.",
-        "training: on one thread of a machine that others used too.",
+        "training: on one thread.",
     ]
     path = write_results(
         "proximal_toys", "Learned proximal operators of numbers", rows, notes=notes

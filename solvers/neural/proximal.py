@@ -35,7 +35,7 @@ _STAGES: tuple[tuple[int, float, float | None], ...] = (
     (500, 3e-3, None), (400, 3e-3, 0.5), (400, 3e-3, 0.2), (700, 2e-3, 0.1),
     (400, 1e-3, 0.05), (400, 5e-4, 0.03), (400, 2e-4, 0.02), (200, 5e-5, 0.02),
 )  # fmt: skip
-_SHARPER = ((600, 2e-4, 0.02), (200, 5e-5, 0.015))  # for a kink
+_SHARPER = ((3000, 5e-4, 0.02), (500, 1e-4, 0.02))  # for a kink
 _GRID = np.linspace(-12.0, 12.0, 48_001)  # what integrals and minima are taken over
 
 
