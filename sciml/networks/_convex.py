@@ -80,6 +80,11 @@ class ConvexLayer(nn.Module):
     def _column(self, p: Tensor) -> Tensor:
         return p[(..., *(None,) * self.axes)]
 
+    @property
+    def _known_W(self) -> Tensor:
+        assert self.W is not None
+        return self.W
+
     def _S(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
@@ -115,11 +120,6 @@ class ConvexLinear(ConvexLayer):
 
     def _W_adjoint(self, delta: Tensor) -> Tensor:
         return delta @ self._known_W
-
-    @property
-    def _known_W(self) -> Tensor:
-        assert self.W is not None
-        return self.W
 
 
 class ConvexConv(ConvexLayer):
@@ -175,11 +175,6 @@ class ConvexConv(ConvexLayer):
             delta, self._known_W, stride=self.stride, padding=self.padding,
             output_padding=self.stride - 1,
         )  # fmt: skip
-
-    @property
-    def _known_W(self) -> Tensor:
-        assert self.W is not None
-        return self.W
 
 
 def _times(x: Tensor, gain: Tensor | None) -> Tensor:
