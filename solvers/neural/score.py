@@ -102,7 +102,7 @@ def score_course(
     head = Heads(judged, drawn=0 if judged else 20, every=24)
     images = partial(
         ScoreCourse, partial(UNetDenoiser, 24, 4), held_out=head,
-        plan=Plan(2000, 2e-3, ema=0.998, every=50), least=0.005, most=10.0, batch=6,
+        plan=Plan(4000, 2e-3, ema=0.998, every=50), least=0.005, most=10.0, batch=6,
         sigmas=SIGMAS[1:-2],
     )  # fmt: skip
     made = {
