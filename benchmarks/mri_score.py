@@ -97,8 +97,7 @@ def cases_of(path: Path) -> list[tuple[Case, np.ndarray]]:
     Half of the scans have 30 dB, half 20: of every mask and R one of two slices, in turns. The
     first twelve have one mask a slice, so that they are balanced by themselves.
     """
-    volume = np.abs(np.asarray(read_image(path).data, np.float64))
-    volume /= np.percentile(volume[volume > 0], 99.5)  # as the training scaled its own
+    volume = volume_of(path)
     first, second = [], []
     for k, place in enumerate(_PLACES):
         for a, axis in enumerate((2, 1, 0)):
@@ -113,6 +112,18 @@ def cases_of(path: Path) -> list[tuple[Case, np.ndarray]]:
                     case = Case(path.name, axis, index, mask, R, snr_db, seed)
                     (first if m == (k + a) % 2 else second).append((case, image))
     return first + second
+
+
+def volume_of(path: Path) -> np.ndarray:
+    """Magnitudes, 1 at the 99.5th percentile."""
+    volume = np.abs(np.asarray(read_image(path).data, np.float64))
+    return volume / np.percentile(volume[volume > 0], 99.5)
+
+
+def slice_of(path: Path) -> np.ndarray:
+    """The middle slice along the last axis."""
+    volume = volume_of(path)
+    return volume[:, :, volume.shape[2] // 2]
 
 
 def resized(image: np.ndarray) -> np.ndarray:
