@@ -1,25 +1,27 @@
 """Posterior sampling of MIMO channels and an image against deepinv's DPS, one prior for both.
 
     python benchmarks/posterior.py [--channels 8] [--chains 4] [--snr 0 10 20] [--threads 1]
-                                   [--priors gaussian network mri] [--head MNI152...nii.gz]
-                                   [--rivals PYTHON ...]
+                                   [--priors [gaussian network]] [--head MNI152...nii.gz]
+                                   [--rivals PYTHON ...] [--add]
 
 CDL-C channels, 16 x 64, from 38 pilots, under the Gaussian prior of their exact covariance, whose
 posterior mean is known, and under the network `score-mimo`; with --head a patch of a head at R = 4
 under `score-mri`. deepinv runs in an interpreter that has it (--rivals), with its defaults and with
-weights chosen by the truth. Writes results/posterior.{json,md}.
+weights chosen by the truth. Writes results/posterior.{json,md}; with --add, rows of other problems
+stay there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import write_results
+from _report import RESULTS, write_results
 from _workers import run_worker
 
 from sciml.datasets import (
@@ -205,11 +207,12 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--snr", type=float, nargs="+", default=[0.0, 10.0, 20.0])
-    parser.add_argument("--priors", nargs="+", default=["gaussian", "network"])
+    parser.add_argument("--priors", nargs="*", default=["gaussian", "network"])
     parser.add_argument("--head", type=Path, help="a volume that score-mri was not trained on")
     parser.add_argument("--steps", type=int, default=1000, help="of deepinv's DPS by default")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rivals", nargs="+", default=[], metavar="PYTHON")
+    parser.add_argument("--add", action="store_true", help="keep the rows of other problems")
     options = parser.parse_args()
     cases = [
         channels_of(snr, prior, options.channels, options.chains)
@@ -231,7 +234,10 @@ def main() -> None:
         "over those. DAPS knows no truth and has no weight.",
         "In Fourier space: as for a prior that knows no basis of its own.",
     ]
-    rows: list[dict[str, Any]] = []
+    measured = {(case.prior, case.told) for case in cases}
+    path = RESULTS / "posterior.json"
+    kept = json.loads(path.read_text())["rows"] if options.add else []
+    rows = [row for row in kept if (row["prior"], row["problem"]) not in measured]
     with tempfile.TemporaryDirectory(prefix="posterior-") as name:
         for case in cases:
             rows += rows_of(case, options, Path(name))
