@@ -1,7 +1,9 @@
 """Operators, one module a family. Import from the modules' public names re-exported here."""
 
 from ..algebra import Identity, block, hstack, vstack
+from .blur import Blur, Boundary, Downsample, gaussian_kernel
 from .channel import Pilots, PlaneWaves
+from .circulant import RandomCirculant, Spectrum
 from .compression import CoilCompression
 from .dense import Dense, Diagonal
 from .diffusion import Diffusion, NodalDiffusion, Order, Side
@@ -12,6 +14,7 @@ from .mri import SENSE, Coils, Sampling
 from .noncartesian import NonCartesianSENSE
 from .nufft import NUFFT
 from .off_resonance import OffResonance
+from .radon import Filter, Radon, filtered_back_projection
 from .sparse import Sparse
 from .toeplitz import Toeplitz
 from .wavelet import Wavelet
@@ -20,11 +23,15 @@ __all__ = [
     "FFT",
     "NUFFT",
     "SENSE",
+    "Blur",
+    "Boundary",
     "CoilCompression",
     "Coils",
     "Dense",
     "Diagonal",
     "Diffusion",
+    "Downsample",
+    "Filter",
     "Gradient",
     "GriddedNUFFT",
     "Identity",
@@ -34,12 +41,17 @@ __all__ = [
     "Order",
     "Pilots",
     "PlaneWaves",
+    "Radon",
+    "RandomCirculant",
     "Sampling",
     "Side",
     "Sparse",
+    "Spectrum",
     "Toeplitz",
     "Wavelet",
     "block",
+    "filtered_back_projection",
+    "gaussian_kernel",
     "hstack",
     "vstack",
 ]

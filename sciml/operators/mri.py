@@ -74,6 +74,8 @@ class Coils(Operator):
 class Sampling(Operator):
     """k -> mask k: the samples that were measured, zeros elsewhere.
 
+    Images too, real ones among them: the pixels that were seen, for inpainting.
+
     Args:
         mask: bool or 0 and 1, an array that broadcasts against the space's shape: (ky, kx) serves
             all coils.
@@ -94,6 +96,11 @@ class Sampling(Operator):
 
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)
+
+    @property
+    def norm_bound(self) -> float:
+        """1: something was measured."""
+        return 1.0
 
     def diagonal(self) -> Array:
         xp = namespace(self.mask)

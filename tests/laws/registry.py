@@ -18,11 +18,14 @@ from sciml.operators import (
     FFT,
     NUFFT,
     SENSE,
+    Blur,
+    Boundary,
     CoilCompression,
     Coils,
     Dense,
     Diagonal,
     Diffusion,
+    Downsample,
     Gradient,
     GriddedNUFFT,
     Identity,
@@ -31,9 +34,12 @@ from sciml.operators import (
     OffResonance,
     Pilots,
     PlaneWaves,
+    Radon,
+    RandomCirculant,
     Sampling,
     Side,
     Sparse,
+    Spectrum,
     Toeplitz,
     Wavelet,
     block,
@@ -170,6 +176,52 @@ OPERATORS: dict[str, OperatorCase] = {
     ),
     "sampling": OperatorCase(
         lambda r, d, a: Sampling(a(_mask(r, 5, 4)), Space((3, 5, 4), d)), (Sampling,)
+    ),
+    "blur": OperatorCase(lambda r, d, a: Blur(a(_draw(r, d, 3, 4)), Space((2, 6, 5), d)), (Blur,)),
+    "blur in full, along a line": OperatorCase(
+        lambda r, d, a: Blur(a(_draw(r, d, 4)), Space((3, 6), d), boundary=Boundary.FULL), (Blur,)
+    ),
+    "blur, mirrored": OperatorCase(
+        lambda r, d, a: Blur(
+            a(r.standard_normal((4, 7))), Space((5, 4), d), boundary=Boundary.SYMMETRIC
+        ),
+        (Blur,),
+    ),
+    "blur, normal": OperatorCase(
+        lambda r, d, a: Blur(a(_draw(r, d, 3, 2)), Space((2, 6, 5), d)).normal, ()
+    ),
+    "blur in full, normal": OperatorCase(
+        lambda r, d, a: Blur(a(_draw(r, d, 3, 7)), Space((6, 5), d), boundary=Boundary.FULL).normal,
+        (),
+    ),
+    "downsample": OperatorCase(
+        lambda r, d, a: Downsample(Space((2, 9, 8), d), 2, like=a(np.zeros(1))), (Downsample,)
+    ),
+    "downsample on a ring": OperatorCase(
+        lambda r, d, a: Downsample(
+            Space((9, 7), d), 3, kernel=a(_draw(r, d, 3, 3)), boundary=Boundary.CIRCULAR
+        ),
+        (Downsample,),
+    ),
+    "random circulant": OperatorCase(
+        lambda r, d, a: RandomCirculant(Space((6, 7), d), 15, rng=r, like=a(np.zeros(1))),
+        (RandomCirculant,),
+        dtypes=REAL,
+    ),
+    "random circulant, Gaussian": OperatorCase(
+        lambda r, d, a: RandomCirculant(
+            Space((5, 3), d), 4, rng=r, spectrum=Spectrum.GAUSSIAN, like=a(np.zeros(1))
+        ),
+        (RandomCirculant,),
+        dtypes=REAL,
+    ),
+    "radon": OperatorCase(lambda r, d, a: Radon(Space((8, 8), d), 9), (Radon,), dtypes=REAL),
+    "radon, few wide detectors": OperatorCase(
+        lambda r, d, a: Radon(
+            Space((7, 10), d), r.uniform(-4, 4, 5), detectors=4, spacing=1.3, pixel=0.5
+        ),
+        (Radon,),
+        dtypes=REAL,
     ),
     "sense": OperatorCase(
         lambda r, d, a: SENSE(a(_draw(r, d, 3, 6, 5)), a(_mask(r, 6, 5))), (SENSE,), dtypes=COMPLEX
