@@ -295,15 +295,16 @@ class Downsample(_Convolution):
                 "expected Boundary.CIRCULAR or SYMMETRIC for a Downsample, got Boundary.FULL: a "
                 "coarse image has no pixels beyond the edges"
             )
-        if kernel is None:
-            kernel = self._gaussian(space)
+        taken: Any = kernel
+        if taken is None:
+            taken = self._gaussian(space)
             if like is not None:
-                kernel = from_host(kernel, like, np.float64)
-        namespace(kernel)
-        if self.factor > min(space.shape[-kernel.ndim :]):
+                taken = from_host(taken, like, np.float64)
+        namespace(taken)
+        if self.factor > min(space.shape[-taken.ndim :]):
             raise ValueError(f"expected a factor up to the size of {space.shape}, got {factor}")
         offset = (self.factor - 1) // 2
-        super().__init__(kernel, space, boundary, step=self.factor, offset=offset)
+        super().__init__(taken, space, boundary, step=self.factor, offset=offset)
 
     def _gaussian(self, space: Space) -> np.ndarray:
         f, sigma = self.factor, _PER_FACTOR * self.factor
@@ -361,7 +362,8 @@ def _fast(n: int) -> int:
     """The next size whose transform is fast."""
     from scipy.fft import next_fast_len
 
-    return int(next_fast_len(n, real=True))
+    found: Any = next_fast_len(n, real=True)
+    return int(found)
 
 
 def _along(axis: int, what: slice) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ from ..arrays import (
 )
 from ..operator import Operator
 from ..space import Space
+from .nufft import watched
 
 __all__ = ["Filter", "Radon", "filtered_back_projection"]
 
@@ -126,6 +127,8 @@ class Radon(Operator):
         return len(self.angles) * self.domain.size
 
     def _apply(self, x: Array) -> Array:
+        if watched(x):  # A and A^H are each other's gradients: nothing else need be kept
+            return self.as_torch()(x)
         view = host_view(x)
         if view is not None:
             return like_host(self._project(view), x)
@@ -141,6 +144,8 @@ class Radon(Operator):
         return xp.reshape(astype(y, dtype_of(x)), (*lead, *self.range.shape))
 
     def _adjoint(self, y: Array) -> Array:
+        if watched(y):
+            return self.H.as_torch()(y)
         view = host_view(y)
         if view is not None:
             return like_host(self._backproject(view), y)
@@ -329,16 +334,15 @@ def _checked_angles(angles: Any) -> np.ndarray:
         return np.arange(integer(angles, "angles", 1)) * np.pi / int(angles)
     try:
         found = np.asarray(angles)
-        wide = found.astype(np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"expected angles in radians, got {told(angles)}") from error
     if found.dtype.kind not in "fiu" or found.ndim != 1 or not found.size:
         raise ValueError(
             f"expected angles in radians (A,) or their number, got {found.dtype} {found.shape}"
         )
-    if not np.isfinite(wide).all():
+    if not np.isfinite(found).all():
         raise ValueError("expected finite angles, got NaN or Inf among them")
-    return wide
+    return found.astype(np.float64)
 
 
 def _positive(value: Any, name: str) -> float:
