@@ -41,12 +41,16 @@ class ConvexNetwork(nn.Module):
     """ψ, strongly convex with constant `alpha`, and f = ∇ψ. Its weights may be of either precision.
 
     Attributes:
-        ndim: axes of one x. arguments: what the constructor was called with, for the card of its
-            weights. alpha, beta: see above.
+        ndim: axes of one x. element: their lengths, and names of those that may be any. whole: what
+            layers need rows and columns to be multiples of.
+        arguments: what the constructor was called with, for the card of its weights.
+        alpha, beta: see above.
         sigmas: (least, most) noise level that it is for; if they differ, it is told sigma.
     """
 
     ndim: int
+    element: tuple[int | str, ...]
+    whole: int = 1
     arguments: dict[str, object]
     layers: nn.ModuleList
     offset: nn.Parameter
@@ -158,16 +162,24 @@ class ConvexNetwork(nn.Module):
         return self.offset.expand_as(x)
 
     def padded(self, x: Tensor) -> Tensor:
-        """x, of a size that all layers can take, by a linear map.
+        """x, filled up with zeros to a size that all layers can take.
 
         Raises:
-            ValueError: it is of a shape that no map makes fit.
+            ValueError: its members are not of the shape `element`.
         """
-        raise NotImplementedError
+        sizes = tuple(x.shape[1:])
+        if len(sizes) != len(self.element) or not all(
+            n > 0 if isinstance(one, str) else n == one
+            for n, one in zip(sizes, self.element, strict=True)
+        ):
+            wanted = ", ".join(map(str, self.element))
+            raise ValueError(f"expected x of shape (batch, {wanted}), got {tuple(x.shape)}")
+        more = [m for n in reversed(sizes[1:]) for m in (0, -n % self.whole)]
+        return pad(x, more) if any(more) else x
 
     def _cut(self, f: Tensor, x: Tensor) -> Tensor:
-        """The adjoint of that map."""
-        return f
+        """The adjoint of that."""
+        return f[tuple(slice(n) for n in x.shape)]
 
 
 class ConvexDense(ConvexNetwork):
@@ -193,6 +205,7 @@ class ConvexDense(ConvexNetwork):
     ) -> None:
         super().__init__(beta, alpha, sigmas)
         self.size = integer(size, "size", 1)
+        self.element = (size,)
         integer(width, "width", 1)
         _bounded(integer(layers, "layers", 1))
         self.arguments = {
@@ -205,11 +218,6 @@ class ConvexDense(ConvexNetwork):
             for k in range(layers)
         )
         self.offset = nn.Parameter(torch.zeros(size))
-
-    def padded(self, x: Tensor) -> Tensor:
-        if x.ndim != 2 or x.shape[1] != self.size:
-            raise ValueError(f"expected x of shape (batch, {self.size}), got {tuple(x.shape)}")
-        return x
 
 
 class ConvexImages(ConvexNetwork):
@@ -238,7 +246,7 @@ class ConvexImages(ConvexNetwork):
         sigmas: Sequence[float] = (0.1, 0.1),
     ) -> None:
         super().__init__(beta, alpha, sigmas)
-        self.channels = integer(channels, "channels", 1)
+        self.element = (integer(channels, "channels", 1), "rows", "columns")
         for name, count in (("width", width), ("levels", levels), ("depth", depth)):
             integer(count, name, 1)
         _bounded(levels * depth)
@@ -256,17 +264,6 @@ class ConvexImages(ConvexNetwork):
             for level in range(levels) for k in range(depth)
         )  # fmt: skip
         self.offset = nn.Parameter(torch.zeros(channels, 1, 1))
-
-    def padded(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] != self.channels or 0 in x.shape[2:]:
-            raise ValueError(
-                f"expected x of shape (batch, {self.channels}, rows, columns), got {tuple(x.shape)}"
-            )
-        rows, columns = (-n % self.whole for n in x.shape[2:])
-        return pad(x, (0, columns, 0, rows)) if rows or columns else x
-
-    def _cut(self, f: Tensor, x: Tensor) -> Tensor:
-        return f[..., : x.shape[2], : x.shape[3]]
 
 
 class ConvexPatch(ConvexNetwork):
@@ -323,12 +320,6 @@ class ConvexPatch(ConvexNetwork):
         )
         self.layers = nn.ModuleList(layers)
         self.offset = nn.Parameter(torch.zeros(channels, 1, 1))
-
-    def padded(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[1:]) != self.element:
-            wanted = ", ".join(map(str, self.element))
-            raise ValueError(f"expected x of shape (batch, {wanted}), got {tuple(x.shape)}")
-        return x
 
 
 def _bounded(layers: int) -> None:
