@@ -76,8 +76,8 @@ _NOTES = (
     "of the highest PSNR, walked to in steps of √2 from the one found, which takes the "
     "truth. Errors are of magnitudes against the root sum of squares without noise.",
     "Score: the mean of 8 draws of 20 calls of the network, one setting for all. Misfit is "
-    "that of the draws, 1 is the noise's. Within 90 %: share of the head's pixels in discs that "
-    "hold 90 % where deviations from four mirrored pairs are right and errors Gaussian.",
+    "that of the draws, 1 is the noise's. Within 90 %: share of the head's pixels within "
+    "`Samples.radius(0.9)` of the mean, 90 % where the posterior is right and Gaussian.",
     "± is the standard deviation over scans.",
     "Real scan: a tenth of the samples outside the calibration region is hidden from everyone; the "
     "error is relative to these, noise included.",

@@ -169,15 +169,12 @@ class Truth:
     def covered(self, scan: Scan, found: Reconstruction) -> float:
         """Share of the head's pixels that lie in their discs of 90 %.
 
-        k mirrored pairs make a deviation, so that |x − mean|² / std² of a complex Gaussian exceeds
-        t with the probability (1 + t / k)^−k. The maps' phase is theirs: x = Σ conj(map) coil.
+        The maps' phase is theirs: x = Σ conj(map) coil.
         """
         assert found.drawn is not None
-        k = len(found.drawn.samples) // 2
-        disc = k * (10 ** (1 / k) - 1)
         x = np.sum(scan.maps.conj() * self.coils, axis=0)
         head = (self.image > _HEAD * self.image.max()) & seen(scan)
-        inside = np.abs(found.image - x) ** 2 <= disc * found.drawn.std.astype(float) ** 2
+        inside = np.abs(found.image - x) <= found.drawn.radius(0.9)
         return float(inside[head].mean())
 
 

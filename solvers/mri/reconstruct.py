@@ -176,8 +176,8 @@ def reconstruct(
     seconds = time.perf_counter() - began
     image, kspace = image * unit, kspace * unit
     if drawn is not None:
-        draws, std = drawn.samples * unit, drawn.std * unit
-        drawn = replace(drawn, samples=draws, mean=image, std=std)
+        draws, std, error = (a * unit for a in (drawn.samples, drawn.std, drawn.mean_error))
+        drawn = replace(drawn, samples=draws, mean=image, std=std, mean_error=error)
     return Reconstruction(
         image,
         kspace,

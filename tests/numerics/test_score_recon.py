@@ -90,6 +90,9 @@ def test_units_do_not_matter(scanned: tuple[np.ndarray, Scan], found: Reconstruc
     np.testing.assert_allclose(large.image / unit, found.image, rtol=0, atol=0.02)
     np.testing.assert_allclose(large.drawn.samples.mean(axis=0), large.image, rtol=1e-4)
     assert large.drawn.std.mean() / unit == pytest.approx(found.drawn.std.mean(), rel=0.05)
+    assert large.drawn.error_share == pytest.approx(found.drawn.error_share, rel=0.05)
+    radii = large.drawn.radius(0.9).mean() / unit, found.drawn.radius(0.9).mean()
+    assert radii[0] == pytest.approx(radii[1], rel=0.05)
 
 
 def test_noise_is_found_without_a_noise_scan() -> None:
