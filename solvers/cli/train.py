@@ -24,6 +24,31 @@ if TYPE_CHECKING:
 
 _MULTIGRID = "multigrid-2d"
 
+# What --list says of each.
+_WORDS = {
+    "dcdm-2d": "search directions for Poisson in 2-D, the network of DCDM",
+    "dcdm-3d": "search directions for Poisson in 3-D, the network of DCDM",
+    "directions-2d": "search directions on several levels, 2-D with solid cells",
+    "directions-3d": "search directions on several levels, 3-D with solid cells",
+    "directions-condiff": "search directions on several levels, 2-D with varying k",
+    "condiff-unet-cubic": "solutions of ConDiff's cubic 0.1 at grid 64, a U-Net",
+    "condiff-unet-gaussian": "solutions of ConDiff's gaussian 1.0 at grid 64, a U-Net",
+    "condiff-fno-cubic": "solutions of ConDiff's cubic 0.1 at grid 64, an FNO",
+    "condiff-fno-gaussian": "solutions of ConDiff's gaussian 1.0 at grid 64, an FNO",
+    "score-mimo": "prior of CDL-C channels, 64 to 16 antennas",
+    "score-mimo-random": "prior of CDL-A to D with random clusters, 64 to 16 antennas",
+    "score-mimo-noisy-0db": "prior of CDL-C channels, from data at 0 dB alone",
+    "score-mimo-noisy-10db": "prior of CDL-C channels, from data at 10 dB alone",
+    "score-mri": "prior of MR images of heads",
+    "score-mri-noisy": "prior of MR images of heads, from images at 10 dB alone",
+    "score-wifi": "prior of Wi-Fi channels, 30 subcarriers, 3 antennas",
+    "lpn-laplace": "proximal operator of Laplace's -log p",
+    "lpn-laplace-mean": "E[x | y] under Laplace's, learned by squared errors",
+    "lpn-mixture": "proximal operator of a mixture's -log p, which is not convex",
+    _MULTIGRID: "settings of multigrid, chosen from k",
+}
+_CARD = 1 << 20  # bytes
+
 Progress = Callable[[int, int], None] | None
 
 
@@ -67,7 +92,8 @@ def train(
     proximal = {p.value: p for p in PretrainedProximal}
     known = [*networks, *denoisers, *proximal, _MULTIGRID]
     if listed:
-        emit("\n".join(known))
+        width = max(map(len, known))
+        emit("\n".join(f"{each:{width}}  {_WORDS[each]}; {_cost(each)}" for each in known))
         return 0
     if name not in known:
         raise BadInput(f"expected one of {', '.join(known)}, got {name or 'nothing'}: see --list")
@@ -91,6 +117,19 @@ def train(
     for line in (*lines, *(f"written     {path}" for path in written)):
         emit(line)
     return 0
+
+
+def _cost(name: str) -> str:
+    """What training the package's weights took, by their card."""
+    from sciml.io._cards import read_json_card
+    from solvers.neural.choice import SHIPPED
+
+    weights = SHIPPED.with_name(f"{name}.safetensors")
+    if not weights.exists():
+        return "not in the package"
+    about = read_json_card(weights, _CARD)["about"]
+    seconds = about.get("seconds", about.get("processor_seconds_of_trials"))
+    return f"{seconds:.0f} s, {about['device']}"
 
 
 def _network(

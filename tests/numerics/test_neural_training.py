@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import partial
 from pathlib import Path
 
@@ -319,7 +320,9 @@ def test_the_command_trains(tmp_path: Path, monkeypatch, capsys) -> None:
     assert load_network(tmp_path / "dcdm-2d.safetensors", ndim=2)
     assert main(["train", "--list"]) == 0
     names = {p.value for p in (*Pretrained, *PretrainedPredictor)}
-    assert names <= set(capsys.readouterr().out.split())
+    listed = capsys.readouterr().out.splitlines()
+    assert names <= {line.split()[0] for line in listed}
+    assert all(re.search(r"^\S+ +\w.*; \d+ s, CPU", line) for line in listed)
     assert main(["train", "dcdm-4d", "--out", str(tmp_path)]) == 2
     assert main(["train", "dcdm-2d"]) == 2
 
