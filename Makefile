@@ -1,4 +1,4 @@
-# make demo | test | lint | slow | mutants | bench | bench-linear | bench-poisson | clean | distclean
+# make demo | test | pytest | lint | slow | mutants | bench | bench-linear | bench-poisson | clean | distclean
 # Another interpreter: make test PYTHON=/path/to/python3.12
 
 PYTHON ?= python3
@@ -15,17 +15,21 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INPUTS := pyproject.toml constraints.txt sciml/_version.py
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint slow mutants bench bench-linear bench-poisson clean distclean
+.PHONY: demo test pytest lint slow mutants bench bench-linear bench-poisson clean distclean
 
 demo: $(VENV)/.ready-demo
 	$(BIN)/sciml demo
 
 # One thread per worker: the workers already fill the cores.
-test slow: export OMP_NUM_THREADS = 1
-test slow: export OPENBLAS_NUM_THREADS = 1
+test pytest slow: export OMP_NUM_THREADS = 1
+test pytest slow: export OPENBLAS_NUM_THREADS = 1
+
+# Pyright keeps one core busy: beside the tests rather than before them.
+test: $(VENV)/.ready-test
+	@$(MAKE) --no-print-directory --jobs=2 lint pytest
 
 # A file's tests stay in one worker: together, both would compile the kernels that it needs.
-test: lint
+pytest: $(VENV)/.ready-test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.ready-test
