@@ -36,10 +36,14 @@ from .space import Space
 
 __all__ = ["SampleLook", "sample"]
 
+_SEED = 0x73616D706C65  # of no stream that a caller draws data from: their noise is not ours
 _RHAT = 1.05
 _EACH = 5  # least effective draws of half a chain (Bayesian Data Analysis, section 11.5)
 _PROJECTIONS = 16
 _WIDENED = 2.0  # more, in the median over the levels, is a prior that the data contradict
+# More, at any level, is a prior far too wide. Channels of one site fade to a fifth of their power,
+# which no Gaussian would, and are no reason to refuse.
+_EXCESS = 10.0
 _BAND = 0.1  # of misfit, beside 4 standard deviations of the noise's own
 
 
@@ -101,7 +105,7 @@ def sample(
         raise ValueError(f"expected an even n for mirrored chains, got {n}: antithetic=False")
     integer(budget, "budget", 1)
     sampler.check(problem)
-    rng = np.random.default_rng(0) if rng is None else rng
+    rng = np.random.default_rng(_SEED) if rng is None else rng
     with no_grad(problem.y), np.errstate(all="ignore"):
         result = _Drive(problem, sampler, int(n), int(budget), rng, observe).run()
     if throw and not result.ok:
@@ -183,6 +187,7 @@ class _Drive:
         self.prior = _Counting(problem.prior, problem.domain)
         self.levels: list[float] = []
         self.widened: np.ndarray | None = None
+        self.excess: np.ndarray | None = None
         self.traces: list[np.ndarray] = []
         self.notes: list[str] = []
         self.began = time.perf_counter()
@@ -248,6 +253,7 @@ class _Drive:
     def _look(self, state: Any) -> None:
         self.levels.append(float(state.sigma))
         self.widened = getattr(state, "widened", None)
+        self.excess = getattr(state, "excess", None)
         if state.settled and not self.sampler.independent:
             self.traces.append(self._projected(state.x))
         if self.observe is not None:
@@ -269,6 +275,8 @@ class _Drive:
         self._end(~((misfit >= band[0]) & (misfit <= band[1])), Status.MISFIT)
         if self.widened is not None:
             self._end(~(self.widened <= _WIDENED), Status.MISFIT)
+        if self.excess is not None:
+            self._end(~(self.excess <= _EXCESS), Status.MISFIT)
         rhat = ess = None
         enough = _EACH * 2 * self.n
         if not self.sampler.independent:
@@ -297,6 +305,8 @@ class _Drive:
             ess_limit=enough,
             widened=None if self.widened is None else shaped(self.widened),
             widened_limit=_WIDENED,
+            excess=None if self.excess is None else shaped(self.excess),
+            excess_limit=_EXCESS,
             calls=self.prior.calls,
             seconds=time.perf_counter() - self.began,
             history=np.array(self.levels),

@@ -44,6 +44,10 @@ class Samples:
         widened: of a sampler that looks (DAPS): how many times the prior's variance the data ask
             for, in the median over the levels; 1 where they never contradict it. Else None.
         widened_limit: the most of SAMPLED, 2.
+        excess: of such a sampler: how many times the squared residual ||S^-1/2 (y − A D(x_t))||²
+            that was found the prior expects, at the level where that is most; 1 where chance may
+            explain it. A prior that is far too wide has much; nothing is made narrower. Else None.
+        excess_limit: the most of SAMPLED, 10.
         rhat_limit, ess_limit: the most R-hat and the least effective sample size of SAMPLED, for
             such chains: 1.05, and 5 for each half of a chain.
         calls: of the denoiser for each chain; its Jacobian's counts as one more.
@@ -65,6 +69,8 @@ class Samples:
     ess_limit: float
     widened: Any
     widened_limit: float
+    excess: Any
+    excess_limit: float
     calls: int
     seconds: float
     history: np.ndarray
@@ -140,12 +146,19 @@ class Samples:
                 f"; the data ask for {_span(self.widened, '.3g')} times the prior's variance (at "
                 f"most {self.widened_limit:g})"
             )
+        if self.excess is not None:
+            checked += (
+                f"; it expects {_span(self.excess, '.3g')} times the residual that was found "
+                f"(at most {self.excess_limit:g})"
+            )
+            if (np.asarray(self.excess) > self.excess_limit).any():
+                parts.append(self._too_wide())
         if self.rhat is None:
             parts.append(
                 f"{checked}. The draws are independent runs, so that R-hat does not apply; "
                 f"{self._error_told()}. Not checked: an error that all runs share, from the prior "
-                "or the sampler, where the data do not see it; a prior that is too wide; a "
-                "sigma of the noise that is off by so little that the prior can make up for it."
+                "or the sampler, where the data do not see it; a prior that is a little too wide; "
+                "a sigma of the noise that is off by so little that the prior can make up for it."
             )
         else:
             parts.append(
@@ -156,6 +169,13 @@ class Samples:
             )
         parts.append(f"Cost: {self.calls} calls of the denoiser a chain, {self.seconds:.3g} s.")
         return " ".join([*parts, *self.notes])
+
+    def _too_wide(self) -> str:
+        return (
+            "The prior is far too wide: expected the squared residual that it foretells, or "
+            f"1 / {self.excess_limit:g} of it, got 1 / {np.nanmax(self.excess):.3g} at one level: "
+            "give it the scale of x, or take another."
+        )
 
     def _error_told(self) -> str:
         share = np.asarray(self.error_share)

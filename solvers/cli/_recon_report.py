@@ -56,6 +56,7 @@ def _draws(drawn: Samples) -> dict[str, Any]:
         "misfit": finite(float(drawn.misfit)),
         "misfit_band": [finite(float(edge)) for edge in drawn.band],
         "widened": None if drawn.widened is None else finite(float(drawn.widened)),
+        "excess": None if drawn.excess is None else finite(float(drawn.excess)),
         "mean_error": finite(float(drawn.error_share)),
         "calls": drawn.calls,
         "notes": list(drawn.notes),
@@ -93,6 +94,8 @@ def _lines_of(status: str, draws: dict[str, Any]) -> list[tuple[str, str]]:
     low, high = draws["misfit_band"]
     off, square, wider = draws["mean_error"], draws["misfit"], draws["widened"]
     wider = "what is not finite" if wider is None else f"{wider:.2f} times"
+    excess = draws["excess"]
+    excess = "what is not finite" if excess is None else f"{excess:.2f} times"
     square = "not finite" if square is None else f"{square:.3f}"
     off = "by what is unknown" if off is None else f"by {off:.2f} of the deviation"
     return [
@@ -101,7 +104,8 @@ def _lines_of(status: str, draws: dict[str, Any]) -> list[tuple[str, str]]:
             "",
             f"checked: misfit {square} of the noise's (from {low:.2f} to {high:.2f}), and the data",
         ),
-        ("", f"ask for {wider} the prior's variance (at most twice)"),
+        ("", f"ask for {wider} the prior's variance (at most twice), which expects"),
+        ("", f"{excess} the residual that was found (at most ten)"),
         ("", f"for so few draws the mean is off {off}; independent runs, so that R-hat"),
         ("", "does not apply; not checked: the prior, where the data do not see it"),
         *(("note", note) for note in draws["notes"]),

@@ -272,6 +272,7 @@ def _draws(found: Samples) -> dict[str, Any]:
         "misfit": [finite(misfit.min()), finite(misfit.max())] if misfit.size else None,
         "band": [low, high],
         "widened": None if found.widened is None else finite(np.max(found.widened, initial=1.0)),
+        "excess": None if found.excess is None else finite(np.max(found.excess, initial=1.0)),
         "mean_error": finite(np.max(found.error_share)) if misfit.size else None,
         "explained": found.explain(),
     }

@@ -27,6 +27,18 @@ _MOST, _LOOK = 400, 4  # iterations, and those between two looks at the residual
 _DOUBT = 1e-6  # probability below which the data contradict a covariance
 
 
+class Asked(NamedTuple):
+    """What the data say of a covariance, of each member: (*batch,).
+
+    Attributes:
+        wider: >= 1, what they ask it to be multiplied by. excess: >= 1, how many times the residual
+            it expects. Both are 1 where chance may explain the rest.
+    """
+
+    wider: np.ndarray
+    excess: np.ndarray
+
+
 def karras(levels: int, most: float, least: float, rho: float = 7.0) -> list[float]:
     """Noise levels from `most` to `least` (Karras et al., arXiv 2206.00364, equation 5)."""
     if levels == 1:
@@ -45,7 +57,7 @@ class Annealed(NamedTuple):
     levels: list[float]
     tools: Any
     settled: bool = False
-    widths: tuple[np.ndarray, ...] = ()  # what `Draw.widening` said at each level
+    asked: tuple[Asked, ...] = ()  # what `Draw.asked` said at each level
 
     @property
     def sigma(self) -> float:
@@ -57,7 +69,11 @@ class Annealed(NamedTuple):
 
     @property
     def widened(self) -> np.ndarray | None:
-        return np.median(self.widths, axis=0) if self.widths else None
+        return np.median([look.wider for look in self.asked], axis=0) if self.asked else None
+
+    @property
+    def excess(self) -> np.ndarray | None:
+        return np.max([look.excess for look in self.asked], axis=0) if self.asked else None
 
 
 class Noise:
@@ -136,6 +152,7 @@ class Draw:
     problem: InverseProblem
     basis: Operator | None = None
     power: Any = None  # of S^-1/2 A on white noise, for each entry of x and member
+    measured: Any = None  # entries of y, of each member
 
     @classmethod
     def of(cls, problem: InverseProblem, basis: Operator | None = None) -> Draw:
@@ -144,13 +161,23 @@ class Draw:
         white = problem.domain.random(np.random.default_rng(0), problem.batch)
         seen = problem.noise.whiten(A(from_host(white, y, problem.domain.dtype)))
         square = problem.A.range.norm(seen) ** 2 / problem.domain.size
-        return cls(problem, basis, square)
+        return cls(problem, basis, square, problem.measured)
+
+    def left(self, centre: Array) -> Array:
+        """y − A centre."""
+        return self.problem.y - self.problem.A(centre)
 
     def __call__(
-        self, centre: Array, root: Any, e: Array | None = None, n: Array | None = None
+        self,
+        centre: Array,
+        root: Any,
+        e: Array | None = None,
+        n: Array | None = None,
+        r: Array | None = None,
     ) -> Array:
+        """A draw; without e and n the mean. r is `left(centre)`, if the caller has it."""
         A, noise = self.problem.A, self.problem.noise
-        r = self.problem.y - A(centre)
+        r = self.left(centre) if r is None else r
         system = _Whitened(A, noise, self.basis, root)
         rhs = system.gather(A.adjoint(noise.weigh(r if n is None else r + n)))
         rhs = rhs if e is None else rhs + e
@@ -160,16 +187,17 @@ class Draw:
             return centre + system.spread(rhs / (1 + (root / float(sigma)) ** 2))  # type: ignore[arg-type]
         return centre + system.spread(self._solved(system, rhs))
 
-    def widening(self, centre: Array, root: Any, e: Array) -> np.ndarray:
-        """α ≥ 1 of each member, (*batch,): what the data ask root² to be multiplied by.
+    def asked(self, r: Array, root: Any, e: Array) -> Asked:
+        """What the data, `left` of which is r, ask of root².
 
-        With L = S^-1/2 A T and m measured entries, r = S^-1/2 (y − A centre) has a mean square of
-        m + tr L^H L if root is right. Where ||r||² is above all but a millionth of what it then may
-        be, α = (||r||² − m) / tr L^H L, else 1. It may be a sum of exponential numbers of means
-        1 + λ, λ the eigenvalues of L^H L; their first three powers come from e.
+        With L = S^-1/2 A T and m measured entries, ||S^-1/2 r||² has a mean of m + tr L^H L if root
+        is right. Where it is above all but a millionth of what it then may be, root² has to be
+        (||S^-1/2 r||² − m) / tr L^H L times as large. Where it is below all but a millionth, root²
+        is too large: the mean is `excess` times what was found. It may be a sum of exponential
+        numbers of means 1 + λ, λ the eigenvalues of L^H L; their first three powers come from e.
 
         Args:
-            centre, e: (chains, *batch, ...), e white in the basis; ||r||² is a mean over chains.
+            r, e: (chains, *batch, ...), e white in the basis; squares are means over chains.
         """
         A, noise = self.problem.A, self.problem.noise
         system, batch = _Whitened(A, noise, self.basis, root), self.problem.batch
@@ -183,10 +211,15 @@ class Draw:
         first = square(noise.whiten(Le), A.range)
         second = square(LLe, system.domain)
         third = square(noise.whiten(A(system.spread(LLe))), A.range)
-        m, rest = self.problem.measured, square(noise.whiten(self.problem.y - A(centre)), A.range)
-        most = _bound(m, first, second, third, e.shape[0], real=not A.range.is_complex)
-        contradicted = (rest - m > most) & (first > 0)
-        return np.where(contradicted, (rest - m) / np.where(first > 0, first, 1), 1.0)
+        m, found, chains = self.measured, square(noise.whiten(r), A.range), e.shape[0]
+        real = not A.range.is_complex
+        most = _bound(m, first, second, third, chains, real=real)
+        wider = (found - m) / np.where(first > 0, first, 1)
+        excess = (m + first) / np.where(found > 0, found, 1)
+        small = _lower_tail(excess, m, first, second, chains, real=real) < _DOUBT
+        return Asked(
+            np.where((found - m > most) & (first > 0), wider, 1.0), np.where(small, excess, 1.0)
+        )
 
     def _solved(self, system: _Whitened, rhs: Array) -> Array:
         """By CG with the system's diagonal, were A^H S^-1 A a multiple of the identity.
@@ -227,6 +260,27 @@ def _bound(
     skewness = 2 * parts**2 * (m + 3 * first + 3 * second + third) / variance**1.5
     deviation = np.sqrt(variance + parts * second / max(1, probes // 2))
     return first + deviation * pearson3.isf(_DOUBT, skewness)
+
+
+def _lower_tail(
+    excess: np.ndarray,
+    m: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    probes: int,
+    *,
+    real: bool,
+) -> np.ndarray:
+    """The most probability that Σ (1 + λ_i) E_i is so many times below its estimated mean.
+
+    Chernoff's bound; no sum of the same mean and variance has a larger one than the gamma
+    distribution of shape k, since log(1 + t λ) and the first powers are a Chebyshev system. The
+    estimate of the mean, out of p independent probes, is taken as a gamma of shape k p. A gamma of
+    three moments, as in `_bound`, would be wrong here: where one λ is large it begins too high.
+    """
+    p, ratio = max(1, probes // 2), 1 / np.maximum(excess, 1)
+    k = (m + first) ** 2 / (m + 2 * first + second) / (2 if real else 1)
+    return np.exp(k * (np.log(ratio) - (p + 1) * np.log((p + ratio) / (p + 1))))
 
 
 def aligned(values: Array, problem: InverseProblem, space: Space, like: Array = None) -> Array:

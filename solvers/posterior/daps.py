@@ -52,9 +52,10 @@ class DAPS(Sampler):
     diagonal in the basis that the prior names (`prior.basis`), else in Fourier
     space for complex x of two axes or more, else entry by entry.
 
-    Where the data contradict that Gaussian, it is made wider (`Draw.widening`): draws then explain
+    Where the data contradict that Gaussian, it is made wider (`Draw.asked`): draws then explain
     the data, at a head or a site unlike those that the prior knows, too. By how much, in the median
-    over the levels, is `Samples.widened`, and part of the certificate.
+    over the levels, is `Samples.widened`, and part of the certificate. One that is far too wide is
+    left as it is, and told by `Samples.excess`.
 
     Levels run from the prior's largest to its least, but none is spent where it tells nothing: once
     draws spread less than the noise of their level, those that are left run from twice that spread
@@ -98,19 +99,19 @@ class DAPS(Sampler):
         sigma, x_t = state.levels[state.step], state.noisy
         D = problem.prior.denoise(x_t, sigma)
         root: Any = sigma
-        widths = state.widths
+        r, asked = draw.left(D), state.asked
         coordinates = problem.domain if basis is None else basis.range
         if self.covariance is Covariance.PROBED:
             root = sigma * _diagonal(problem, basis, noise, x_t, D, sigma) ** 0.5
-            widths = (*widths, draw.widening(D, root, noise.of(coordinates)))
-            wider = from_host(widths[-1] ** 0.5, problem.y, dtype_of(root))
+            asked = (*asked, draw.asked(r, root, noise.of(coordinates)))
+            wider = from_host(asked[-1].wider ** 0.5, problem.y, dtype_of(root))
             root = root * aligned(wider, problem, coordinates)
-        x = draw(D, root, noise.of(coordinates), noise.of_data())  # line 4
+        x = draw(D, root, noise.of(coordinates), noise.of_data(), r)  # line 4
         step, levels = state.step + 1, state.levels
         if step < len(levels):
             levels = levels[:step] + self._ahead(levels[step - 1 :], x, state.tools)
             x_t = x + levels[step] * noise.of(problem.domain)  # line 5
-        return Annealed(x, x_t, step, levels, state.tools, widths=widths)
+        return Annealed(x, x_t, step, levels, state.tools, asked=asked)
 
     def _ahead(self, levels: list[float], x: Array, tools: _Tools) -> list[float]:
         """The levels after the first of `levels`, given what was drawn at it."""

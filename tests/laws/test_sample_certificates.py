@@ -13,6 +13,7 @@ from sciml import Gaussian, Identity, InverseProblem, Sampler, Samples, Space, S
 from sciml.operators import FFT, Dense, Sampling
 from sciml.priors import GaussianPrior, MixturePrior
 from solvers import DAPS, AnnealedLangevin
+from solvers.posterior._base import _lower_tail
 from tests.laws.samplers import SAMPLERS, N, draw, posed
 
 
@@ -163,6 +164,49 @@ def test_a_prior_that_the_data_contradict_is_told(dtype: str, rng: np.random.Gen
     assert far < 1.1  # the prior alone would shrink it to a hundredth
     assert "times the prior's variance" in narrow.explain()
     assert (draw(posed("DAPS", rng, dtype=dtype, batch=(300,)), "DAPS").widened == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_a_prior_that_is_far_too_wide_is_told(dtype: str) -> None:
+    """Each member by itself, and nothing is made narrower; of 600 right ones none is accused."""
+    rng = np.random.default_rng(0)  # as callers like to: not the stream that `sample` draws from
+    space = Space((200,), np.dtype(dtype))
+    A, noise = Dense(Space((150, 200), space.dtype).random(rng) / 200**0.5), Gaussian(0.1)
+    size = np.array([1.0, 0.1, 0.7])[:, None]
+    x = size * space.random(rng, (3,))
+    y = A(x) + noise.draw(A(x), rng)
+    prior = GaussianPrior(np.zeros(200, space.dtype), variance=1.0)
+    found = sample(InverseProblem(A, y, noise, prior), DAPS(), budget=20, throw=False)
+    assert list(found.status) == [Status.SAMPLED, Status.MISFIT, Status.SAMPLED]
+    assert found.excess[1] > 20 and found.excess[0] == 1 and found.excess[2] < 4
+    assert (found.widened == 1).all() and found.band[0] < found.misfit[1] < found.band[1]
+    told = found.explain()
+    assert "too wide" in told and "expected" in told and "got 1 /" in told
+    alone = InverseProblem(A, y[0], noise, prior)
+    assert "far too wide" not in sample(alone, DAPS(), budget=20).explain()
+    for n in (4, 8):
+        right = draw(posed("DAPS", rng, dtype=dtype, batch=(300,)), "DAPS", n=n)
+        assert (right.excess == 1).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_the_bound_on_small_residuals_holds(dtype: str, rng: np.random.Generator) -> None:
+    """Also where one number is far larger than the others, of which few probes tell."""
+    real, runs, p = dtype == "float64", 400_000, 2
+    for large, count in ((1e3, 1), (30.0, 3), (1.0, 20)):
+        m = 20
+        excited = np.zeros(m)
+        excited[:count] = large
+
+        def square(*shape: int) -> np.ndarray:
+            return rng.chisquare(1, shape) if real else rng.standard_exponential(shape)
+
+        found = sum(one * square(runs) for one in 1 + excited)
+        estimate = sum(one * square(runs, p).mean(axis=1) for one in excited[:count])
+        excess = (m + estimate) / found
+        doubt = _lower_tail(excess, m, excited.sum(), (excited**2).sum(), 2 * p, real=real)
+        for at in (1e-1, 1e-2, 1e-3):
+            assert np.mean(doubt < at) <= at
 
 
 def test_entries_that_were_not_measured_do_not_count(rng: np.random.Generator) -> None:

@@ -94,8 +94,8 @@ SAMPLING: tuple[Mutant, ...] = (
     Mutant(
         "the data's noise is drawn, so that draws are not too narrow",
         DAPS,
-        "noise.of(coordinates), noise.of_data())",
-        "noise.of(coordinates))",
+        "noise.of(coordinates), noise.of_data(), r)",
+        "noise.of(coordinates), None, r)",
         (DRAWS + "gaussian_posteriors_are_reproduced", DRAWS + "calibrated_on_closed_forms"),
     ),
     Mutant(
@@ -104,6 +104,20 @@ SAMPLING: tuple[Mutant, ...] = (
         "self._end(~(self.widened <= _WIDENED), Status.MISFIT)",
         "pass",
         (CERTIFICATE + "a_prior_that_the_data_contradict_is_told",),
+    ),
+    Mutant(
+        "a prior that is far too wide is not certified",
+        DRIVER,
+        "self._end(~(self.excess <= _EXCESS), Status.MISFIT)",
+        "pass",
+        (CERTIFICATE + "a_prior_that_is_far_too_wide_is_told",),
+    ),
+    Mutant(
+        "a prior is called too wide only beyond all doubt",
+        "solvers/posterior/_base.py",
+        "np.where(small, excess, 1.0)",
+        "np.maximum(excess, 1.0)",
+        (CERTIFICATE + "a_prior_that_is_far_too_wide_is_told",),
     ),
     Mutant(
         "a covariance is made wider only beyond all doubt",
