@@ -1,8 +1,10 @@
 """Networks and their weights. Importing this loads torch; `import sciml` does not import it."""
 
+from .convex import ConvexNetwork
 from .denoiser import Beams, ChannelDenoiser, Denoiser, GatedDenoiser, Padding, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
-from .icnn import ConvexDense, ConvexImages, ConvexNetwork, ConvexPatch
+from .icnn import ConvexDense, ConvexImages, ConvexPatch
+from .mixture import ConvexMixture
 from .multilevel import Multilevel
 from .prediction import FNO, Predictor, UNet
 from .stencil import Stencil
@@ -26,6 +28,7 @@ __all__ = [
     "ChannelDenoiser",
     "ConvexDense",
     "ConvexImages",
+    "ConvexMixture",
     "ConvexNetwork",
     "ConvexPatch",
     "Denoiser",

@@ -1,8 +1,4 @@
-"""Input-convex networks ψ and their gradients f = ∇ψ: learned proximal operators.
-
-A continuous f is the proximal operator of some function φ if and only if it is the gradient of a
-convex ψ, and φ need not be convex (Gribonval and Nikolova, J. Math. Imaging Vis. 62, 2020). Fang,
-Buchanan and Sulam learn f so (Learned proximal networks, ICLR 2024, arXiv 2310.14344).
+"""Input-convex networks: ψ by layers, for numbers, vectors and images. See `convex`.
 
 ψ is an input-convex network (Amos, Xu and Kolter, ICML 2017). With s convex and increasing,
 
@@ -25,59 +21,37 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, sigmoid, softplus
+from torch.nn.functional import sigmoid, softplus
 
 from .._checks import integer, number, told
 from ._convex import ConvexConv, ConvexLayer, ConvexLinear, Gains
 from ._layers import EMBEDDED, NoiseLevel
+from .convex import ConvexNetwork
 
-__all__ = ["ConvexDense", "ConvexImages", "ConvexNetwork", "ConvexPatch"]
+__all__ = ["ConvexDense", "ConvexImages", "ConvexPatch"]
 
 
 _MOST_LAYERS = 64  # a forged card must not cost the time of building more
 
 
-class ConvexNetwork(nn.Module):
-    """ψ, strongly convex with constant `alpha`, and f = ∇ψ. Its weights may be of either precision.
+class _Layered(ConvexNetwork):
+    """ψ of layers.
 
     Attributes:
-        ndim: axes of one x. element: their lengths, and names of those that may be any. whole: what
-            layers need rows and columns to be multiples of.
-        arguments: what the constructor was called with, for the card of its weights.
-        alpha, beta: see above.
-        sigmas: (least, most) noise level that it is for; if they differ, it is told sigma.
+        beta: see above.
     """
 
-    ndim: int
-    element: tuple[int | str, ...]
-    whole: int = 1
-    arguments: dict[str, object]
     layers: nn.ModuleList
     offset: nn.Parameter
 
     def __init__(self, beta: float, alpha: float, sigmas: Sequence[float]) -> None:
-        super().__init__()
-        self.alpha, self.beta = number(alpha, "alpha"), number(beta, "beta")
+        super().__init__(alpha, sigmas)
+        self.beta = number(beta, "beta")
         if not self.beta > 0:
             raise ValueError(f"expected beta > 0, got {told(beta)}")
-        self.sigmas = _levels(sigmas)
         self.level = NoiseLevel() if self.told_sigma else None
 
-    @property
-    def told_sigma(self) -> bool:
-        """Whether forward and potential take sigma."""
-        return self.sigmas[0] < self.sigmas[1]
-
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """f(x), like x.
-
-        Args:
-            x: (batch, *element), in the precision of the weights. sigma: (batch,), > 0, for
-                networks that are told it; beyond `sigmas` they see the nearest.
-
-        Raises:
-            ValueError: x of another shape; sigma missing, or given to a network for one level.
-        """
         seen, gains = self.padded(x), self._gains(x, sigma)
         risen = self._rise(seen, gains)
         f: Tensor = self._offset(seen)
@@ -93,7 +67,6 @@ class ConvexNetwork(nn.Module):
         return self._cut(f, x) + self.alpha * x
 
     def potential(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """ψ(x), (batch,); arguments as for f."""
         seen, gains = self.padded(x), self._gains(x, sigma)
         psi = 0.5 * self.alpha * x.square().flatten(1).sum(1)
         psi = psi + (self._offset(seen) * seen).flatten(1).sum(1)
@@ -103,17 +76,15 @@ class ConvexNetwork(nn.Module):
         return psi
 
     def project(self) -> None:
-        """Put W_k and c_k at their nearest feasible values, after a step of training."""
         with torch.no_grad():
             for _, p in self._signed():
                 p.clamp_(min=0)
 
     def infeasible(self) -> str | None:
-        """The name of a weight with which ψ is not convex, or that is not finite; None if fine."""
         for name, p in self._signed():
             if not bool((p >= 0).all()):
                 return name
-        return next((n for n, p in self.named_parameters() if not bool(p.isfinite().all())), None)
+        return super().infeasible()
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -143,46 +114,19 @@ class ConvexNetwork(nn.Module):
         return found
 
     def _gains(self, x: Tensor, sigma: Tensor | None) -> list[Gains]:
-        if self.level is None:
-            if sigma is not None:
-                raise ValueError(
-                    f"expected no sigma: this network is for {self.sigmas[0]:g} alone, got "
-                    f"{told(sigma)}"
-                )
+        known = self._known(x, sigma)
+        if self.level is None or known is None:
             return [layer.gains(None) for layer in self._layers]
-        if sigma is None or tuple(sigma.shape) != (len(x),):
-            got = "none" if sigma is None else f"shape {tuple(sigma.shape)}"
-            raise ValueError(f"expected sigma of shape ({len(x)},), one per member, got {got}")
         middle = math.sqrt(self.sigmas[0] * self.sigmas[1])
-        known = self.level((sigma.clamp(*self.sigmas) / middle).log() / 4)
-        return [layer.gains(known) for layer in self._layers]
+        seen = self.level((known / middle).log() / 4)
+        return [layer.gains(seen) for layer in self._layers]
 
     def _offset(self, x: Tensor) -> Tensor:
         """d, to broadcast against x."""
         return self.offset.expand_as(x)
 
-    def padded(self, x: Tensor) -> Tensor:
-        """x, filled up with zeros to a size that all layers can take.
 
-        Raises:
-            ValueError: its members are not of the shape `element`.
-        """
-        sizes = tuple(x.shape[1:])
-        if len(sizes) != len(self.element) or not all(
-            n > 0 if isinstance(one, str) else n == one
-            for n, one in zip(sizes, self.element, strict=True)
-        ):
-            wanted = ", ".join(map(str, self.element))
-            raise ValueError(f"expected x of shape (batch, {wanted}), got {tuple(x.shape)}")
-        more = [m for n in reversed(sizes[1:]) for m in (0, -n % self.whole)]
-        return pad(x, more) if any(more) else x
-
-    def _cut(self, f: Tensor, x: Tensor) -> Tensor:
-        """The adjoint of that."""
-        return f[tuple(slice(n) for n in x.shape)]
-
-
-class ConvexDense(ConvexNetwork):
+class ConvexDense(_Layered):
     """Fully connected, for vectors.
 
     Defaults are of the paper's one-dimensional examples.
@@ -220,7 +164,7 @@ class ConvexDense(ConvexNetwork):
         self.offset = nn.Parameter(torch.zeros(size))
 
 
-class ConvexImages(ConvexNetwork):
+class ConvexImages(_Layered):
     """Convolutions alone, for images of any size: f of a whole image is one proximal operator.
 
     Each level has `depth` layers of 3 × 3; the first of a coarser one has stride 2. S_k sees x
@@ -266,7 +210,7 @@ class ConvexImages(ConvexNetwork):
         self.offset = nn.Parameter(torch.zeros(channels, 1, 1))
 
 
-class ConvexPatch(ConvexNetwork):
+class ConvexPatch(_Layered):
     """Of the shape that the paper has for images of 128²: one size only.
 
     A layer of 3 × 3, then `halvings` times one with stride 2 and, between two of these, one with
@@ -325,13 +269,3 @@ class ConvexPatch(ConvexNetwork):
 def _bounded(layers: int) -> None:
     if layers > _MOST_LAYERS:
         raise ValueError(f"expected {_MOST_LAYERS} layers at most, got {layers}")
-
-
-def _levels(sigmas: Sequence[float]) -> tuple[float, float]:
-    try:
-        least, most = (number(s, "sigmas") for s in sigmas)
-    except (TypeError, ValueError):
-        least = most = 0.0
-    if not 0 < least <= most:
-        raise ValueError(f"expected sigmas as 0 < least <= most, got {told(sigmas)}")
-    return least, most

@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from .._checks import told
 from ..io._cards import FORMAT, digest, matching, read_json_card, suffixed, write_weights
 from ..io._limits import FileError
+from .convex import ConvexNetwork
 from .denoiser import ChannelDenoiser, Denoiser, GatedDenoiser, UNetDenoiser
 from .directions import DirectionNetwork, SingleLevel
-from .icnn import ConvexDense, ConvexImages, ConvexNetwork, ConvexPatch
+from .icnn import ConvexDense, ConvexImages, ConvexPatch
+from .mixture import ConvexMixture
 from .multilevel import Multilevel
 from .prediction import FNO, Predictor, UNet
 
@@ -50,6 +52,7 @@ _ARCHITECTURES: dict[
     "ConvexDense": ConvexDense,
     "ConvexImages": ConvexImages,
     "ConvexPatch": ConvexPatch,
+    "ConvexMixture": ConvexMixture,
 }
 _KEYS = {"format", "architecture", "arguments", "dimension", "sha256", "about", "card_sha256"}
 _SHIPPED = Path(__file__).parents[1] / "weights"

@@ -281,7 +281,7 @@ def _element(network: ConvexNetwork, space: Space) -> tuple[int, ...]:
         alone = network.size == 1
         shape = (1,) if alone else tuple(space.shape[-1:])
     else:
-        channels = len(network.offset)
+        channels = int(network.element[0])
         shape = (*((1,) if channels == 1 else ()), *space.shape[-2 - (channels > 1) :])
     network.padded(torch.empty((0, *shape)))
     return shape

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .._checks import integer, number
-from ..networks.icnn import ConvexNetwork
+from ..networks.convex import ConvexNetwork
 from .plan import Plan
 
 __all__ = [

@@ -1,0 +1,180 @@
+"""A convex network out of a Gaussian mixture of patches: f is a denoiser, for images of any size.
+
+Let a patch be x = m + z, m its mean, and z of a mixture of N(0, C_c). With noise of variance sigma²
+the potential of the posterior mean of x (Gribonval, IEEE Trans. Signal Process. 59, 2011) is
+
+    d m²/2 + sigma² log Σ_c exp q_c(z),
+    q_c = log π_c − ½ log det(I + C_c / sigma²) + zᵀ C_c (C_c + sigma² I)⁻¹ z / (2 sigma²),
+
+which is convex for any C_c ≥ 0: a log-sum-exp of convex functions. ψ is its mean over all patches
+of an image, and f the mean of what the patches say of a pixel, as in Zoran and Weiss, From learning
+models of natural image patches to whole image restoration (ICCV 2011). Here it is trained as a
+whole: C_c is a multiple ν_c of I plus `rank` directions U_cj of a larger variance λ_cj, of any
+length and angle, so that with g(v) = v / (v + sigma²)
+
+    q_c = log π_c − ½ Σ_j log(1 + λ_cj / sigma²) − (d − 1 − rank)/2 log(1 + ν_c / sigma²)
+          + τ [g(ν_c) ‖z‖² + Σ_j (g(λ_cj) − g(ν_c)) <U_cj, z>²] / (2 sigma²),
+
+divided by τ again outside the logarithm. No weight makes ψ lose its convexity, and sigma is in it
+as the theory has it: one network for all levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import fold, unfold
+
+from .._checks import integer
+from .convex import ConvexNetwork
+
+__all__ = ["ConvexMixture"]
+
+_TOGETHER = 1 << 20  # coefficients at once: what a core's cache holds
+
+
+class ConvexMixture(ConvexNetwork):
+    """The posterior mean under a Gaussian mixture of patches, averaged over them.
+
+    Beyond the edges an image goes on as in a mirror (its last row first), so that every pixel lies
+    in size² patches. The cost is 4 · size² · classes · rank operations a pixel.
+
+    Args:
+        size: rows and columns of a patch, odd. classes: of the mixture. rank: directions of a
+            class, up to size² − 1. alpha: strong convexity. sigmas: (least, most) noise level.
+    """
+
+    ndim = 3
+    element = (1, "rows", "columns")
+
+    def __init__(
+        self,
+        size: int = 7,
+        classes: int = 32,
+        rank: int = 16,
+        alpha: float = 1e-4,
+        sigmas: Sequence[float] = (0.01, 0.25),
+    ) -> None:
+        super().__init__(alpha, sigmas)
+        for name, count in (("size", size), ("classes", classes), ("rank", rank)):
+            integer(count, name, 1)
+        if size % 2 == 0 or size == 1 or rank > size**2 - 1:
+            raise ValueError(
+                f"expected an odd size from 3 on and a rank up to size² - 1, got {size} and {rank}"
+            )
+        self.size, self.classes, self.rank = size, classes, rank
+        self.arguments = {
+            "size": size, "classes": classes, "rank": rank, "alpha": alpha,
+            "sigmas": list(self.sigmas),
+        }  # fmt: skip
+        d = size * size
+        self.U = nn.Parameter(torch.randn(classes, rank, d) / d**0.5)
+        self.log_nu = nn.Parameter(torch.linspace(-12.0, -5.0, classes))
+        self.log_more = nn.Parameter(torch.linspace(-9.0, -2.0, classes)[:, None].repeat(1, rank))
+        self.log_pi = nn.Parameter(torch.zeros(classes))
+        self.log_tau = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
+        experts = self._experts(x, sigma)
+        wide = _mirrored(x, self.size // 2)
+        f = torch.zeros_like(wide)
+        for first, rows in self._strips(x):
+            patches = unfold(wide.narrow(2, first, rows + self.size - 1), self.size)
+            strip = (rows + self.size - 1, wide.shape[3])
+            f.narrow(2, first, strip[0]).add_(fold(experts.mean(patches), strip, self.size))
+        return _folded(f, self.size // 2) / self.size**2 + self.alpha * x
+
+    def potential(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
+        experts = self._experts(x, sigma)
+        wide = _mirrored(x, self.size // 2)
+        psi = 0.5 * self.alpha * x.square().flatten(1).sum(1)
+        for first, rows in self._strips(x):
+            patches = unfold(wide.narrow(2, first, rows + self.size - 1), self.size)
+            psi = psi + experts.potential(patches).sum(1) / self.size**2
+        return psi
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _strips(self, x: Tensor) -> list[tuple[int, int]]:
+        """(first row, rows) of parts that fit the cache; all at once where gradients are kept."""
+        rows, columns = x.shape[2:]
+        most = rows
+        if not torch.is_grad_enabled():
+            most = max(1, _TOGETHER // (len(x) * columns * self.classes * self.rank))
+        return [(i, min(most, rows - i)) for i in range(0, rows, most)]
+
+    def _experts(self, x: Tensor, sigma: Tensor | None) -> _Experts:
+        self.padded(x)
+        known = self._known(x, sigma)
+        if known is None:
+            known = x.new_full((len(x),), self.sigmas[0])
+        s2 = known.square()[:, None]
+        nu = self.log_nu.exp()[None]
+        lamda = nu[..., None] + self.log_more.exp()
+        rest = self.size**2 - 1 - self.rank
+        bias = (
+            self.log_pi
+            - 0.5 * torch.log1p(lamda / s2[..., None]).sum(2)
+            - 0.5 * rest * torch.log1p(nu / s2)
+        )
+        base = nu / (nu + s2)
+        more = lamda / (lamda + s2[..., None]) - base[..., None]
+        U = self.U - self.U.mean(2, keepdim=True)
+        return _Experts(U.flatten(0, 1), base, more, bias, self.log_tau.exp(), s2[..., None])
+
+
+class _Experts:
+    """The mixture at given noise levels: U (classes · rank, d), base (batch, classes), more (batch,
+    classes, rank), bias (batch, classes), s2 (batch, 1, 1). Patches are (batch, d, count)."""
+
+    def __init__(
+        self, U: Tensor, base: Tensor, more: Tensor, bias: Tensor, tau: Tensor, s2: Tensor
+    ) -> None:
+        self.U, self.base, self.more, self.bias, self.tau, self.s2 = U, base, more, bias, tau, s2
+
+    def mean(self, patches: Tensor) -> Tensor:
+        """What is added up: the gradient of `potential`."""
+        m, z, u, q = self._seen(patches)
+        p = torch.softmax(q, 1)
+        weighted = (self.more[..., None] * p[:, :, None]) * u
+        return (
+            m
+            + torch.einsum("bc,bcn->bn", self.base, p)[:, None] * z
+            + (self.U.T @ weighted.flatten(1, 2))
+        )
+
+    def potential(self, patches: Tensor) -> Tensor:
+        """(batch, count)."""
+        m, _, _, q = self._seen(patches)
+        mixed = (self.s2 / self.tau)[:, 0] * torch.logsumexp(q, 1)
+        return 0.5 * patches.shape[1] * m[:, 0].square() + mixed
+
+    def _seen(self, patches: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(means, what is left, its coordinates u (batch, classes, rank, count), q)."""
+        m = patches.mean(1, keepdim=True)
+        z = patches - m
+        u = (self.U @ z).unflatten(1, self.more.shape[1:])
+        energy = torch.einsum("bcr,bcrn->bcn", self.more, u.square())
+        energy = energy + self.base[..., None] * z.square().sum(1, keepdim=True)
+        return m, z, u, self.bias[..., None] + self.tau * energy / (2 * self.s2)
+
+
+def _mirrored(x: Tensor, more: int) -> Tensor:
+    """x with `more` rows and columns around: its own, in a mirror at the edge."""
+    for axis in (2, 3):
+        n = x.shape[axis]
+        i = torch.arange(-more, n + more, device=x.device) % (2 * n)
+        x = x.index_select(axis, torch.where(i < n, i, 2 * n - 1 - i))
+    return x
+
+
+def _folded(f: Tensor, more: int) -> Tensor:
+    """The adjoint of `_mirrored`."""
+    for axis in (3, 2):
+        n = f.shape[axis] - 2 * more
+        i = torch.arange(-more, n + more, device=f.device) % (2 * n)
+        shape = (*f.shape[:axis], n, *f.shape[axis + 1 :])
+        f = f.new_zeros(shape).index_add(axis, torch.where(i < n, i, 2 * n - 1 - i), f)
+    return f
