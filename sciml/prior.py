@@ -24,6 +24,7 @@ __all__ = [
     "Bounded",
     "Denoising",
     "Differentiable",
+    "Native",
     "Proximable",
     "Pullback",
     "Scored",
@@ -58,6 +59,36 @@ class Bounded(Proximable, Protocol):
 
     def prox_within(self, x: Array, step: float) -> tuple[Array, np.ndarray]:
         """(z near the proximal operator, a proven bound of the distance per member)."""
+        ...
+
+
+@runtime_checkable
+class Native(Bounded, Protocol):
+    """One whose proximal operator is a given map f at one step, and solved for at others.
+
+    g + weakness / 2 ||x||² is convex, and prox knows steps up to 1 / weakness. x = f(y) for
+    y = x + native_step p, with p a gradient of g at x: an iteration keeps that y, and hands it
+    back as `near`, which saves the search for it.
+    """
+
+    @property
+    def native_step(self) -> float:
+        """That of f, up to 1 / weakness."""
+        ...
+
+    @property
+    def weakness(self) -> float:
+        """At least 0; 0 for convex g."""
+        ...
+
+    def prox_within(
+        self, x: Array, step: float, *, near: Array | None = None
+    ) -> tuple[Array, np.ndarray]:
+        """As of Bounded."""
+        ...
+
+    def value(self, x: Array, *, near: Array | None = None) -> np.ndarray:
+        """g(x) up to a constant, per member, host float64."""
         ...
 
 

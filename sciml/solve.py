@@ -57,11 +57,13 @@ class Look:
         iteration: steps so far, over all rounds.
         estimate: host float64 (*batch), the estimated residual relative to scale.
         seconds: since the first step.
+        state: the method's own; `state.x` is its iterate. Not to be changed.
     """
 
     iteration: int
     estimate: np.ndarray
     seconds: float
+    state: Any
 
 
 def solve(
@@ -286,7 +288,7 @@ class _Drive:
         """Read estimate and flags, end the members that are done. True when none runs."""
         estimate = to_numpy(state.estimate).reshape(-1).astype(np.float64, copy=False)
         trail.follow(state, estimate)
-        self._record(estimate * trail.unit, trail)
+        self._record(estimate * trail.unit, trail, state)
         flag = state.flag
         quiet = (estimate > claim) & (estimate < sane)
         if not quiet.all() or not isinstance(flag, int) or flag:
@@ -303,7 +305,7 @@ class _Drive:
             trail.end(trail.running, Status.MAX_SECONDS)
         return not trail.any_running
 
-    def _record(self, estimate: np.ndarray, trail: Trail) -> None:
+    def _record(self, estimate: np.ndarray, trail: Trail, state: State) -> None:
         self.estimate = (
             estimate if trail.all_running else np.where(trail.running, estimate, self.estimate)
         )
@@ -313,7 +315,7 @@ class _Drive:
             self.looks.append(iteration)
         if self.observe is not None:
             relative = _relative(self.estimate, self.scale).reshape(self.batch)
-            self.observe(Look(iteration, relative, time.perf_counter() - self.began))
+            self.observe(Look(iteration, relative, time.perf_counter() - self.began, state))
 
     def _judge(
         self, active: np.ndarray, ended: np.ndarray, x: Array | None, x_new: Array, carry: Array

@@ -20,7 +20,7 @@ from .precond import (
     Recipe,
     SuperLU,
 )
-from .proximal import ADMM, FISTA, PrimalDual
+from .proximal import ADMM, FISTA, PlugAndPlayADMM, PrimalDual
 
 __all__ = [
     "ADMM",
@@ -58,6 +58,7 @@ __all__ = [
     "Multigrid",
     "MultigridCG",
     "NeuralDirections",
+    "PlugAndPlayADMM",
     "PrimalDual",
     "Recipe",
     "SuperLU",

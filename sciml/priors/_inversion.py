@@ -21,8 +21,9 @@ _DAMPING = 1e-3  # of the curvature, times min(1, ‖residual‖)
 
 
 def blended(
-    network: ConvexNetwork, x: Tensor, s: float, sigma: Tensor | None, solver: Solver, rtol: float
-) -> tuple[Tensor, Tensor]:
+    network: ConvexNetwork, x: Tensor, s: float, sigma: Tensor | None, solver: Solver, rtol: float,
+    start: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """(y, ‖s y + (1 − s) f(y) − x‖ per member).
 
     The left side is the gradient of s/2 ‖y‖² + (1 − s) ψ(y), which must be convex. Newton's method
@@ -32,7 +33,7 @@ def blended(
 
     Args:
         x: float64 (members, *element). solver: of the linear systems, for positive definite ones.
-        rtol: of the residual, relative to what it is the difference of.
+        rtol: of the residual, relative to what it is the difference of. start: of y; x without.
     """
     import torch
 
@@ -47,7 +48,8 @@ def blended(
             return s * y + (1 - s) * f(y, which) - x[which]
 
     everyone = torch.arange(len(x), device=x.device)
-    y, F = x.clone(), residual(x, everyone)
+    y = (x if start is None else start).clone()
+    F = residual(y, everyone)
     scale = _norm(x) + _norm(F)
     for _ in range(_NEWTON):
         left = _norm(F)

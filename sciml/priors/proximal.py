@@ -23,6 +23,7 @@ __all__ = ["LearnedProximal"]
 
 _ENTRIES = 1 << 15  # that go through the network together
 _EXACT = 1e-9  # of equations with f, relative
+_GIVEN = 1e-7  # of f(y) = x for a y that is given: the value is off by the square of that
 _USABLE = 1e-6  # residual up to which f is called inverted
 
 
@@ -102,14 +103,30 @@ class LearnedProximal:
             lipschitz=self.lipschitz,
         )  # fmt: skip
 
+    @property
+    def native_step(self) -> float:
+        """1 / weight, where prox is one evaluation of f."""
+        return 1 / self.weight
+
+    @property
+    def weakness(self) -> float:
+        """g + weakness / 2 ‖x‖² is convex: ψ* is, and strongly so, with 1 / L, if L is known."""
+        known = 1.0 if self.lipschitz is None else 1 - 1 / self.lipschitz
+        return self.weight * max(known, 0.0)
+
     def prox(self, x: Array, step: float) -> Array:
         """By `prox_within`, without the bound."""
         return self.prox_within(x, step)[0]
 
-    def prox_within(self, x: Array, step: float) -> tuple[Array, np.ndarray]:
+    def prox_within(
+        self, x: Array, step: float, *, near: Array | None = None
+    ) -> tuple[Array, np.ndarray]:
         """(z near the proximal operator, a proven bound of the distance per member, host float64).
 
         Rounding of f itself is not in the bound.
+
+        Args:
+            near: where to begin the search for y; an iteration has the last one.
 
         Raises:
             ValueError: a step for which no bound is known, see above.
@@ -130,7 +147,7 @@ class LearnedProximal:
                 f"1 - s + s / L > 0 for s = step * weight, got s = {s:g} and {known}: take a "
                 "smaller step, or a network trained at more noise"
             )
-        y, residual = self._solved(parts, s)
+        y, residual = self._solved(parts, s, near)
         z = self._through(y, lambda f, sigma, part: f(part, sigma))
         return self._array(z, x), self._sums(residual.square(), x) ** 0.5 / room
 
@@ -143,17 +160,22 @@ class LearnedProximal:
         y, residual = self._solved(self._members(x), 0.0)
         return self._array(y, x), self._sums(residual.square(), x) ** 0.5
 
-    def value(self, x: Array) -> np.ndarray:
+    def value(self, x: Array, *, near: Array | None = None) -> np.ndarray:
         """g(x) = weight (<y, x> − ½ ‖x‖² − ψ(y)) with f(y) = x, up to a constant, host float64.
 
         For a y that is not quite right this is too small, never too large (Fenchel and Young). NaN
         where f(y) = x could not be solved to 1e-6: x is not in the range of f, or next to it.
 
+        Args:
+            near: where to begin the search for y. For z = prox(x, step) the y of z is
+                z + (x − z) / (step weight), and nothing is left to search: it is taken as it is
+                where f(y) = z to 1e-7.
+
         Raises:
             TypeError: no solver.
         """
         parts = self._members(x)
-        y, residual = self._solved(parts, 0.0)
+        y, residual = self._solved(parts, 0.0, near)
         psi = self._through(y, lambda f, sigma, part: f.potential(part, sigma))
         wide = parts.double()
         found = ((y - 0.5 * wide) * wide).flatten(1).sum(1) - psi
@@ -171,7 +193,9 @@ class LearnedProximal:
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _solved(self, parts: Tensor, s: float) -> tuple[Tensor, Tensor]:
+    def _solved(
+        self, parts: Tensor, s: float, near: Array | None = None
+    ) -> tuple[Tensor, Tensor]:
         """`blended`, member by member: (y, residual)."""
         if self.solver is None:
             raise TypeError(
@@ -183,12 +207,21 @@ class LearnedProximal:
         solver = self.solver
         residuals: list[Tensor] = []
 
+        rtol = _EXACT if s or near is None else _GIVEN
+
         def act(f: ConvexNetwork, sigma: Tensor | None, part: Tensor) -> Tensor:
-            y, left = blended(f, part, s, sigma, solver, _EXACT)
+            if near is None:
+                y, left = blended(f, part, s, sigma, solver, rtol)
+            else:  # x and where to begin, side by side
+                x, start = part.unbind(1)
+                y, left = blended(f, x, s, sigma, solver, rtol, start)
             residuals.append(left)
             return y
 
-        y = self._through(parts.double(), act)
+        wide = parts.double()
+        if near is not None:
+            wide = torch.stack([wide, self._members(near).double()], 1)
+        y = self._through(wide, act)
         return y, torch.cat(residuals)
 
     def _through(self, parts: Tensor, act: Any) -> Tensor:

@@ -1,0 +1,189 @@
+"""Whether a proximal method does what is proven of it: watched while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sciml._checks import need, number
+from sciml.arrays import Array, astype, dtype_of, safe_norm, with_precision
+from sciml.problem import InverseProblem
+from sciml.result import Result
+from sciml.solve import Look
+
+from ._base import Theory, Watchable, need_linear
+
+__all__ = ["Convergence", "Watch"]
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What was seen of a run, beside what is proven of it. Per member of a batch.
+
+    Attributes:
+        theory: the theorem, and its conditions checked on the operator.
+        result: of the solve, with the certified residual (the gradient mapping).
+        iterations: int (looks,).
+        objective: float64 (looks, *batch), f + g at the iterate, g up to a constant; NaN where the
+            prior has no value.
+        merit: the same for what the theory says falls; NaN where it says of nothing.
+        fixed_point: float64 (looks, *batch), how much the last step changed what the method's map
+            acts on, relative to it; NaN where the step before was not seen.
+        watched: int, steps in which the merit was compared.
+        rises: int (*batch), those in which it rose. short: int (*batch), those in which it fell by
+            less than is proven.
+        rtol: rounding that is not counted as a rise, relative to |f| + |g|.
+    """
+
+    theory: Theory
+    result: Result
+    iterations: np.ndarray
+    objective: np.ndarray
+    merit: np.ndarray
+    fixed_point: np.ndarray
+    watched: int
+    rises: np.ndarray
+    short: np.ndarray
+    rtol: float
+
+    @property
+    def ok(self) -> bool:
+        """Certified, proven, and seen to do what is proven in each step where that can be seen."""
+        return self.result.ok and self.theory.proven is True and not np.any(self.short)
+
+    def explain(self) -> str:
+        """A paragraph for a person."""
+        parts = [self.result.explain(), *self.theory.notes]
+        if not self.theory.promise:
+            parts.append("No theorem holds for this method and prior.")
+        else:
+            verdict = {True: "hold", False: "do not hold", None: "could not be decided"}
+            parts.append(
+                f"Proven: {self.theory.promise}; its conditions {verdict[self.theory.proven]}."
+            )
+        words = {True: "yes", False: "NO", None: "not known"}
+        parts += [f"{c.text}: {words[c.holds]}." for c in self.theory.conditions]
+        if self.theory.falls and self.watched:
+            rises, short = (int(np.max(n, initial=0)) for n in (self.rises, self.short))
+            parts.append(
+                f"Seen: {self.theory.falls} rose in {rises} of {self.watched} steps by more than "
+                f"{self.rtol:.0e} of its parts, and fell by less than is proven in {short}."
+            )
+        elif self.theory.falls:
+            parts.append(f"Whether {self.theory.falls} rose was not seen.")
+        last = self.fixed_point[-1:]
+        if last.size and np.isfinite(last).all():
+            parts.append(f"Its last step changed its variables by {np.max(last):.1e}, relatively.")
+        return " ".join(parts)
+
+
+class Watch:
+    """`solve(problem, solver, observe=watch)`; then `watch.certify(result)`.
+
+    f + g is evaluated in float64 at each look. A learned prior would invert its network for that,
+    but what its proximal operator was given is what it gives back x for. Steps are compared where both ends are seen: on a GPU take
+    Stop(check_every=1).
+
+    Args:
+        problem, solver: what is solved. values: False to leave out f + g.
+        rtol: of what is taken for rounding in it; no less than 32 eps of the iterates.
+
+    Raises:
+        TypeError: a method without a theory, or a problem that does not suit it.
+    """
+
+    def __init__(
+        self,
+        problem: InverseProblem,
+        solver: Watchable,
+        *,
+        values: bool = True,
+        rtol: float = 1e-9,
+    ) -> None:
+        need(solver, Watchable, "a method with a theory", "FISTA or PlugAndPlayADMM")
+        need_linear(problem, "Watch")
+        solver.check(problem)
+        eps = float(np.finfo(problem.domain.real_dtype).eps)
+        self.solver, self.rtol = solver, max(number(rtol, "rtol"), 32 * eps)
+        self.theory = solver.theory(problem)
+        self.values = bool(values) and hasattr(problem.prior, "value")
+        self.step = solver.prox_step(problem)
+        self.wide: Any = problem.to(dtype=np.float64)
+        self._seen: list[_Seen] = []
+
+    def __call__(self, look: Look) -> None:
+        state, wide = look.state, self.wide
+        x, nothing = _wide(state.x), np.full(wide.batch, np.nan)
+        f = 0.5 * wide.misfit(x) ** 2
+        g = self._value(x, state.y) if self.values else nothing
+        merit = self.solver.merit(state, wide, f, g) if self.theory.falls else nothing
+        fine = self.rtol * (abs(f) + abs(g)) + np.asarray(state.off) ** 2 / (2 * self.step)
+        seen = _Seen(look.iteration, f + g, merit, fine, self.solver.moving(state), *[nothing] * 3)
+        if self._seen:
+            last = self._seen[-1]
+            if look.iteration == last.iteration + 1:  # else a new round began, or a stride is set
+                seen = self._compared(last, seen)
+            self._seen[-1] = last._replace(moving=())
+        self._seen.append(seen)
+
+    def certify(self, result: Result) -> Convergence:
+        """What was seen of the solve that this watched.
+
+        Raises:
+            ValueError: it watched none.
+        """
+        need(result, Result, "the result of the solve")
+        if not self._seen:
+            raise ValueError(
+                "expected a solve that was watched, got none: solve(..., observe=watch)"
+            )
+        fall, fine = (np.stack([getattr(s, name) for s in self._seen]) for name in ("fall", "fine"))
+        moved = np.nan_to_num(np.stack([s.moved for s in self._seen]))
+        return Convergence(
+            theory=self.theory,
+            result=result,
+            iterations=np.array([s.iteration for s in self._seen]),
+            objective=np.stack([s.objective for s in self._seen]),
+            merit=np.stack([s.merit for s in self._seen]),
+            fixed_point=np.stack([s.fixed for s in self._seen]),
+            watched=int(np.isfinite(fall).any(axis=tuple(range(1, fall.ndim))).sum()),
+            rises=(fall < -fine).sum(axis=0),
+            short=(fall < self.theory.decrease * moved**2 - fine).sum(axis=0),
+            rtol=self.rtol,
+        )
+
+    def _value(self, x: Array, y: Array | None) -> np.ndarray:
+        if y is None:
+            return self.wide.prior.value(x)
+        return self.wide.prior.value(x, near=_wide(y))
+
+    def _compared(self, old: _Seen, new: _Seen) -> _Seen:
+        ndim = self.wide.domain.ndim
+        changes = [
+            safe_norm(_wide(b) - _wide(a), ndim)
+            for a, b in zip(old.moving, new.moving, strict=True)
+        ]
+        size = np.sqrt(sum(safe_norm(_wide(b), ndim) ** 2 for b in new.moving))
+        fixed = np.sqrt(sum(c**2 for c in changes)) / np.where(size > 0, size, 1.0)
+        fine = np.maximum(old.fine, new.fine)
+        fall = old.merit - new.merit
+        return new._replace(fixed=fixed, fall=fall, moved=changes[0], fine=fine)
+
+
+class _Seen(NamedTuple):
+    """One look: per member, and what the method's map acts on."""
+
+    iteration: int
+    objective: np.ndarray
+    merit: np.ndarray
+    fine: np.ndarray  # rounding of the merit
+    moving: tuple[Array, ...]
+    fixed: np.ndarray  # relative change of that since the last look
+    fall: np.ndarray  # of the merit
+    moved: np.ndarray  # change of x
+
+
+def _wide(x: Array) -> Array:
+    return astype(x, with_precision(dtype_of(x), np.float64))

@@ -1,0 +1,143 @@
+"""Plug-and-play ADMM (Venkatakrishnan, Bouman and Wohlberg, GlobalSIP 2013), with a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sciml._checks import integer, number
+from sciml.arrays import Array, astype, dtype_of, safe_norm, with_precision
+from sciml.prior import Native, Proximable
+from sciml.problem import InverseProblem, LinearSystem, Problem
+
+from ..krylov import CG
+from ._base import (
+    Condition,
+    Curvature,
+    Theory,
+    Watchable,
+    gradient,
+    lipschitz,
+    margin,
+    need_prior,
+    weakness,
+    within,
+)
+
+__all__ = ["PlugAndPlayADMM"]
+
+_ROOM = 0.01
+
+
+class _State(NamedTuple):
+    x: Array  # what the proximal operator gave: z below
+    smooth: Array  # what the data term's step gave: x below
+    u: Array  # ∇f / rho at `smooth`
+    estimate: Array
+    flag: Any
+    problem: InverseProblem
+    slope: Callable[[Array], Array]
+    H: Curvature
+    off: Any  # how far z may be from the proximal operator, per member
+    y: Array | None  # of z, for priors with a native step
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlugAndPlayADMM(Watchable):
+    """min f(x) + g(z) with x = z, f the data term, by the proximal operator of g at step 1 / rho.
+
+    Boyd et al. (Found. Trends Mach. Learn. 3, 2011), (3.5) to (3.7) with the prior first: then
+    u = ∇f(x) / rho after each iteration, and with the quadratic f the augmented Lagrangian
+
+        f(x) + g(z) + rho / 2 (||z − x + u||² − ||u||²) >= (f + g)(z) + (rho − L) / 2 ||x − z||²
+
+    falls in every iteration for rho >= L and rho >= w, L and w as for FISTA: by <d, (H + rho) d> / 2
+    in x, d its change and H = A^H S^-1 A, and rises by ||H d||² / rho in u, which is no more where
+    (rho − h) (rho + 2 h) >= 0 for the eigenvalues h of H (Themelis and Patrinos, SIAM J. Optim. 30,
+    2020; Fang, Buchanan and Sulam, ICLR 2024). For convex g any rho converges. As
+    z = prox(x − ∇f(x) / rho) and x moves by (I + H / rho)^-1 (z − x), it is the proximal gradient
+    method made stable at steps beyond 1 / L.
+
+    Args:
+        rho: in units of 1 / problem.step, which is at least L: 1 or more is in the proof. Without,
+            what makes 1 / rho the prior's native step, at which a learned prox is one evaluation
+            of its network, and 1 for priors that have none.
+        inner: iterations of CG in the data term's step, from the last x.
+    """
+
+    rho: float | None = None
+    inner: int = 5
+
+    def __post_init__(self) -> None:
+        integer(self.inner, "inner", 1)
+        if self.rho is not None:
+            number(self.rho, "rho", least=1e-12)
+
+    def check(self, problem: Problem) -> None:
+        need_prior(problem, self.name, Proximable, "prox, such as L1Wavelet(weight, W)")
+
+    def init(self, problem: InverseProblem, x0: Array | None, rng: Any = None) -> _State:
+        x = problem.start() if x0 is None else x0
+        rho, slope = 1 / self.prox_step(problem), gradient(problem)
+        first = problem.domain.norm(problem.residual(x))
+        H = Curvature(problem, rho)
+        return _State(x, x, slope(x) / rho, first, 0, problem, slope, H, 0.0, None)
+
+    def advance(self, state: _State, k: int) -> _State:
+        z, x, u, estimate, flag, problem, slope, H, off, y = state
+        prior, step, rho = problem.prior, self.prox_step(problem), H.rho
+        back = -slope(0 * x)
+        # the proximal operator at problem.step stretches ∇f(z) + p by up to 1 / room
+        room = 1 - problem.step * (weakness(prior) or 0.0)
+        for _ in range(k):
+            x_old, v = x, x - u
+            z, off, y = within(prior, v, step, y)  # (3.5)
+            system = LinearSystem(H, back + rho * (z + u))
+            x = CG().advance(CG().init(system, x, None), self.inner).x  # (3.6)
+            u = u + z - x  # (3.7)
+            if room > _ROOM:
+                p = rho * (v - z)  # of the subdifferential of g at z
+                estimate = problem.domain.norm(slope(z) + p) / room
+            else:  # a native step: the gradient mapping at x, as u is ∇f(x) / rho
+                estimate = problem.domain.norm(z - x_old) / step
+        return _State(z, x, u, estimate, flag, problem, slope, H, off, y)
+
+    # -- what is proven of it ----------------------------------------------------------------
+
+    def prox_step(self, problem: InverseProblem) -> float:
+        if self.rho is not None:
+            return problem.step / self.rho
+        prior = problem.prior
+        return prior.native_step if isinstance(prior, Native) else problem.step
+
+    def theory(self, problem: InverseProblem) -> Theory:
+        (least, most, notes), w = lipschitz(problem), weakness(problem.prior)
+        rho = 1 / self.prox_step(problem)
+        if w is None:
+            return Theory("", notes=(*notes, "The prior does not say how far from convex it is."))
+        told = f"rho = {rho:.4g}, L between {least:.4g} and {most:.4g}"
+        asked = (
+            Condition(f"rho >= L ({told})", margin(rho, (least, most))),
+            Condition(f"rho >= w (w = {w:.4g})", margin(rho, (w, w))),
+        )
+        if w == 0 and not asked[0].holds:
+            promise = "f + g tends to the minimum, for convex g (Boyd et al., 3.2.1)"
+            return Theory(promise, notes=notes)
+        decrease = min(rho / 2, (rho - most) * (rho + 2 * most) / (2 * rho))
+        promise = (
+            "the augmented Lagrangian does not rise, and steps tend to 0 (Themelis and Patrinos "
+            "2020)"
+        )
+        return Theory(promise, asked, "the augmented Lagrangian", max(decrease, 0.0), notes)
+
+    def moving(self, state: _State) -> tuple[Array, ...]:
+        return state.smooth, state.u
+
+    def merit(self, state: _State, problem: InverseProblem, f: np.ndarray, g: np.ndarray) -> Any:
+        z, x, u = (astype(a, with_precision(dtype_of(a), np.float64)) for a in state[:3])
+        ndim = problem.domain.ndim
+        split = safe_norm(z - x + u, ndim) ** 2 - safe_norm(u, ndim) ** 2
+        return 0.5 * problem.misfit(x) ** 2 + g + state.H.rho / 2 * split
