@@ -331,7 +331,7 @@ class InverseProblem(Problem):
         """
         if self._curvature is None:
             A, noise = self.A, self.noise
-            own = np.ndim(noise.sigma) > A.range.ndim  # a sigma for each member
+            own = getattr(noise.sigma, "ndim", 0) > A.range.ndim  # a sigma for each member
             batch = self.batch if own else A.batch_shape
             weighed = lambda v: A.adjoint(noise.weigh(A(v)))  # noqa: E731
             self._curvature = largest(weighed, self.domain, batch, self.y)

@@ -193,9 +193,7 @@ class LearnedProximal:
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _solved(
-        self, parts: Tensor, s: float, near: Array | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def _solved(self, parts: Tensor, s: float, near: Array | None = None) -> tuple[Tensor, Tensor]:
         """`blended`, member by member: (y, residual)."""
         if self.solver is None:
             raise TypeError(

@@ -82,9 +82,9 @@ class Convergence:
 class Watch:
     """`solve(problem, solver, observe=watch)`; then `watch.certify(result)`.
 
-    f + g is evaluated in float64 at each look. A learned prior would invert its network for that,
-    but what its proximal operator was given is what it gives back x for. Steps are compared where both ends are seen: on a GPU take
-    Stop(check_every=1).
+    f + g is evaluated in float64 at each look. For a learned prior that takes no inversion: what
+    its f was given for x is the y with f(y) = x. Steps are compared where both ends were looked at:
+    on a GPU take Stop(check_every=1).
 
     Args:
         problem, solver: what is solved. values: False to leave out f + g.

@@ -54,11 +54,11 @@ class PlugAndPlayADMM(Watchable):
 
         f(x) + g(z) + rho / 2 (||z − x + u||² − ||u||²) >= (f + g)(z) + (rho − L) / 2 ||x − z||²
 
-    falls in every iteration for rho >= L and rho >= w, L and w as for FISTA: by <d, (H + rho) d> / 2
-    in x, d its change and H = A^H S^-1 A, and rises by ||H d||² / rho in u, which is no more where
-    (rho − h) (rho + 2 h) >= 0 for the eigenvalues h of H (Themelis and Patrinos, SIAM J. Optim. 30,
-    2020; Fang, Buchanan and Sulam, ICLR 2024). For convex g any rho converges. As
-    z = prox(x − ∇f(x) / rho) and x moves by (I + H / rho)^-1 (z − x), it is the proximal gradient
+    falls in every iteration for rho >= L and rho >= w, L and w as for FISTA. With d the change of x
+    and H = A^H S^-1 A it falls by <d, (H + rho) d> / 2 in x, and rises by ||H d||² / rho in u: no
+    more, if (rho − h) (rho + 2 h) >= 0 for each eigenvalue h of H (Themelis and Patrinos, SIAM J.
+    Optim. 30, 2020; Fang, Buchanan and Sulam, ICLR 2024). For convex g any rho converges. As
+    z = prox(x − ∇f(x) / rho), and x moves by (I + H / rho)^-1 (z − x), it is the proximal gradient
     method made stable at steps beyond 1 / L.
 
     Args:

@@ -28,6 +28,7 @@ def test_the_registry_holds_every_public_solver() -> None:
     classes = {c for c in public if isinstance(c, type) and issubclass(c, Solver)}
     own = {solvers.MultigridCG}  # takes diffusion only: its laws are in numerics/test_batched.py
     own |= {solvers.FISTA, solvers.PrimalDual, solvers.ADMM}  # take priors: laws in test_priors.py
+    own |= {solvers.PlugAndPlayADMM}
     assert classes - own == {type(m.solver) for m in METHODS.values()}
 
 

@@ -11,6 +11,13 @@ WEIGHTS = "sciml/networks/weights.py"
 TRAINER = "sciml/training/trainer.py"
 PRIOR = "sciml/priors/proximal.py"
 CONVEX = "tests/numerics/test_convex_networks.py::test_"
+LANCZOS = "sciml/_lanczos.py"
+PROBLEM = "sciml/problem.py"
+BASE = "solvers/proximal/_base.py"
+FISTA = "solvers/proximal/fista.py"
+PLUG = "solvers/proximal/pnp.py"
+WATCH = "solvers/proximal/convergence.py"
+LAWS = "tests/laws/test_proximal.py::test_"
 LEARNED = "tests/numerics/test_learned_prox.py::test_"
 
 PROXIMAL: tuple[Mutant, ...] = (
@@ -55,5 +62,61 @@ PROXIMAL: tuple[Mutant, ...] = (
         "bad = ~(residual <= _USABLE * (1 + size))",
         "bad = residual < 0",
         (LEARNED + "what_f_cannot_give_has_no_value",),
+    ),
+    Mutant(
+        "what an operator says of its norm is checked",
+        BASE,
+        "if least > said * (1 + 100",
+        "if False and least > said * (1 + 100",
+        (LAWS + "an_operator_that_lies_of_its_norm_is_caught",),
+    ),
+    Mutant(
+        "a condition that fails is told",
+        BASE,
+        "return False if self.margin[1] < -_ROUNDING else None",
+        "return None",
+        (LAWS + "a_step_that_is_too_long_is_caught",),
+    ),
+    Mutant(
+        "a merit that rises is counted",
+        WATCH,
+        "rises=(fall < -fine).sum(axis=0)",
+        "rises=(fall < -np.inf).sum(axis=0)",
+        (LAWS + "a_step_that_is_too_long_is_caught",),
+    ),
+    Mutant(
+        "steps that were not seen are not compared",
+        WATCH,
+        "if look.iteration == last.iteration + 1:",
+        "if True:",
+        (LAWS + "strides_and_new_rounds_are_not_compared",),
+    ),
+    Mutant(
+        "momentum with a g that is not convex has no theorem",
+        FISTA,
+        "            if w > 0:\n",
+        "            if False:\n",
+        (LAWS + "what_is_not_known_is_not_claimed",),
+    ),
+    Mutant(
+        "the data term's step of ADMM is solved",
+        PLUG,
+        "self.inner).x  # (3.6)",
+        "0).x  # (3.6)",
+        (LAWS + "one_step_of_each_in_words_of_the_other",),
+    ),
+    Mutant(
+        "the problem's step is no longer than the prior's native one",
+        PROBLEM,
+        "self._step = min(step, self.prior.native_step) if own else step",
+        "self._step = step",
+        (LAWS + "the_native_step_is_the_problem_s",),
+    ),
+    Mutant(
+        "Lanczos' value is known to be too small",
+        LANCZOS,
+        "return least, least / (1 - min(share**2, 0.5))",
+        "return least, least",
+        (LAWS + "the_largest_eigenvalue_is_between_its_bounds",),
     ),
 )
