@@ -119,4 +119,11 @@ PROXIMAL: tuple[Mutant, ...] = (
         "return least, least",
         (LAWS + "the_largest_eigenvalue_is_between_its_bounds",),
     ),
+    Mutant(
+        "a y that is given is checked",
+        PRIOR,
+        "rtol = _EXACT if s or near is None else _GIVEN",
+        "rtol = _EXACT if s or near is None else np.inf",
+        (LEARNED + "a_y_that_is_known_saves_the_search",),
+    ),
 )

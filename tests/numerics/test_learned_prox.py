@@ -125,6 +125,21 @@ def test_the_slope_is_the_gradient_of_the_value(rng: np.random.Generator) -> Non
     np.testing.assert_allclose(prior.prox(y, 0.5), x, atol=1e-7)
 
 
+def test_a_y_that_is_known_saves_the_search(rng: np.random.Generator, monkeypatch) -> None:
+    prior = LearnedProximal(_curve(), Space((20,)), weight=0.5, solver=CG())
+    v = 2 * prior.space.random(rng, (3,))
+    for step in (0.8, 2.0):
+        z = prior.prox(v, step)
+        y, true = z + (v - z) / (step * prior.weight), prior.value(z)
+        np.testing.assert_allclose(prior.value(z, near=0 * z), true, rtol=1e-9)  # a poor start
+        np.testing.assert_allclose(prior.prox_within(v, step, near=0 * z)[0], z, atol=1e-7)
+        with monkeypatch.context() as without:
+            without.setattr("sciml.priors._inversion._NEWTON", 0)
+            assert np.isnan(prior.value(z)).all()
+            np.testing.assert_allclose(prior.value(z, near=y), true, rtol=1e-9)
+            np.testing.assert_allclose(prior.prox_within(v, step, near=y)[0], z, atol=1e-7)
+
+
 def test_values_are_no_larger_than_the_truth(rng: np.random.Generator, monkeypatch) -> None:
     prior = LearnedProximal(_curve(), Space((20,)), solver=CG())
     x = prior.space.random(rng, (5,))
