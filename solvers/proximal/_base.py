@@ -29,6 +29,7 @@ __all__ = [
     "margin",
     "need_linear",
     "need_prior",
+    "still",
     "weakness",
     "within",
 ]
@@ -208,3 +209,8 @@ def margin(left: float, right: tuple[float, float]) -> tuple[float, float]:
     """left − right, from the interval of right, relative to the larger."""
     size = max(abs(left), abs(right[1]), math.ulp(0.0))
     return (left - right[1]) / size, (left - right[0]) / size
+
+
+def still(decrease: float) -> str:
+    """What more is true of a merit, bounded from below, that falls by decrease ||step||²."""
+    return ", and steps tend to 0" if decrease > 0 else ""

@@ -21,6 +21,7 @@ from ._base import (
     lipschitz,
     margin,
     need_prior,
+    still,
     weakness,
     within,
 )
@@ -107,15 +108,19 @@ class FISTA(Watchable):
                 return Theory("", notes=(*notes, "With momentum no theorem is known for g that "
                               "are not convex: FISTA(momentum=False) has one."))  # fmt: skip
             asked = Condition(f"step <= 1 / L ({told})", margin(1 / step, (least, most)))
-            promise = "(f + g)(x_k) tends to the minimum (Beck and Teboulle 2009)"
+            promise = (
+                "f + g tends to its minimum, if the momentum is dropped finitely often (Beck and "
+                "Teboulle 2009)"
+            )
             return Theory(promise, (asked,), notes=notes)
         half = ((least + w) / 2, (most + w) / 2)
         asked = (
             Condition(f"1 / step >= (L + w) / 2 ({told}, w = {w:.4g})", margin(1 / step, half)),
             Condition(f"1 / step >= w (w = {w:.4g})", margin(1 / step, (w, w))),
         )
-        promise = "f + g does not rise, and steps tend to 0 (descent lemma)"
-        return Theory(promise, asked, "f + g", max(1 / step - half[1], 0.0), notes)
+        decrease = max(1 / step - half[1], 0.0)
+        promise = f"f + g does not rise{still(decrease)} (descent lemma)"
+        return Theory(promise, asked, "f + g", decrease, notes)
 
     def moving(self, state: _State) -> tuple[Array, ...]:
         return (state.x, state.z) if self.momentum else (state.x,)

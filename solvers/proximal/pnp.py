@@ -23,6 +23,7 @@ from ._base import (
     lipschitz,
     margin,
     need_prior,
+    still,
     weakness,
     within,
 )
@@ -126,12 +127,10 @@ class PlugAndPlayADMM(Watchable):
         if w == 0 and not asked[0].holds:
             promise = "f + g tends to the minimum, for convex g (Boyd et al., 3.2.1)"
             return Theory(promise, notes=notes)
-        decrease = min(rho / 2, (rho - most) * (rho + 2 * most) / (2 * rho))
-        promise = (
-            "the augmented Lagrangian does not rise, and steps tend to 0 (Themelis and Patrinos "
-            "2020)"
-        )
-        return Theory(promise, asked, "the augmented Lagrangian", max(decrease, 0.0), notes)
+        decrease = max(min(rho / 2, (rho - most) * (rho + 2 * most) / (2 * rho)), 0.0)
+        falls = "the augmented Lagrangian"
+        promise = f"{falls} does not rise{still(decrease)} (Themelis and Patrinos 2020)"
+        return Theory(promise, asked, falls, decrease, notes)
 
     def moving(self, state: _State) -> tuple[Array, ...]:
         return state.smooth, state.u
