@@ -32,6 +32,7 @@ from .convex import ConvexNetwork
 
 __all__ = ["ConvexMixture"]
 
+_UNIT = 10.0  # of logarithms in the weights: one learning rate then suits them and U
 _TOGETHER = 1 << 20  # coefficients at once: what a core's cache holds
 
 
@@ -71,10 +72,21 @@ class ConvexMixture(ConvexNetwork):
         }  # fmt: skip
         d = size * size
         self.U = nn.Parameter(torch.randn(classes, rank, d) / d**0.5)
-        self.log_nu = nn.Parameter(torch.linspace(-12.0, -5.0, classes))
-        self.log_more = nn.Parameter(torch.linspace(-9.0, -2.0, classes)[:, None].repeat(1, rank))
-        self.log_pi = nn.Parameter(torch.zeros(classes))
-        self.log_tau = nn.Parameter(torch.zeros(()))
+        self.nu = nn.Parameter(torch.linspace(-12.0, -5.0, classes) / _UNIT)
+        self.more = nn.Parameter(
+            (torch.linspace(-9.0, -2.0, classes) / _UNIT)[:, None].repeat(1, rank)
+        )
+        self.pi = nn.Parameter(torch.zeros(classes))
+        self.tau = nn.Parameter(torch.zeros(()))
+
+    def put(self, pi: Tensor, U: Tensor, nu: Tensor, lamda: Tensor) -> None:
+        """Set the mixture: π (classes,), U (classes, rank, size²), ν (classes,), λ (classes, rank)
+        above ν; τ = 1."""
+        with torch.no_grad():
+            self.U.copy_(U)
+            for p, value in ((self.pi, pi), (self.nu, nu), (self.more, lamda - nu[:, None])):
+                p.copy_(value.log() / _UNIT)
+            self.tau.zero_()
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         experts = self._experts(x, sigma)
@@ -102,7 +114,7 @@ class ConvexMixture(ConvexNetwork):
         rows, columns = x.shape[2:]
         most = rows
         if not torch.is_grad_enabled():
-            most = max(1, _TOGETHER // (len(x) * columns * self.classes * self.rank))
+            most = max(1, _TOGETHER // (max(1, len(x)) * columns * self.classes * self.rank))
         return [(i, min(most, rows - i)) for i in range(0, rows, most)]
 
     def _experts(self, x: Tensor, sigma: Tensor | None) -> _Experts:
@@ -111,18 +123,18 @@ class ConvexMixture(ConvexNetwork):
         if known is None:
             known = x.new_full((len(x),), self.sigmas[0])
         s2 = known.square()[:, None]
-        nu = self.log_nu.exp()[None]
-        lamda = nu[..., None] + self.log_more.exp()
+        nu, tau = (_UNIT * self.nu).exp()[None], (_UNIT * self.tau).exp()
+        lamda = nu[..., None] + (_UNIT * self.more).exp()
         rest = self.size**2 - 1 - self.rank
         bias = (
-            self.log_pi
+            _UNIT * self.pi
             - 0.5 * torch.log1p(lamda / s2[..., None]).sum(2)
             - 0.5 * rest * torch.log1p(nu / s2)
         )
         base = nu / (nu + s2)
         more = lamda / (lamda + s2[..., None]) - base[..., None]
         U = self.U - self.U.mean(2, keepdim=True)
-        return _Experts(U.flatten(0, 1), base, more, bias, self.log_tau.exp(), s2[..., None])
+        return _Experts(U.flatten(0, 1), base, more, bias, tau, s2[..., None])
 
 
 class _Experts:

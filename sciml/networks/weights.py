@@ -95,8 +95,10 @@ class PretrainedDenoiser(Enum):
 
 
 class PretrainedProximal(Enum):
-    """Learned proximal operators that come with the package: of numbers, at one noise level each.
+    """Learned proximal operators that come with the package.
 
+    LPN_NATURAL is for grey photographs between 0 and 1, LPN_MRI for MR images of heads of about 1
+    in the brightest tissue, both for noise of 0.01 to 0.25. Those of numbers are for one level:
     Laplace's distribution with b = 1 at sigma = 1; a mixture of two Gaussians at sigma = 0.5, whose
     −log p is not convex. Those called mean are trained by squared errors, and give E[x | y].
     """
@@ -104,6 +106,13 @@ class PretrainedProximal(Enum):
     LPN_LAPLACE = "lpn-laplace"
     LPN_MIXTURE = "lpn-mixture"
     LPN_LAPLACE_MEAN = "lpn-laplace-mean"
+    LPN_NATURAL = "lpn-natural"
+    LPN_MRI = "lpn-mri"
+
+    @property
+    def of_images(self) -> bool:
+        """Whether it is for images, not for numbers."""
+        return self in (PretrainedProximal.LPN_NATURAL, PretrainedProximal.LPN_MRI)
 
 
 Shipped = Pretrained | PretrainedPredictor | PretrainedDenoiser | PretrainedProximal

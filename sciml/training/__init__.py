@@ -1,5 +1,6 @@
 """Training. Importing this loads torch; `import sciml` does not import it."""
 
+from .mixture import fit_mixture
 from .plan import Plan
 from .proximal import (
     Noisy,
@@ -35,6 +36,7 @@ __all__ = [
     "Trained",
     "ambient_loss",
     "denoising_loss",
+    "fit_mixture",
     "matching_loss",
     "mean_absolute_loss",
     "mean_square_loss",

@@ -70,8 +70,8 @@ class Stage:
     """Some steps of a training.
 
     Args:
-        steps: of it. rate: learning rate. gamma: of proximal matching, in units of ‖x‖ of an
-            element; None for the mean absolute loss.
+        steps: of it. rate: learning rate. gamma: of proximal matching, a norm ‖f(y) − x‖ of an
+            element, over sigma for a network for many levels; None for the mean absolute loss.
     """
 
     steps: int
@@ -152,4 +152,8 @@ def published_stages(size: int | None = None) -> tuple[Stage, ...]:
 
 
 def _error(network: ConvexNetwork, batch: Noisy) -> Tensor:
-    return network(batch.y, batch.sigma if network.told_sigma else None) - batch.x
+    """f(y) − x; of a network for many levels in units of sigma, so that all of them count."""
+    if not network.told_sigma:
+        return network(batch.y) - batch.x
+    unit = batch.sigma.reshape(-1, *(1,) * network.ndim)
+    return (network(batch.y, batch.sigma) - batch.x) / unit

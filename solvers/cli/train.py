@@ -45,8 +45,11 @@ _WORDS = {
     "lpn-laplace": "proximal operator of Laplace's -log p",
     "lpn-laplace-mean": "E[x | y] under Laplace's, learned by squared errors",
     "lpn-mixture": "proximal operator of a mixture's -log p, which is not convex",
+    "lpn-natural": "proximal operators of grey photographs, for noise of 0.01 to 0.25",
+    "lpn-mri": "proximal operators of MR images of heads, for noise of 0.01 to 0.25",
     _MULTIGRID: "settings of multigrid, chosen from k",
 }
+_OF_IMAGES = ("score-mri", "lpn-natural", "lpn-mri")
 _CARD = 1 << 20  # bytes
 
 Progress = Callable[[int, int], None] | None
@@ -65,10 +68,13 @@ def train(
     ] = False,
     images: Annotated[
         list[Path] | None,
-        typer.Option(help="Heads for score-mri to learn from beside procedural ones; repeatable."),
+        typer.Option(
+            help="What score-mri, lpn-mri (heads) and lpn-natural (grey images) learn from beside "
+            "procedural images; repeatable."
+        ),
     ] = None,
     test_images: Annotated[
-        list[Path] | None, typer.Option(help="Heads to judge score-mri on; repeatable.")
+        list[Path] | None, typer.Option(help="Heads or images to judge these on; repeatable.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
@@ -100,8 +106,10 @@ def train(
     if published and not name.startswith("dcdm"):
         raise BadInput(f"expected --published with dcdm-2d or dcdm-3d, got {name}: leave it out")
     heads = tuple(images or ()), tuple(test_images or ())
-    if any(heads) and not name.startswith("score-mri"):
-        raise BadInput(f"expected --images with score-mri, got them for {name}: leave them out")
+    if any(heads) and not name.startswith(_OF_IMAGES):
+        raise BadInput(
+            f"expected --images with {', '.join(_OF_IMAGES)}, got them for {name}: leave them out"
+        )
     if out is None:
         raise BadInput("expected --out DIR for the weights, got none: name a folder")
     check_folder(out, "--out")
@@ -111,7 +119,7 @@ def train(
         elif name in denoisers:
             lines, written = _denoiser(denoisers[name], out, quick, heads, seed, resume, bar)
         elif name in proximal:
-            lines, written = _proximal(proximal[name], out, quick, seed, resume, bar)
+            lines, written = _proximal(proximal[name], out, quick, heads, seed, resume, bar)
         else:
             lines, written = _network(networks[name], out, quick, published, seed, resume, bar)
     for line in (*lines, *(f"written     {path}" for path in written)):
@@ -190,15 +198,34 @@ def _denoiser(
 
 
 def _proximal(
-    name: PretrainedProximal, out: Path, quick: bool, seed: int, resume: bool, bar: Progress
+    name: PretrainedProximal,
+    out: Path,
+    quick: bool,
+    images: tuple[tuple[Path, ...], tuple[Path, ...]],
+    seed: int,
+    resume: bool,
+    bar: Progress,
 ) -> tuple[list[str], tuple[Path, Path]]:
     from sciml.networks import read_card
     from solvers.neural.proximal import train_proximal
+    from solvers.neural.proximal_images import train_proximal_images
 
-    written = train_proximal(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
-    about = read_card(written[0])["about"]
-    off, before = about["held_out_error"], about["held_out_error_untrained"]
-    lines = [f"error       {off:g}, {before:g} before training: {about['judged']}"]
+    if name.of_images:
+        written = train_proximal_images(
+            name, out, quick=quick, files=images[0], judged=images[1], seed=seed, resume=resume,
+            progress=bar,
+        )  # fmt: skip
+        about = read_card(written[0])["about"]
+        columns = ("held_out_sigma", "held_out_psnr_db", "held_out_psnr_db_mixture")
+        lines = [
+            f"sigma {sigma:<6g} {after:6.2f} dB of PSNR held out, {before:.2f} before training"
+            for sigma, after, before in zip(*(about[c] for c in columns), strict=True)
+        ]
+    else:
+        written = train_proximal(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
+        about = read_card(written[0])["about"]
+        off, before = about["held_out_error"], about["held_out_error_untrained"]
+        lines = [f"error       {off:g}, {before:g} before training: {about['judged']}"]
     return [*lines, f"seconds     {about['seconds']:g}"], written
 
 

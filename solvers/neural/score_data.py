@@ -26,7 +26,7 @@ from ..channels.subcarriers import aligning_phases
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Channels", "DelayLines", "Heads", "Pool", "Source"]
+__all__ = ["Channels", "DelayLines", "Heads", "Photographs", "Pool", "Source"]
 
 _SHADING = 2.0
 _BRIGHT = 99.5  # percentile that counts as the brightest tissue
@@ -39,21 +39,25 @@ class Pool:
 
     Attributes:
         x: the data, of one shape unless `crop` is given. own: the level of the noise in them.
-        crop: side of the squares that batches are cut from them, or None.
+        crop: side of the squares that batches are cut in, or None. phases: whether a phase says
+            nothing, so that it may be any.
     """
 
     x: list[Tensor]
     own: float
     crop: int | None = None
+    phases: bool = True
 
     def drawn(self, rng: np.random.Generator, count: int) -> Tensor:
-        """A batch, (count, rows, columns): any of the data, times a phase that noise and signal do
-        not mind; squares turned and mirrored too."""
+        """A batch, (count, rows, columns): any of the data, times any phase; squares turned and
+        mirrored too."""
         import torch
 
         chosen = [self.x[i] for i in rng.integers(0, len(self.x), count)]
         if self.crop is not None:
             chosen = [self._square(x, self.crop, rng) for x in chosen]
+        if not self.phases:
+            return torch.stack(chosen)
         turn = torch.from_numpy(np.exp(2j * np.pi * rng.random(count)).astype(np.complex64))
         return turn[:, None, None] * torch.stack(chosen)
 
@@ -212,6 +216,54 @@ class Heads:
                 if np.mean(image > _OBJECT) > 0.15:  # air alone teaches nothing
                     found.append(image)
         return found
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Grey images between 0 and 1.
+
+    Args:
+        files: of images. drawn: how many procedural ones there are beside them: dead leaves, discs
+            that hide each other, of radii r with a density like r⁻³ (Lee, Mumford and Huang, Int.
+            J. Comput. Vis. 41, 2001). crop: side of the squares that batches are cut in.
+    """
+
+    files: tuple[Path, ...] = ()
+    drawn: int = 6
+    crop: int = 48
+
+    def __str__(self) -> str:
+        told = [
+            f"{path.name} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()})"
+            for path in self.files
+        ]
+        return f"{', '.join(told)}{'; ' * bool(told)}{self.drawn} images of dead leaves"
+
+    def __call__(self, rng: np.random.Generator) -> Pool:
+        images = [self._read(path) for path in self.files]
+        images += [_dead_leaves(256, rng) for _ in range(self.drawn)]
+        return Pool(_with_noise(images, 0.0, rng), 0.0, self.crop, phases=False)
+
+    def _read(self, path: Path) -> np.ndarray:
+        image = np.asarray(read_image(path).data)
+        if image.ndim != 2 or np.iscomplexobj(image) or min(image.shape) < self.crop:
+            raise ValueError(
+                f"expected a grey image of at least {self.crop} x {self.crop}, got {image.dtype} "
+                f"{image.shape} in {path}"
+            )
+        return image.astype(np.float32)
+
+
+def _dead_leaves(side: int, rng: np.random.Generator, leaves: int = 400) -> np.ndarray:
+    """(side, side), float32: radii from 4 pixels to a third of the side."""
+    image = np.full((side, side), 0.5, np.float32)
+    i, j = np.ogrid[:side, :side]
+    least, most = 4.0, side / 3
+    for u, shade in rng.random((leaves, 2)):
+        radius = (u * least**-2 + (1 - u) * most**-2) ** -0.5
+        a, b = rng.uniform(-20, side + 20, 2)
+        image[(i - a) ** 2 + (j - b) ** 2 < radius**2] = shade
+    return image
 
 
 def _shaded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

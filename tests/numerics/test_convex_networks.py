@@ -17,6 +17,7 @@ from sciml.io._cards import digest
 from sciml.networks import (
     ConvexDense,
     ConvexImages,
+    ConvexMixture,
     ConvexNetwork,
     ConvexPatch,
     UNetDenoiser,
@@ -45,6 +46,7 @@ MAKERS: dict[str, tuple[Callable[[], ConvexNetwork], tuple[int, ...]]] = {
     "image": (partial(ConvexImages, 1, 4, 2, 2, beta=5.0, alpha=0.05), (1, 6, 8)),
     "odd image": (partial(ConvexImages, 2, 4, 3, 1, beta=5.0, sigmas=LEVELS), (2, 7, 5)),
     "patch": (partial(ConvexPatch, 1, 8, 4, 3, 2, beta=5.0), (1, 8, 8)),
+    "mixture": (partial(ConvexMixture, 3, 4, 3, sigmas=LEVELS), (1, 6, 5)),
 }
 
 
