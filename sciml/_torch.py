@@ -13,8 +13,8 @@ __all__ = ["one_thread"]
 
 
 @contextlib.contextmanager
-def one_thread(like: Tensor) -> Iterator[None]:
-    """Torch on one thread, where `like` is in host memory.
+def one_thread(like: Tensor) -> Iterator[int]:
+    """Torch on one thread, where `like` is in host memory; gives how many it had.
 
     The last bits of a convolution depend on how many threads there are.
     """
@@ -22,10 +22,10 @@ def one_thread(like: Tensor) -> Iterator[None]:
 
     threads = torch.get_num_threads()
     if like.device.type != "cpu" or threads == 1:
-        yield
+        yield 1
         return
     torch.set_num_threads(1)
     try:
-        yield
+        yield threads
     finally:
         torch.set_num_threads(threads)

@@ -25,11 +25,13 @@ class ConvexNetwork(nn.Module):
             rows and columns are filled up to multiples of.
         arguments: what the constructor was called with, for the card of its weights.
         sigmas: (least, most) noise level that it is for; if they differ, it is told sigma.
+        steady: whether its bits are the same on any number of torch's threads.
     """
 
     ndim: int
     element: tuple[int | str, ...]
     whole: int = 1
+    steady: bool = False
     arguments: dict[str, object]
 
     def __init__(self, alpha: float, sigmas: Sequence[float]) -> None:

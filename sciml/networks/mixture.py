@@ -21,13 +21,15 @@ as the theory has it: one network for all levels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import fold, unfold
 
 from .._checks import integer
+from .._torch import one_thread
 from .convex import ConvexNetwork
 
 __all__ = ["ConvexMixture"]
@@ -49,6 +51,7 @@ class ConvexMixture(ConvexNetwork):
 
     ndim = 3
     element = (1, "rows", "columns")
+    steady = True
 
     def __init__(
         self,
@@ -89,33 +92,48 @@ class ConvexMixture(ConvexNetwork):
             self.tau.zero_()
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
-        experts = self._experts(x, sigma)
-        wide = _mirrored(x, self.size // 2)
+        experts, n, more = self._experts(x, sigma), self.size, self.size // 2
+        wide = _mirrored(x, more)
+
+        def mean(first: int, rows: int) -> Tensor:
+            strip = wide.narrow(2, first, rows + n - 1)
+            return fold(experts.mean(unfold(strip, n)), strip.shape[2:], n)
+
         f = torch.zeros_like(wide)
-        for first, rows in self._strips(x):
-            patches = unfold(wide.narrow(2, first, rows + self.size - 1), self.size)
-            strip = (rows + self.size - 1, wide.shape[3])
-            f.narrow(2, first, strip[0]).add_(fold(experts.mean(patches), strip, self.size))
-        return _folded(f, self.size // 2) / self.size**2 + self.alpha * x
+        for first, strip in self._in_strips(x, mean):
+            f.narrow(2, first, strip.shape[2]).add_(strip)
+        return _folded(f, more) / n**2 + self.alpha * x
 
     def potential(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
-        experts = self._experts(x, sigma)
-        wide = _mirrored(x, self.size // 2)
-        psi = 0.5 * self.alpha * x.square().flatten(1).sum(1)
-        for first, rows in self._strips(x):
-            patches = unfold(wide.narrow(2, first, rows + self.size - 1), self.size)
-            psi = psi + experts.potential(patches).sum(1) / self.size**2
-        return psi
+        experts, n = self._experts(x, sigma), self.size
+        wide = _mirrored(x, n // 2)
+
+        def over(first: int, rows: int) -> Tensor:
+            return experts.potential(unfold(wide.narrow(2, first, rows + n - 1), n)).sum(1)
+
+        psi = sum(part for _, part in self._in_strips(x, over))
+        return psi / n**2 + 0.5 * self.alpha * x.square().flatten(1).sum(1)
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _strips(self, x: Tensor) -> list[tuple[int, int]]:
-        """(first row, rows) of parts that fit the cache; all at once where gradients are kept."""
+    def _in_strips(
+        self, x: Tensor, act: Callable[[int, int], Tensor]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """(first row, act(first row, rows)) from the top: all at once where gradients are kept,
+        else strips that fit the cache, side by side on as many threads as torch has."""
         rows, columns = x.shape[2:]
-        most = rows
-        if not torch.is_grad_enabled():
-            most = max(1, _TOGETHER // (max(1, len(x)) * columns * self.classes * self.rank))
-        return [(i, min(most, rows - i)) for i in range(0, rows, most)]
+        if torch.is_grad_enabled():
+            yield 0, act(0, rows)
+            return
+        most = max(1, _TOGETHER // (max(1, len(x)) * columns * self.classes * self.rank))
+        starts = range(0, rows, most)
+
+        def quietly(first: int) -> Tensor:
+            with torch.no_grad():  # which each thread has to be told
+                return act(first, min(most, rows - first))
+
+        with one_thread(x) as threads, ThreadPoolExecutor(threads) as pool:
+            yield from zip(starts, pool.map(quietly, starts), strict=True)
 
     def _experts(self, x: Tensor, sigma: Tensor | None) -> _Experts:
         self.padded(x)

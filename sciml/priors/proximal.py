@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,7 @@ class LearnedProximal:
         if s == 0:
             return x + 0, np.zeros(self._batch(x))
         if abs(s - 1) <= 4 * np.finfo(float).eps:
-            z = self._through(parts, lambda f, sigma, part: f(part, sigma))
+            z = self._through(parts, lambda f, sigma, part: f(part, sigma), alone=True)
             return self._array(z, x), np.zeros(self._batch(x))
         room = 1 - s + (0 if self.lipschitz is None else s / self.lipschitz)
         if not room > 0:
@@ -148,7 +149,7 @@ class LearnedProximal:
                 "smaller step, or a network trained at more noise"
             )
         y, residual = self._solved(parts, s, near)
-        z = self._through(y, lambda f, sigma, part: f(part, sigma))
+        z = self._through(y, lambda f, sigma, part: f(part, sigma), alone=True)
         return self._array(z, x), self._sums(residual.square(), x) ** 0.5 / room
 
     def preimage(self, x: Array) -> tuple[Array, np.ndarray]:
@@ -176,7 +177,7 @@ class LearnedProximal:
         """
         parts = self._members(x)
         y, residual = self._solved(parts, 0.0, near)
-        psi = self._through(y, lambda f, sigma, part: f.potential(part, sigma))
+        psi = self._through(y, lambda f, sigma, part: f.potential(part, sigma), alone=True)
         wide = parts.double()
         found = ((y - 0.5 * wide) * wide).flatten(1).sum(1) - psi
         return self.weight * self._sums(_where_solved(found, residual, wide), x)
@@ -222,14 +223,18 @@ class LearnedProximal:
         y = self._through(wide, act)
         return y, torch.cat(residuals)
 
-    def _through(self, parts: Tensor, act: Any) -> Tensor:
-        """act(network, sigma, part), a few members at a time, in the precision of `parts`."""
+    def _through(self, parts: Tensor, act: Any, *, alone: bool = False) -> Tensor:
+        """act(network, sigma, part), a few members at a time, in the precision of `parts`.
+
+        alone: act is the network and nothing else, which may know how to keep its bits.
+        """
         import torch
 
         network = self._network(parts)
+        threads = contextlib.nullcontext() if alone and network.steady else one_thread(parts)
         count = max(1, _ENTRIES // max(1, parts[:1].numel()))
         found = []
-        with one_thread(parts), torch.no_grad():
+        with threads, torch.no_grad():
             for part in parts.split(count) if len(parts) else [parts]:
                 sigma = part.new_full((len(part),), self.sigma) if network.told_sigma else None
                 found.append(act(network, sigma, part))

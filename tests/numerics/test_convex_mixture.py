@@ -85,9 +85,24 @@ def test_strips_give_what_the_whole_image_gives(monkeypatch) -> None:
     psi = network.potential(x, sigma).detach()
     monkeypatch.setattr("sciml.networks.mixture._TOGETHER", 2 * 11 * 6 * 4 * 3)
     with torch.no_grad():
-        assert len(network._strips(x)) > 3
+        assert len(list(network._in_strips(x, lambda first, rows: x))) > 3
         torch.testing.assert_close(network(x, sigma), whole)
         torch.testing.assert_close(network.potential(x, sigma), psi)
+
+
+def test_bits_are_the_same_on_any_number_of_threads(monkeypatch) -> None:
+    monkeypatch.setattr("sciml.networks.mixture._TOGETHER", 1000)
+    network, x, sigma = ConvexMixture(5, 6, 4), torch.rand(1, 1, 40, 30), torch.tensor([0.1])
+    found, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            with torch.no_grad():
+                found.append(network(x, sigma))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found[1:])
 
 
 def test_the_fit_explains_patches_as_their_own_mixture_does() -> None:
