@@ -56,8 +56,8 @@ class ConvexMixture(ConvexNetwork):
     def __init__(
         self,
         size: int = 7,
-        classes: int = 32,
-        rank: int = 16,
+        classes: int = 48,
+        rank: int = 12,
         alpha: float = 1e-4,
         sigmas: Sequence[float] = (0.01, 0.25),
     ) -> None:

@@ -69,9 +69,9 @@ def image_course(
     least = 0.8 * side
     lesson = ProximalMatching(
         (
-            Stage(400, 1e-3),
-            *(Stage(200, 5e-4, least * 2**k) for k in (3, 2, 1)),
-            Stage(400, 2e-4, least),
+            Stage(200, 1e-3),
+            *(Stage(100, 5e-4, least * 2**k) for k in (3, 2, 1)),
+            Stage(200, 2e-4, least),
         )
     )
     drawn = 0 if judged else 12
