@@ -50,8 +50,8 @@ class Restoring:
             gradient. widths: of Gaussian blurs, pixels. noises: (least, most) level.
     """
 
-    steps: int = 300
-    rate: float = 1e-3
+    steps: int = 200
+    rate: float = 5e-4
     ratio: float = 5.0
     free: int = 12
     kept: int = 4
