@@ -286,8 +286,8 @@ class InverseProblem(Problem):
     A^H S^-1 (y − A x), and scale = ||A^H S^-1 y||. A prior with `grad(x)` adds −grad(x) to it. With
     one that has a proximal operator it is the gradient mapping
     (prox_t(x + t A^H S^-1 (y − A x)) − x) / t, which vanishes at the minimum alone (Beck, First-
-    Order Methods in Optimization, 2017, section 10.3), with t = `mapping_step`; where that operator
-    is iterated, what is unproven of it counts as residual.
+    Order Methods in Optimization, 2017, section 10.3), with t = `step`; where that operator is
+    iterated, what is unproven of it counts as residual.
 
     Args:
         A: Operator. y: (*batch, *A.range.shape). noise: Gaussian.
@@ -352,16 +352,6 @@ class InverseProblem(Problem):
         return self._step
 
     @property
-    def mapping_step(self) -> float:
-        """t of the gradient mapping: `step`, or the native step of a prior that has one.
-
-        Whatever t is, the mapping vanishes where F + g is stationary, F the data term, and nowhere
-        else, if g + ½ ‖·‖² / t is convex.
-        """
-        own = isinstance(self.prior, Native) and self.proximal
-        return self.prior.native_step if own else self.step
-
-    @property
     def measured(self) -> np.ndarray:
         """Entries of y of each member that are not 0 (a mask left them out), int (*batch,).
 
@@ -390,18 +380,16 @@ class InverseProblem(Problem):
                 f"expected a prior with grad or prox to minimise with, got {told(self.prior)}: "
                 "draw from its posterior with sciml.sample"
             )
-        t = self.mapping_step
-        return (self.prior.prox(x + t * back, t) - x) / t
+        return (self.prior.prox(x + self.step * back, self.step) - x) / self.step
 
     def measure(self, x: Array | None, scale: np.ndarray | None = None) -> tuple[np.ndarray, Array]:
         """As in Problem; where the proximal operator is iterated, an upper bound of the norm."""
         if not (self.proximal and isinstance(self.prior, Bounded)):
             return super().measure(x, scale)
         x = self.start() if x is None else x
-        t = self.mapping_step
-        near, off = self.prior.prox_within(x + t * self.descent(x), t)
-        found = (near - x) / t
-        return self.norm(found) + off / t, found
+        near, off = self.prior.prox_within(x + self.step * self.descent(x), self.step)
+        found = (near - x) / self.step
+        return self.norm(found) + off / self.step, found
 
     @property
     def scale(self) -> np.ndarray:

@@ -91,8 +91,8 @@ class PlugAndPlayADMM(Watchable):
         z, x, u, estimate, flag, problem, slope, H, off, y = state
         prior, step, rho = problem.prior, self.prox_step(problem), H.rho
         back = -slope(0 * x)
-        # the gradient mapping stretches ∇f(z) + p by up to 1 / room
-        room = 1 - problem.mapping_step * (weakness(prior) or 0.0)
+        # the proximal operator at problem.step stretches ∇f(z) + p by up to 1 / room
+        room = 1 - problem.step * (weakness(prior) or 0.0)
         for _ in range(k):
             x_old, v = x, x - u
             z, off, y = within(prior, v, step, y)  # (3.5)
