@@ -386,10 +386,41 @@ class InverseProblem(Problem):
         """As in Problem; where the proximal operator is iterated, an upper bound of the norm."""
         if not (self.proximal and isinstance(self.prior, Bounded)):
             return super().measure(x, scale)
-        x = self.start() if x is None else x
-        near, off = self.prior.prox_within(x + self.step * self.descent(x), self.step)
+        start = scale is not None
+        x, back = self._descent_at(x)
+        if not self._iterates_native:
+            near, off = self.prior.prox_within(x + self.step * back, self.step)
+        elif start:  # a round begins: an upper bound tells enough
+            near, off = (
+                self.prior.prox(x + self.prior.native_step * back, self.prior.native_step),
+                0,
+            )
+        else:  # where x is a minimum, y = x + native step · back has f(y) = x
+            y = x + self.prior.native_step * back
+            near, off = self.prior.prox_within(x + self.step * back, self.step, near=y)
         found = (near - x) / self.step
         return self.norm(found) + off / self.step, found
+
+    def distance(self, x: Array) -> np.ndarray | None:
+        """An upper bound by one evaluation of f, for a prior that would have to invert it.
+
+        For d_t = ||prox_t(x − t ∇f) − x||, t < T: each point is a minimum of t (<∇f, ·> + g) +
+        ½ ||· − x||², for its own t. What either minimum says of the other, added up, leaves
+        d_t² (1 / t − 1 / T) <= d_T² (1 / t − 1 / T), whatever g: d_t <= d_T.
+        """
+        if not (self.proximal and self._iterates_native):
+            return None
+        x, back = self._descent_at(x)
+        step = self.prior.native_step
+        return self.norm(self.prior.prox(x + step * back, step) - x) / self.step
+
+    @property
+    def _iterates_native(self) -> bool:
+        return isinstance(self.prior, Native) and self.step < self.prior.native_step
+
+    def _descent_at(self, x: Array | None) -> tuple[Array, Array]:
+        x = self.start() if x is None else x
+        return x, self.descent(x)
 
     @property
     def scale(self) -> np.ndarray:

@@ -93,16 +93,19 @@ class PlugAndPlayADMM(Watchable):
         back = -slope(0 * x)
         # the proximal operator at problem.step stretches ∇f(z) + p by up to 1 / room
         room = 1 - problem.step * (weakness(prior) or 0.0)
+        native = isinstance(prior, Native) and step == prior.native_step
         for _ in range(k):
             x_old, v = x, x - u
             z, off, y = within(prior, v, step, y)  # (3.5)
             system = LinearSystem(H, back + rho * (z + u))
             x = CG().advance(CG().init(system, x, None), self.inner).x  # (3.6)
             u = u + z - x  # (3.7)
-            if room > _ROOM:
+            if native:  # u is ∇f(x) / rho: of the gradient mapping at x, see `distance`
+                estimate = problem.domain.norm(z - x_old) / problem.step
+            elif room > _ROOM:
                 p = rho * (v - z)  # of the subdifferential of g at z
                 estimate = problem.domain.norm(slope(z) + p) / room
-            else:  # a native step: the gradient mapping at x, as u is ∇f(x) / rho
+            else:
                 estimate = problem.domain.norm(z - x_old) / step
         return _State(z, x, u, estimate, flag, problem, slope, H, off, y)
 

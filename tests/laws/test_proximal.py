@@ -110,6 +110,21 @@ def test_steps_that_are_not_native_fall_too(rng) -> None:
         assert not found.rises.any() and not found.short.any()
 
 
+@pytest.mark.parametrize("name", ["lpn-laplace", "lpn-mixture"])
+def test_the_native_step_bounds_the_residual_of_shorter_ones(name: str, rng) -> None:
+    """One evaluation of f in place of its inversion, whatever g: also far from the minimum."""
+    problem = posed(name, rng, 10, sigma=0.25)
+    assert problem.step < 0.5 * problem.prior.native_step
+    found = solve(problem, METHODS["ADMM"], stop=Stop(rtol=1e-6, max_iters=3_000), throw=False).x
+    for size in (3.0, 0.1, 1e-3, 0.0):
+        x = found + size * problem.domain.random(rng, (10,))
+        true, bound = problem.norm(problem.residual(x)), problem.distance(x)
+        assert bound is not None
+        assert (true <= bound + 1e-8 * problem.scale).all()
+        assert (bound <= 1e3 * true + 1e-6 * problem.scale).all()  # it says something
+    assert posed("L1", rng, 2).distance(np.zeros((2, N))) is None
+
+
 def test_both_methods_find_the_same(rng) -> None:
     problem = posed("wavelets", rng, 5)
     a, b = (solve(problem, m, stop=Stop(rtol=1e-8, max_iters=20_000)) for m in METHODS.values())

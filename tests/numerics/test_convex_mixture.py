@@ -17,7 +17,7 @@ from sciml.operators import Blur
 from sciml.operators.blur import Boundary
 from sciml.priors import LearnedProximal
 from sciml.training import ProximalMatching, Stage, fit_mixture
-from solvers import PlugAndPlayADMM
+from solvers import CG, PlugAndPlayADMM
 from solvers.neural.proximal_images import image_course, train_proximal_images
 from solvers.neural.restoring import Restoring
 from solvers.neural.score_data import Heads, Photographs
@@ -216,7 +216,7 @@ def test_what_is_restored_is_what_plug_and_play_finds() -> None:
     for i in range(2):
         kernel = np.fft.fftshift(np.fft.irfft2(batch.h[i].numpy(), s=space.shape))[1:, 1:]
         A = Blur(kernel.astype(np.float32), space, boundary=Boundary.CIRCULAR)
-        prior = LearnedProximal(network, space, sigma=0.1)
+        prior = LearnedProximal(network, space, sigma=0.1, solver=CG())
         problem = InverseProblem(A, batch.y[i].numpy(), Gaussian(0.02), prior)
         found = solve(
             problem, PlugAndPlayADMM(inner=20), stop=Stop(rtol=1e-5, max_iters=200), throw=False
