@@ -10,6 +10,7 @@ from ._errors import BadInput, exit_code
 from ._output import emit, say
 from .bench import bench_condiff
 from .bench_channels import bench_channels
+from .bench_deblur import bench_deblur
 from .bench_mri import bench_mri
 from .bench_neural import bench_neural
 from .bench_poisson import bench_poisson
@@ -58,6 +59,7 @@ _data.command("channels")(data_channels)
 _bench.command("condiff")(bench_condiff)
 _bench.command("poisson")(bench_poisson)
 _bench.command("mri")(bench_mri)
+_bench.command("deblur")(bench_deblur)
 _bench.command("channels")(bench_channels)
 _bench.command("neural")(bench_neural)
 

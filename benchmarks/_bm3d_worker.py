@@ -1,0 +1,31 @@
+"""BM3D's deblurring for `benchmarks/restoration.py`, in an interpreter that has the package.
+
+    python _bm3d_worker.py bm3d DATA.npz RESULT.npz
+
+The package's licence allows non-commercial use alone: it is run for comparison, and nothing here
+is taken from it. Its blur is circular too, the kernel's middle being its origin.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import bm3d  # pyright: ignore[reportMissingImports]
+import numpy as np
+
+
+def main() -> None:
+    _, source, target = sys.argv[1:]
+    with np.load(source) as file:
+        y, kernel, sigmas = (file[name].astype(float) for name in ("y", "kernel", "sigmas"))
+    images, seconds = [], []
+    for sigma in sigmas:
+        began = time.perf_counter()
+        images.append(bm3d.bm3d_deblurring(y, float(sigma), kernel))
+        seconds.append(time.perf_counter() - began)
+    np.savez(target, images=np.stack(images), seconds=np.array(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The methods of `run_restoration`: a learned prior, and rivals whose weights know the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sciml import InverseProblem, Operator, Status, Stop, solve
+from sciml.operators import Filter, Radon, Wavelet, filtered_back_projection
+from sciml.priors import L1Wavelet, LearnedProximal, TotalVariation
+from sciml.solve import Look
+from sciml.solver import Solver
+
+from ..krylov import CG
+from ..proximal import FISTA, PlugAndPlayADMM, PrimalDual, Watch
+from .restoration_report import LEARNED
+
+if TYPE_CHECKING:
+    from sciml.networks import ConvexNetwork
+
+__all__ = ["METHODS", "Case", "Restored", "Restorer", "learned", "restorers", "tuned"]
+
+METHODS = ("tv", "l1-wavelet", "fbp", LEARNED)
+# Weights that are tried, in units of ||A|| / sigma: A^H S^-1 noise has entries of up to that size.
+_LARGEST, _HALVINGS = 4.0, 11
+_FALLEN = 0.3  # dB below the best: smaller weights are not tried
+_RIVAL_RTOL = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What every method is given of a problem.
+
+    Attributes:
+        A, y, sigma: y = A x + noise. factor: c of s_m = c sigma. first: an image to begin with.
+        problem: prior -> InverseProblem. rtol, max_iters: of a solve.
+    """
+
+    A: Operator
+    y: np.ndarray = field(repr=False)
+    sigma: float
+    factor: float
+    first: np.ndarray = field(repr=False)
+    problem: Callable[[Any], InverseProblem]
+    rtol: float
+    max_iters: int
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """What a method found: weight None where it has none; seconds of that run alone."""
+
+    image: np.ndarray = field(repr=False)
+    weight: float | None
+    seconds: float
+    iterations: int = 0
+    status: str = "closed form"
+    certificate: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The PSNR of an image, for those whose weight is tuned by it.
+Judge = Callable[[np.ndarray], float]
+# None where a method does not apply.
+Restorer = Callable[[Case, Judge], Restored | None]
+
+
+def restorers(network: ConvexNetwork) -> dict[str, Restorer]:
+    """Those of METHODS: total variation, wavelets, filtered back-projection, the learned prior."""
+    made = (
+        partial(tuned, prior=_total_variation, solver=PrimalDual()),
+        partial(tuned, prior=_wavelets, solver=FISTA()),
+        _filtered,
+        partial(learned, network=network),
+    )
+    return dict(zip(METHODS, made, strict=True))
+
+
+def _total_variation(case: Case, weight: float) -> Any:
+    return TotalVariation(weight, case.A.domain)
+
+
+def _wavelets(case: Case, weight: float) -> Any:
+    return L1Wavelet(weight, Wavelet(case.A.domain))
+
+
+def tuned(
+    case: Case, judge: Judge, *, prior: Callable[[Case, float], Any], solver: Solver
+) -> Restored:
+    """The weight of the highest PSNR: halved from a large one until it falls, then by sqrt(2).
+
+    Each solve begins with the image of the weight before, as in a homotopy; seconds are those of
+    the last one.
+    """
+    norm = case.A.norm_bound
+    assert norm is not None
+    weight = _LARGEST * norm / case.sigma
+    best = _solved(case, prior(case, weight), solver, case.first)
+    found, score = best, judge(best.image)
+    for _ in range(_HALVINGS):
+        weight /= 2
+        found = _solved(case, prior(case, weight), solver, found.image)
+        if judge(found.image) < score - _FALLEN:
+            break
+        best = max(best, found, key=lambda one: judge(one.image))
+        score = judge(best.image)
+    middle = best
+    for factor in (2**0.5, 0.5**0.5):
+        found = _solved(case, prior(case, factor * (middle.weight or 0)), solver, middle.image)
+        best = max(best, found, key=lambda one: judge(one.image))
+    return best
+
+
+def _solved(case: Case, prior: Any, solver: Solver, start: np.ndarray) -> Restored:
+    problem = case.problem(prior)
+    began = time.perf_counter()
+    stop = Stop(rtol=_RIVAL_RTOL, max_iters=case.max_iters)
+    result = solve(problem, solver, x0=start, stop=stop, throw=False)
+    seconds = time.perf_counter() - began
+    return Restored(
+        result.x, prior.weight, seconds, int(result.iterations), _status(result),
+        {"residual": float(result.residual)},
+    )  # fmt: skip
+
+
+def _filtered(case: Case, judge: Judge) -> Restored | None:
+    """The window of the highest PSNR."""
+    A, y = case.A, case.y
+    if not isinstance(A, Radon):
+        return None
+    found = []
+    for window in Filter:
+        began = time.perf_counter()
+        image = filtered_back_projection(y, A, filter=window)
+        found.append(Restored(image, None, time.perf_counter() - began))
+    return max(found, key=lambda one: judge(one.image))
+
+
+def learned(case: Case, judge: Judge, *, network: ConvexNetwork) -> Restored:
+    """Plug-and-play ADMM at the native step, s_m = c sigma: of the truth nothing is known.
+
+    The native step over 1 / L is how much larger rounding of A x is in what f is given: where rtol
+    is below that, double precision. Watching is not in the seconds.
+    """
+    least, most = network.sigmas
+    level = min(max(case.factor * case.sigma, least), most)
+    prior = LearnedProximal(network, case.A.domain, sigma=level, solver=CG())
+    problem, method, first = case.problem(prior), PlugAndPlayADMM(), case.first
+    if np.finfo(first.dtype).eps * prior.native_step / problem.step > case.rtol:
+        problem, first = problem.to(dtype=np.float64), first.astype(np.float64)
+    watch = Watch(problem, method, values=False)
+    watching = 0.0
+
+    def observe(look: Look) -> None:
+        nonlocal watching
+        began = time.perf_counter()
+        watch(look)
+        watching += time.perf_counter() - began
+
+    began = time.perf_counter()
+    stop = Stop(rtol=case.rtol, max_iters=case.max_iters)
+    result = solve(problem, method, x0=first, stop=stop, observe=observe, throw=False)
+    seconds = time.perf_counter() - began - watching
+    seen = watch.certify(result)
+    certificate = {
+        "residual": float(result.residual),
+        "fixed_point": float(seen.fixed_point[-1]),
+        "level": level,
+        "proven": seen.theory.proven,
+        "explained": seen.explain(),
+    }
+    return Restored(result.x, None, seconds, int(result.iterations), _status(result), certificate)
+
+
+def _status(result: Any) -> str:
+    status = result.status
+    assert isinstance(status, Status)
+    return status.name

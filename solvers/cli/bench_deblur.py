@@ -1,0 +1,100 @@
+"""`sciml bench deblur`: images restored from blur, few measurements or projections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._errors import INTERRUPTED, BadInput, refusals
+from ._files import report_folder
+from ._options import Debug, MethodNames, ReportFolder
+from ._output import emit, emit_written
+from ._progress import progress_bar
+
+if TYPE_CHECKING:
+    from sciml.networks import ConvexNetwork
+
+_DEFAULT, _SHIPPED = "deblur-1.6", "lpn-natural"
+
+
+def bench_deblur(
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Images without noise: PNG, .npy, NIfTI, .mat.")
+    ] = None,
+    out: ReportFolder = None,
+    problem: Annotated[
+        list[str] | None,
+        typer.Option(help=f"See --list, or all; may be repeated.  [default: {_DEFAULT}]"),
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, help="Pixels along a side of a crop.")] = 256,
+    crops: Annotated[int, typer.Option(min=1, max=5, help="Of each image.")] = 2,
+    methods: MethodNames = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A convex network of your own, .safetensors.")
+    ] = None,
+    rtol: Annotated[float, typer.Option(help="Relative residual asked for.")] = 1e-5,
+    max_iters: Annotated[int, typer.Option(min=1, help="Iterations of a solve at most.")] = 500,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List problems and methods and stop.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of operators and noise.")] = 0,
+    debug: Debug = False,
+) -> int:
+    """Restore images by a learned prior, total variation and wavelets: PSNR, SSIM, certificates.
+
+    Rivals have the weight that is best by the truth, the learned prior knows the noise alone.
+
+    Example: sciml bench deblur camera.png --problem deblur-1.6 --problem cs --out report
+    """
+    from solvers.bench.restoration import DEGRADATIONS, crops_of, run_restoration
+    from solvers.bench.restoration_methods import METHODS, restorers
+
+    if listed:
+        emit("\n".join((*(f"{n:12} {kind.told}" for n, kind in DEGRADATIONS.items()), *METHODS)))
+        return 0
+    folder = report_folder(out)
+    asked = problem or [_DEFAULT]
+    for name in asked:
+        if name not in (*DEGRADATIONS, "all"):
+            raise BadInput(f"expected --problem of those that --list prints, or all, got {name!r}")
+    words = METHODS if methods is None else [word.strip() for word in methods.split(",")]
+    names = list(dict.fromkeys(word for word in words if word))
+    for name in names:
+        if name not in METHODS:
+            raise BadInput(f"expected --methods of those that --list prints, got {name!r}")
+    if not images:
+        raise BadInput("expected an image, got none: name one or more files")
+    from sciml.io import read_image
+
+    crops_by_name = {}
+    with refusals():
+        for path in images:
+            found = crops_of(path.stem, read_image(path).data, size, crops)
+            if crops_by_name.keys() & found.keys():
+                raise BadInput(f"expected images of different names, got {path.stem} again")
+            crops_by_name.update(found)
+    network = _network(weights)
+    with progress_bar("bench deblur") as bar, refusals(network="--weights"):
+        known = restorers(network)
+        report = run_restoration(
+            crops_by_name,
+            network,
+            problems=list(DEGRADATIONS) if "all" in asked else list(dict.fromkeys(asked)),
+            methods={name: known[name] for name in names},
+            rtol=rtol,
+            max_iters=max_iters,
+            seed=seed,
+            progress=bar,
+        )
+    for row in report.table():
+        emit("  ".join(f"{cell:>10}" for cell in row.values()))
+    emit_written(report.write(folder))
+    return INTERRUPTED if report.interrupted else 0
+
+
+def _network(weights: Path | None) -> ConvexNetwork:
+    from sciml.networks import PretrainedProximal, load_proximal
+
+    return load_proximal(PretrainedProximal(_SHIPPED) if weights is None else weights)

@@ -1,0 +1,209 @@
+"""`sciml bench deblur`: all methods see the same y, and the learned prior no truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sciml.io.images import write_image
+from sciml.networks import ConvexMixture, save_network
+from solvers.bench.restoration import DEGRADATIONS, crops_of, run_restoration
+from solvers.bench.restoration_methods import METHODS, Restored, learned, restorers
+from solvers.bench.restoration_report import LEARNED, MEASURED
+from solvers.cli import main
+
+NETWORK = ConvexMixture(3, 4, 2)
+
+
+def scene(n: int) -> np.ndarray:
+    """Discs and a slope."""
+    y, x = np.mgrid[:n, :n] / n
+    image = 0.3 + 0.2 * x + 0.4 * (np.hypot(x - 0.4, y - 0.5) < 0.3)
+    return (image - 0.25 * (np.hypot(x - 0.7, y - 0.3) < 0.15)).astype(np.float32)
+
+
+IMAGES = crops_of("scene", scene(32), 32, 1)
+
+
+@pytest.mark.parametrize("problem", DEGRADATIONS)
+def test_every_method_improves_on_what_was_measured(problem: str) -> None:
+    report = run_restoration(IMAGES, NETWORK, problems=[problem], max_iters=40)
+    psnr = {row.method: row.psnr for row in report.rows}
+    assert set(psnr) == {MEASURED, *METHODS} - (set() if "ct" in problem else {"fbp"})
+    assert psnr["tv"] > psnr[MEASURED] + 0.5
+    assert psnr[LEARNED] > psnr[MEASURED]
+    (mine,) = report.of(problem, LEARNED)
+    level = max(0.01, DEGRADATIONS[problem].factor * DEGRADATIONS[problem].sigma)
+    assert mine.certificate["level"] == pytest.approx(level)
+    assert mine.certificate["residual"] < 0.1 and mine.iterations > 0
+
+
+def test_blur_converges_to_a_certified_fixed_point() -> None:
+    one = {LEARNED: restorers(NETWORK)[LEARNED]}
+    report = run_restoration(IMAGES, NETWORK, problems=["deblur-1.6"], methods=one)
+    (row,) = report.of("deblur-1.6", LEARNED)
+    assert row.status == "CONVERGED" and row.certificate["residual"] <= 1e-5
+    assert row.certificate["fixed_point"] < 1e-4
+    assert row.certificate["proven"] is False  # rho < L at this noise level, and so it is said
+    assert "do not hold" in row.certificate["explained"]
+
+
+def test_the_learned_prior_never_asks_for_the_truth_and_rivals_take_their_best() -> None:
+    def closed(image: np.ndarray) -> float:
+        raise AssertionError("the truth was asked for")
+
+    seen = []
+
+    def peek(case, judge):
+        seen.append(learned(case, closed, network=NETWORK))
+        found = [restorers(NETWORK)["tv"](case, judge)]
+        weights = [found[0].weight / 2, 2 * found[0].weight]
+        assert all(judge(_tv(case, w)) <= judge(found[0].image) + 1e-3 for w in weights)
+        return found[0]
+
+    report = run_restoration(
+        IMAGES, NETWORK, problems=["deblur-1.0"], methods={"peek": peek}, max_iters=30
+    )
+    assert seen[0].weight is None and report.of("deblur-1.0", "peek")[0].weight > 0
+
+
+def _tv(case, weight: float) -> np.ndarray:
+    from sciml import Stop, solve
+    from sciml.priors import TotalVariation
+    from solvers import PrimalDual
+
+    problem = case.problem(TotalVariation(weight, case.A.domain))
+    stop = Stop(rtol=1e-4, max_iters=case.max_iters)
+    return solve(problem, PrimalDual(), x0=case.first, stop=stop, throw=False).x
+
+
+def test_equal_seeds_measure_alike_whatever_runs_beside() -> None:
+    def first(case, judge):
+        return Restored(case.y.reshape(-1)[:4], None, 0.0) and Restored(case.first, None, 0.0)
+
+    alone = run_restoration(IMAGES, NETWORK, problems=["cs"], methods={"a": first}, seed=3)
+    beside = run_restoration(
+        IMAGES, NETWORK, problems=["sr", "cs"], methods={"b": first, "a": first}, seed=3
+    )
+    other = run_restoration(IMAGES, NETWORK, problems=["cs"], methods={"a": first}, seed=4)
+    (one,), (two,), (three,) = (r.of("cs", "a") for r in (alone, beside, other))
+    assert one.psnr == two.psnr != three.psnr
+
+
+def test_interruption_keeps_what_is_complete(tmp_path: Path) -> None:
+    def stop(case, judge):
+        raise KeyboardInterrupt
+
+    def first(case, judge):
+        return Restored(case.first, None, 0.0)
+
+    report = run_restoration(
+        IMAGES, NETWORK, problems=["sr"], methods={"first": first, "stop": stop}
+    )
+    assert report.interrupted and [row.method for row in report.rows] == [MEASURED, "first"]
+    paths = report.write(tmp_path)
+    assert "Interrupted" in paths[1].read_text()
+
+
+def test_gains_are_of_the_same_images() -> None:
+    def shifted(by: float):
+        return lambda case, judge: Restored(case.first + np.float32(by), None, 0.0)
+
+    images = crops_of("scene", scene(48), 32, 2)
+    methods = {"tv": shifted(0.3), LEARNED: shifted(0.0)}
+    report = run_restoration(images, NETWORK, problems=["sr"], methods=methods)
+    gain = report.above("sr", "tv")
+    rows = [(a.psnr, b.psnr) for a, b in zip(*(report.of("sr", m) for m in methods), strict=True)]
+    np.testing.assert_allclose(gain, [b - a for a, b in rows])
+    assert len(gain) == 2 and (gain > 1).all()
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"problems": ["unblur"]}, "deblur-1.6"),
+        ({"problems": []}, "problem"),
+        ({"problems": ["sr", "sr"]}, "again"),
+        ({"methods": {}}, "method"),
+        ({"images": {}}, "image"),
+        ({"images": {"wide": np.zeros((32, 32))}}, "float32"),
+        ({"images": {"small": np.zeros((8, 8), np.float32)}}, "16"),
+    ],
+)
+def test_bad_arguments_are_refused(bad: dict, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        run_restoration(bad.pop("images", IMAGES), NETWORK, **bad)
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "count", "told"),
+    [
+        (np.full((40, 40), 2.0), 32, 1, "0 to 1"),
+        (np.zeros((40, 40)), 32, 1, "0 to 1"),
+        (np.ones((40, 20)), 32, 1, "32 x 32"),
+        (np.ones((40, 40, 3)), 32, 1, "32 x 32"),
+        (np.ones((40, 40)), 8, 1, "size"),
+        (np.ones((40, 40)), 32, 6, "five|up to 5"),
+    ],
+)
+def test_crops_that_cannot_be_are_refused(
+    image: np.ndarray, size: int, count: int, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        crops_of("it", image, size, count)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("restoration")
+    save_network(folder / "own.safetensors", NETWORK, {"data": "none"})
+    write_image(folder / "scene.npy", scene(40))
+    return folder
+
+
+def test_the_command_writes_a_report(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "deblur", str(files / "scene.npy"), "--size", "32", "--crops", "2"]
+    words += ["--weights", str(files / "own.safetensors"), "--max-iters", "5"]
+    words += ["--problem", "deblur-1.6", "--problem", "ct", "--out", str(files / "report")]
+    assert main(words) == 0
+    record = json.loads((files / "report" / "restoration.json").read_text())
+    assert {row["method"] for row in record["rows"]} == {MEASURED, *METHODS}
+    assert len(record["images"]) == 2 and set(record["problems"]) == {"deblur-1.6", "ct"}
+    mine = [row for row in record["rows"] if row["method"] == LEARNED]
+    assert all({"residual", "fixed_point", "proven"} <= row["certificate"].keys() for row in mine)
+    text = (files / "report" / "restoration.md").read_text()
+    for part in ("above its rivals", "Certificates", "Every image", "scene-2", "asked of tv"):
+        assert part in text
+    assert (files / "report" / "restoration.png").stat().st_size > 10_000
+    assert "learned" in capsys.readouterr().out
+    assert main(["bench", "deblur", "--list"]) == 0
+    assert "deblur-1.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--problem", "unblur"], "--list"),
+        (["--methods", "magic"], "--list"),
+        (["--size", "64"], "--size|smaller"),
+        (["--rtol", "-1"], "--rtol"),
+        (["--weights", "nowhere.safetensors"], "nowhere"),
+    ],
+)
+def test_the_command_refuses_in_words(
+    files: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["bench", "deblur", str(files / "scene.npy"), "--size", "32", "--out", str(files / "r")]
+    own = ["--weights", str(files / "own.safetensors")]
+    assert main([*base, *own, *words]) == 2
+    error = capsys.readouterr().err
+    assert any(part in error for part in told.split("|")), error
+    assert not (files / "r").exists()
+
+
+def test_the_command_wants_an_image_and_a_folder(files: Path) -> None:
+    assert main(["bench", "deblur", "--out", str(files / "r")]) == 2
+    assert main(["bench", "deblur", str(files / "scene.npy")]) == 2
