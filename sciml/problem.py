@@ -386,18 +386,15 @@ class InverseProblem(Problem):
         """As in Problem; where the proximal operator is iterated, an upper bound of the norm."""
         if not (self.proximal and isinstance(self.prior, Bounded)):
             return super().measure(x, scale)
-        start = scale is not None
         x, back = self._descent_at(x)
-        if not self._iterates_native:
+        native = self._native
+        if native is None:
             near, off = self.prior.prox_within(x + self.step * back, self.step)
-        elif start:  # a round begins: an upper bound tells enough
-            near, off = (
-                self.prior.prox(x + self.prior.native_step * back, self.prior.native_step),
-                0,
-            )
-        else:  # where x is a minimum, y = x + native step · back has f(y) = x
-            y = x + self.prior.native_step * back
-            near, off = self.prior.prox_within(x + self.step * back, self.step, near=y)
+        elif scale is not None:  # a solve begins, and an upper bound will do
+            near, off = native.prox(x + native.native_step * back, native.native_step), 0
+        else:  # at a minimum f(y) = x
+            y = x + native.native_step * back
+            near, off = native.prox_within(x + self.step * back, self.step, near=y)
         found = (near - x) / self.step
         return self.norm(found) + off / self.step, found
 
@@ -408,15 +405,19 @@ class InverseProblem(Problem):
         ½ ||· − x||², for its own t. What either minimum says of the other, added up, leaves
         d_t² (1 / t − 1 / T) <= d_T² (1 / t − 1 / T), whatever g: d_t <= d_T.
         """
-        if not (self.proximal and self._iterates_native):
+        native = self._native
+        if native is None:
             return None
         x, back = self._descent_at(x)
-        step = self.prior.native_step
-        return self.norm(self.prior.prox(x + step * back, step) - x) / self.step
+        step = native.native_step
+        return self.norm(native.prox(x + step * back, step) - x) / self.step
 
     @property
-    def _iterates_native(self) -> bool:
-        return isinstance(self.prior, Native) and self.step < self.prior.native_step
+    def _native(self) -> Native | None:
+        """The prior, if its native step is longer than the problem's."""
+        prior = self.prior
+        own = isinstance(prior, Native) and self.proximal and self.step < prior.native_step
+        return prior if own else None
 
     def _descent_at(self, x: Array | None) -> tuple[Array, Array]:
         x = self.start() if x is None else x
