@@ -30,6 +30,7 @@ METHODS = ("tv", "l1-wavelet", "fbp", LEARNED)
 _LARGEST, _HALVINGS = 4.0, 11
 _FALLEN = 0.3  # dB below the best: smaller weights are not tried
 _RIVAL_RTOL = 1e-4
+_LEVELS = 4  # of wavelets: averages are not in the norm, and blur hides more than those of two
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def _total_variation(case: Case, weight: float) -> Any:
 
 
 def _wavelets(case: Case, weight: float) -> Any:
-    return L1Wavelet(weight, Wavelet(case.A.domain))
+    return L1Wavelet(weight, Wavelet(case.A.domain, levels=_LEVELS))
 
 
 def tuned(
