@@ -1,12 +1,13 @@
-"""Posterior means with the learned prior of heads, against SENSE, L1-wavelet and TV.
+"""Posterior means with the learned prior of heads, against SENSE, L1-wavelet, TV and plug-and-play.
 
     python benchmarks/mri_score.py [--head FILE [--weights FILE]] [--noisy [FILE]]
-                                   [--kspace cartesian_ksp.npy] [--scans N] [--rivals] [--anew]
-                                   [--keep DIR]
+                                   [--lpn [FILE]] [--kspace cartesian_ksp.npy] [--scans N]
+                                   [--rivals] [--anew] [--keep DIR]
 
 --head: a volume that the network was not trained on (its card names what it saw), for simulated
 scans with a truth; --weights: another network than the package's. --noisy: draw with the network
-trained on noisy images, too, of the package or of a file. --kspace: a real scan (coil, ky, kx),
+trained on noisy images, too, of the package or of a file. --lpn: plug-and-play with a learned
+proximal operator, too, of the package or of a file. --kspace: a real scan (coil, ky, kx),
 judged by a tenth of its samples, hidden. Writes results/mri_score.{json,md}, after every scan; what
 is there already is kept, so that folds may run one after another and go on where they stopped.
 --keep: images go there too, and those that lie there are drawn in results/mri_score.png.
@@ -35,9 +36,19 @@ from sciml.mri import (
     smooth_phase,
     ssim,
 )
-from sciml.networks import Denoiser, PretrainedDenoiser, load_denoiser, read_card, weights_path
+from sciml.networks import (
+    ConvexNetwork,
+    Denoiser,
+    PretrainedDenoiser,
+    PretrainedProximal,
+    load_denoiser,
+    load_proximal,
+    read_card,
+    weights_path,
+)
 from solvers.mri import Method, Reconstruction, Scan, reconstruct, scan_of
 from solvers.mri.hold_out import hold_out
+from solvers.proximal import Convergence
 
 _COILS, _SAMPLES = 8, 8
 _PLACES = (0.3, 0.6)  # of slices, along the part of each axis where the head is
@@ -186,12 +197,23 @@ def certificate(found: Reconstruction) -> Row:
     drawn = found.drawn
     if drawn is None:
         assert found.result is not None
-        return {"status": found.result.status.name}
+        told = {"status": found.result.status.name}
+        return told if found.convergence is None else {**told, **watched(found.convergence)}
     return {
         "status": drawn.worst.name,
         "misfit": float(drawn.misfit),
         "mean's error / std": float(drawn.error_share),
         "calls": drawn.calls,
+    }
+
+
+def watched(seen: Convergence) -> Row:
+    return {
+        "proven": seen.theory.proven,
+        "steps": seen.watched,
+        "rises": int(seen.rises),
+        "short": int(seen.short),
+        "fixed point": float(seen.fixed_point[-1]) if len(seen.fixed_point) else None,
     }
 
 
@@ -238,14 +260,21 @@ def with_truth(
             keep(tuned(scan, found, truth.image), f"{method.value}, best weight")
     for name, prior in priors.items():
         if name not in there:
-            found = reconstruct(scan, Method.SCORE, samples=_SAMPLES, network=prior.network)
-            assert found.drawn is not None
+            found = reconstructed(scan, prior.method, prior.network)
             keep(found, name, prior=prior.sha256)
-            images[f"std of {name}"] = found.drawn.std
+            if found.drawn is not None:
+                images[f"std of {name}"] = found.drawn.std
     return rows, images
 
 
-def without_truth(kspace: np.ndarray) -> list[Row]:
+def reconstructed(
+    scan: Scan, method: Method, network: Denoiser | ConvexNetwork | None = None
+) -> Reconstruction:
+    samples = _SAMPLES if method is Method.SCORE else None
+    return reconstruct(scan, method, samples=samples, network=network)
+
+
+def without_truth(kspace: np.ndarray, lpn: Prior | None) -> list[Row]:
     """Errors on a tenth of the samples, relative to them; maps from all samples for all."""
     whole = scan_of(kspace)
     rows = []
@@ -254,9 +283,9 @@ def without_truth(kspace: np.ndarray) -> list[Row]:
         known, held = hold_out(whole.mask, kept, _SHARE, np.random.default_rng(seed))
         scan = scan_of(whole.kspace, mask=known, maps=whole.maps)
         hidden = whole.kspace * held
-        for method in (*_RIVALS, Method.SCORE):
-            draws = _SAMPLES if method is Method.SCORE else None
-            found = reconstruct(scan, method, samples=draws)
+        for method in (*_RIVALS, Method.SCORE, *[Method.LPN] * (lpn is not None)):
+            network = lpn.network if lpn is not None and method is Method.LPN else None
+            found = reconstructed(scan, method, network)
             error = np.linalg.norm(found.kspace * held - hidden) / np.linalg.norm(hidden)
             rows.append(
                 {
@@ -275,41 +304,46 @@ def without_truth(kspace: np.ndarray) -> list[Row]:
 class Prior:
     """A network with what its card says of it."""
 
-    network: Denoiser
+    network: Denoiser | ConvexNetwork
     sha256: str
     about: Row
 
+    @property
+    def method(self) -> Method:
+        return Method.LPN if isinstance(self.network, ConvexNetwork) else Method.SCORE
+
     @staticmethod
-    def of(source: Path | PretrainedDenoiser) -> Prior:
+    def of(source: Path | PretrainedDenoiser | PretrainedProximal, load: Any) -> Prior:
         path = source if isinstance(source, Path) else weights_path(source)
         about = read_card(path)["about"]
         told = {name: about[name] for name in ("command", "data", "objective", "seconds")}
         told["held_out"], told["held_out_sigma"] = about["held_out"], about["held_out_sigma"]
-        told["held_out_nmse_db"] = about["held_out_nmse_db"]
+        for curve in ("held_out_nmse_db", "held_out_psnr_db"):
+            if curve in about:
+                told[curve] = about[curve]
         told["shipped"] = not isinstance(source, Path)
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        return Prior(load_denoiser(source), sha256, told)
+        return Prior(load(source), sha256, told)
 
 
 def fold(record: Row, options: argparse.Namespace) -> None:
     """Add the scans of a head to the record, which is written after each of them."""
     priors = {}
     if not options.rivals:
-        priors["score"] = Prior.of(options.weights or PretrainedDenoiser.SCORE_MRI)
+        priors["score"] = Prior.of(options.weights or PretrainedDenoiser.SCORE_MRI, load_denoiser)
     if options.noisy is not None:
-        priors["score, noisy-trained"] = Prior.of(options.noisy)
+        priors["score, noisy-trained"] = Prior.of(options.noisy, load_denoiser)
+    if options.lpn is not None:
+        priors["lpn"] = Prior.of(options.lpn, load_proximal)
     for prior in priors.values():
         if options.head.name in prior.about["data"]:
             raise SystemExit(f"expected a head the network has not seen, got {options.head.name}")
         record["priors"][prior.sha256] = prior.about
-    own = {prior.sha256 for prior in priors.values()}
-    kept = [
+    record["rows"] = [
         row
         for row in record["rows"]
-        if row["head"] != options.head.name
-        or not (options.anew or (own and row.get("prior", "") not in {"", *own}))
+        if row["head"] != options.head.name or not (options.anew or outdated(row, priors))
     ]
-    record["rows"] = kept
     for case, image in cases_of(options.head)[: options.scans]:
         there = {r["method"] for r in record["rows"] if case.row().items() <= r.items()}
         rows, images = with_truth(case, image, priors, there)
@@ -318,6 +352,12 @@ def fold(record: Row, options: argparse.Namespace) -> None:
             write(record)
         if rows and options.keep is not None:
             add_images(options.keep / f"{case.name}.npz", images)
+
+
+def outdated(row: Row, priors: dict[str, Prior]) -> bool:
+    """Whether it is of another network than the method has now."""
+    now = priors.get(row["method"])
+    return now is not None and row["prior"] != now.sha256
 
 
 def add_images(path: Path, images: dict[str, np.ndarray]) -> None:
@@ -334,9 +374,11 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     noisy = PretrainedDenoiser.SCORE_MRI_NOISY
     parser.add_argument("--noisy", type=Path, nargs="?", const=noisy)
+    lpn = PretrainedProximal.LPN_MRI
+    parser.add_argument("--lpn", type=Path, nargs="?", const=lpn)
     parser.add_argument("--kspace", type=Path)
     parser.add_argument("--scans", type=int, help="only so many of a head's 24")
-    parser.add_argument("--rivals", action="store_true", help="without the network")
+    parser.add_argument("--rivals", action="store_true", help="without score")
     parser.add_argument("--anew", action="store_true", help="drop what is there of this head")
     parser.add_argument("--keep", type=Path, metavar="DIR")
     options = parser.parse_args()
@@ -345,7 +387,8 @@ def main() -> None:
     if options.head is not None:
         fold(record, options)
     if options.kspace is not None:
-        record["real"] = without_truth(np.load(options.kspace))
+        prior = None if options.lpn is None else Prior.of(options.lpn, load_proximal)
+        record["real"] = without_truth(np.load(options.kspace), prior)
     for path in write(record):
         print(path)
     if options.keep is not None:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sciml import Samples, Status, __version__
 from sciml.io.kspace import KSpace
-from solvers.mri import Reconstruction, Scan
+from solvers.mri import Method, Reconstruction, Scan
+from solvers.proximal import Convergence
 
 from ._output import finite, one_line
 
@@ -42,10 +45,13 @@ def report_of(scan: Scan, found: Reconstruction, *, given: bool) -> SliceReport:
         "noise": None if found.noise is None else finite(found.noise),
         "noise_is": found.noise_is,
         "draws": None if found.drawn is None else _draws(found.drawn),
+        "convergence": None if found.convergence is None else _convergence(found.convergence),
     }
     if found.drawn is not None:
         facts["status"] = found.drawn.worst.name
     smaller = "the smallest weight that was tried predicts best: a smaller --lamda may be better"
+    if found.method is Method.LPN:
+        smaller = "the least noise level that the network knows predicts best: others may do better"
     remarks = (smaller,) if search is not None and search.at_end else ()
     return SliceReport(found.ok, finite(found.misfit) or 0.0, found.seconds, facts, remarks)
 
@@ -60,6 +66,22 @@ def _draws(drawn: Samples) -> dict[str, Any]:
         "mean_error": finite(float(drawn.error_share)),
         "calls": drawn.calls,
         "notes": list(drawn.notes),
+    }
+
+
+def _convergence(found: Convergence) -> dict[str, Any]:
+    last = float(np.max(found.fixed_point[-1:], initial=0.0))
+    return {
+        "promise": found.theory.promise,
+        "conditions": {one.text: one.holds for one in found.theory.conditions},
+        "proven": found.theory.proven,
+        "falls": found.theory.falls,
+        "watched": found.watched,
+        "rises": int(np.max(found.rises, initial=0)),
+        "short": int(np.max(found.short, initial=0)),
+        "fixed_point": finite(last),
+        "objective": [finite(float(one)) for one in found.objective],
+        "notes": list(found.theory.notes),
     }
 
 
@@ -112,6 +134,21 @@ def _lines_of(status: str, draws: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _watched(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    held = {True: "hold", False: "do NOT hold", None: "could not be decided"}[seen["proven"]]
+    last = seen["fixed_point"]
+    last = "" if last is None else f"; the last step changed it by {last:.1e}"
+    return [
+        ("proven", f"{seen['promise']}; its conditions {held}"),
+        (
+            "seen",
+            f"{seen['falls']} rose in {seen['rises']} of {seen['watched']} steps, and fell by",
+        ),
+        ("", f"less than is proven in {seen['short']}{last}"),
+        *(("note", note) for note in seen["notes"]),
+    ]
+
+
 def text_of(facts: dict[str, Any]) -> str:
     size = " x ".join(map(str, facts["shape"]))
     several = f", {facts['slices']} slices" if facts["slices"] > 1 else ""
@@ -126,10 +163,13 @@ def text_of(facts: dict[str, Any]) -> str:
         hidden = facts["errors_on_hidden"]
         usual = ", the usual one" if facts["weight_is"] == "usual" else ", as given"
         how = f", found: error {min(hidden):.4f} on hidden samples" if hidden else usual
-        lines.append(("weight", f"{facts['weight']:.2e}{how}"))
+        name = "noise level" if facts["convergence"] else "weight"
+        lines.append((name, f"{facts['weight']:.2e}{how}"))
     if facts["residual"] is not None:
         lines.append(("status", facts["status"]))
         lines.append(("", f"{facts['iterations']} iterations, gap {facts['residual']:.1e}"))
+    if facts["convergence"] is not None:
+        lines += _watched(facts["convergence"])
     if facts["draws"] is not None:
         lines += _lines_of(facts["status"], facts["draws"])
     noise = ""

@@ -29,7 +29,7 @@ from ._recon_report import SliceReport, facts_of, report_of, text_of
 from ._scan import Given, Source, read_given
 
 if TYPE_CHECKING:
-    from sciml.networks import Denoiser
+    from sciml.networks import ConvexNetwork, Denoiser
 
 _AUTO = "auto"
 _METHODS = (_AUTO, *(method.value for method in Method))
@@ -78,7 +78,10 @@ def recon(
     calibration_key: Key = None,
     lamda: Annotated[
         float | None,
-        typer.Option(help="Weight of the prior, 0 to 1; found on hidden samples without."),
+        typer.Option(
+            help="Weight of the prior, 0 to 1; of lpn, the noise level that its network is told, "
+            "relative to the brightest tissue. Found on hidden samples without."
+        ),
     ] = None,
     samples: Annotated[
         int | None,
@@ -86,7 +89,9 @@ def recon(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="score's network, .safetensors with its card beside it; ours without."),
+        typer.Option(
+            help="Network of score or lpn, .safetensors with its card beside it; ours without."
+        ),
     ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Image to compare with, by magnitude.")
@@ -111,6 +116,8 @@ def recon(
 
     score draws images of heads from the posterior under a learned prior, and writes their mean;
     beside it NAME_std, their standard deviation, and NAME_samples (not as .png), the draws.
+    lpn minimises, by plug-and-play, with a learned proximal operator of heads, and says what is
+    proven of its convergence.
 
     Example: sciml recon scan.h5 --out image.nii.gz --png
     """
@@ -127,9 +134,9 @@ def recon(
         raise BadInput("expected no --lamda with --method zero-filled, which has no prior")
     with refusals(weight="--lamda"):
         check_draws(method, lamda, samples)
-    if weights is not None and method is not Method.SCORE:
-        raise BadInput("expected --weights with --method score alone")
-    asked = _Asked(method, lamda, samples, _network(weights), seed)
+    if weights is not None and method not in (Method.SCORE, Method.LPN):
+        raise BadInput("expected --weights with --method score or lpn alone")
+    asked = _Asked(method, lamda, samples, _network(weights, method), seed)
     with Spinner(not as_json) as spinner:
         spinner.tell(f"reading {file.name!a}")
         given = read_given(
@@ -161,16 +168,16 @@ class _Asked:
     method: Method | None
     lamda: float | None
     samples: int | None
-    network: Denoiser | None
+    network: Denoiser | ConvexNetwork | None
     seed: int
 
 
-def _network(weights: Path | None) -> Denoiser | None:
+def _network(weights: Path | None, method: Method | None) -> Denoiser | ConvexNetwork | None:
     if weights is None:
         return None
-    from sciml.networks import load_denoiser
+    from sciml.networks import load_denoiser, load_proximal
 
-    return load_denoiser(weights)
+    return load_proximal(weights) if method is Method.LPN else load_denoiser(weights)
 
 
 def _stem(path: Path) -> str:

@@ -21,7 +21,7 @@ from .scan import Scan
 if TYPE_CHECKING:
     from sciml.networks import Denoiser
 
-__all__ = ["Drawn", "brightness_of", "draw_images", "noise_in"]
+__all__ = ["Drawn", "brightness_of", "draw_images", "fitted", "need_slice", "noise_in"]
 
 _CALLS = 20  # of the network for each chain; more change the mean little
 _LEAST = 16  # rows and columns that the network halves down to its coarsest level
@@ -91,18 +91,14 @@ def draw_images(
         TypeError: no Scan. ValueError: a volume, a slice below 16 x 16, an n that is odd, k-space
             of zeros, a network for another size, or noise that nothing tells.
     """
-    need(scan, Scan, "a Scan", "scan_of(kspace)")
-    if scan.mask.ndim != 2:
-        raise ValueError(
-            f"expected a slice for score, got a volume {scan.mask.shape}: its network knows slices"
-        )
+    need_slice(scan, "score")
     if min(scan.mask.shape) < _LEAST:
         raise ValueError(
             f"expected a slice of at least {_LEAST} x {_LEAST} for score, got {scan.mask.shape}"
         )
     A, y = SENSE(scan.maps, scan.mask), scan.kspace
     support = (np.abs(scan.maps).max(axis=0) > 0).astype(A.domain.real_dtype)
-    first = _fitted(A, y)
+    first = fitted(A, y)
     scale = brightness_of(first)
     if not scale > 0:
         raise ValueError("expected k-space with signal for score, got zeros")
@@ -123,6 +119,15 @@ def draw_images(
     problem = InverseProblem(A, y, Gaussian(sigma), prior)
     found = sample(problem, DAPS(), n=n, budget=calls, rng=rng, observe=observe, throw=False)
     return Drawn(_emptied(found, support), sigma, sigma_is)
+
+
+def need_slice(scan: Scan, name: str) -> None:
+    """Raise TypeError or ValueError unless it is a scan of a slice; name: of the method."""
+    need(scan, Scan, "a Scan", "scan_of(kspace)")
+    if scan.mask.ndim != 2:
+        raise ValueError(
+            f"expected a slice for {name}, got a volume {scan.mask.shape}: its network knows slices"
+        )
 
 
 def brightness_of(image: np.ndarray) -> float:
@@ -148,19 +153,21 @@ def noise_in(scan: Scan, fit: np.ndarray | None = None) -> tuple[float, str]:
         return scan.sigma, scan.sigma_is
     A, kept = SENSE(scan.maps, scan.mask, ndim=scan.mask.ndim), scan.mask
     found = [] if scan.sigma is None else [(scan.sigma, scan.sigma_is)]
-    x = _fitted(A, scan.kspace) if fit is None else fit
+    x = fitted(A, scan.kspace) if fit is None else fit
     probe = A.range.random(np.random.default_rng(0)) * kept
-    left = np.linalg.norm(probe - A(_fitted(A, probe))) ** 2
+    left = np.linalg.norm(probe - A(fitted(A, probe))) ** 2
     if left > _FREE * np.linalg.norm(probe) ** 2:
         rest = float(np.linalg.norm(scan.kspace - A(x)) / left**0.5)
         found.append((rest, "what a SENSE fit leaves"))
     found = [one for one in found if one[0] > 0]
     if not found:
-        raise ValueError("expected a noise scan for score, got none, and no samples that tell it")
+        raise ValueError(
+            "expected a noise scan for a learned prior, got none, and no samples that tell it"
+        )
     return min(found)
 
 
-def _fitted(A: SENSE, y: np.ndarray) -> np.ndarray:
+def fitted(A: SENSE, y: np.ndarray) -> np.ndarray:
     """A SENSE image with next to no damping."""
     normal = A.normal + (_DAMP * A.norm_bound**2) * Identity(A.domain)
     method = CG()

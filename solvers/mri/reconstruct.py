@@ -6,7 +6,7 @@ import enum
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,14 +28,15 @@ from sciml.operators.mri import power_of
 from sciml.priors import L1Wavelet, TotalVariation
 
 from ..krylov import CG
-from ..proximal import FISTA, PrimalDual
+from ..proximal import FISTA, Convergence, PrimalDual
 from .grappa import grappa
 from .hold_out import NothingToHide, Search, hold_out, search
 from .scan import Scan
 
 if TYPE_CHECKING:
-    from sciml.networks import Denoiser
+    from sciml.networks import ConvexNetwork, Denoiser
 
+    from .plugged import Plugged
     from .posterior import Drawn
 
 __all__ = ["Method", "Reconstruction", "check_draws", "largest_coefficient", "reconstruct"]
@@ -60,6 +61,7 @@ class Method(enum.Enum):
     TV = "tv"
     GRAPPA = "grappa"  # missing samples from their neighbours, then the coils combined
     SCORE = "score"  # the mean of draws from a posterior with a learned prior of heads
+    LPN = "lpn"  # plug-and-play with a learned proximal operator of heads
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ class Reconstruction:
         image: complex (*shape). kspace: complex (coil, *shape), what the image predicts of every
             sample, measured or not; of GRAPPA, what it filled in.
         method: what made it. reason: why it was chosen; empty where it was named.
-        weight: of its prior, see `reconstruct`; 0 without one.
+        weight: of its prior, see `reconstruct`; of LPN, the noise level; 0 without one.
         misfit: ||y − A x|| / ||y|| over the measured samples.
         noise: the same of the noise alone: a misfit far above says that the image does not explain
             the data. Without a noise scan it is an upper bound. noise_is: where it is from.
@@ -78,6 +80,8 @@ class Reconstruction:
         result: the certified solve; None for a closed form.
         seconds: in all.
         drawn: the draws that `image` is the mean of, with their certificate; None but of SCORE.
+        convergence: what is proven of the iteration that made `image`, and was seen of it, in units
+            of the brightest tissue; None but of LPN.
     """
 
     image: np.ndarray
@@ -92,11 +96,13 @@ class Reconstruction:
     result: Result | None = field(default=None, repr=False)
     noise_is: str = ""
     drawn: Samples | None = field(default=None, repr=False)
+    convergence: Convergence | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
-        """Whether it was solved to the tolerance, was SAMPLED, or is a closed form."""
-        certified = self.result if self.drawn is None else self.drawn
+        """Whether it was solved to the tolerance, was SAMPLED, or is a closed form; of LPN, whether
+        it is proven, and was seen, to converge, too."""
+        certified = self.convergence or self.drawn or self.result
         return certified is None or certified.ok
 
 
@@ -106,7 +112,7 @@ def reconstruct(
     *,
     weight: float | None = None,
     samples: int | None = None,
-    network: Denoiser | None = None,
+    network: Denoiser | ConvexNetwork | None = None,
     stop: Stop | None = None,
     rng: np.random.Generator | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -117,16 +123,17 @@ def reconstruct(
         scan: see `scan_of`.
         method: None chooses, by what each predicts of samples that are hidden from it.
         weight: of the prior, relative to the largest one that does not blot out the image: 0 to 1.
-            Found by hiding a tenth of the samples if not given. GRAPPA's is Tikhonov's.
+            Found by hiding a tenth of the samples if not given. GRAPPA's is Tikhonov's; LPN's the
+            noise level that its network is told, relative to the brightest tissue.
         samples: how many images are drawn for SCORE, even; 8 if not given.
-        network: what SCORE takes heads to be, see `draw_images`.
+        network: what SCORE takes heads to be, see `draw_images`, or LPN, see `plug_in`.
         stop: of the last solve. rng: which samples are hidden, and the draws; fixed if not given.
         say: told of each step.
 
     Raises:
         TypeError: no Scan or Method. ValueError: a bad weight, samples that are not finite, or
-            none left to hide; a weight with SCORE, which has none, or `samples` or a network
-            without it.
+            none left to hide; a weight with SCORE, which has none, `samples` without it, or
+            a network with neither SCORE nor LPN.
     """
     began = time.perf_counter()
     need(scan, Scan, "a Scan", "scan_of(kspace)")
@@ -135,15 +142,16 @@ def reconstruct(
     if weight is not None and number(weight, "weight") > 1:
         raise ArgumentError("expected ", Argument("weight"), f" from 0 to 1, got {weight}")
     check_draws(method, weight, samples)
-    if network is not None and method is not Method.SCORE:
-        raise ArgumentError("expected ", Argument("network"), " with the method score alone")
+    if network is not None and method not in (Method.SCORE, Method.LPN):
+        raise ArgumentError(
+            "expected ", Argument("network"), " with the methods score and lpn alone"
+        )
     if len(scan.kspace) == 1 and method in (Method.SENSE, Method.GRAPPA):
         raise ValueError(f"expected several coils for {method.value}, got one: use l1-wavelet")
     _check_finite(scan.kspace)
     scan, unit = _of_size_one(scan)
     rng = np.random.default_rng(0) if rng is None else rng
-    stop = Stop(rtol=1e-3, max_iters=300) if stop is None else stop
-    noise_is, drawn = scan.sigma_is, None
+    noise_is, drawn, convergence = scan.sigma_is, None, None
     chosen, reason, found = _chosen(scan, method, weight, rng, say)
     A = SENSE(scan.maps, scan.mask, ndim=scan.mask.ndim)
     y, result = scan.kspace, None
@@ -160,12 +168,18 @@ def reconstruct(
         drawn, sigma, noise_is = _drawn(scan, samples or _DRAWS, network, rng, say)
         weight, image, scan = 0.0, drawn.mean, replace(scan, sigma=sigma)
         kspace = everything(image)
+    elif chosen is Method.LPN:
+        plugged = _plugged(scan, weight, network, stop, rng, say)
+        weight, found, convergence = plugged.level, plugged.search, plugged.convergence
+        image, noise_is, scan = plugged.image, plugged.sigma_is, replace(scan, sigma=plugged.sigma)
+        result, kspace = convergence.result, everything(image)
     else:
         if found is None and weight is None:
             found = _validated(scan, chosen, rng, say)
         weight = found.weight if weight is None and found is not None else float(weight or 0.0)
         say(f"{chosen.value}, weight {weight:.1e}")
         problem, solver = _posed(A, y, chosen).at(weight)
+        stop = Stop(rtol=1e-3, max_iters=300) if stop is None else stop
         result = solve(problem, solver, stop=stop, throw=False)
         image = result.x
         kspace = everything(image)
@@ -191,6 +205,7 @@ def reconstruct(
         result,
         noise_is,
         drawn,
+        convergence,
     )
 
 
@@ -213,7 +228,7 @@ def check_draws(method: Method | None, weight: float | None, samples: int | None
 def _drawn(
     scan: Scan,
     n: int,
-    network: Denoiser | None,
+    network: Any,
     rng: np.random.Generator,
     say: Callable[[str], None],
 ) -> Drawn:
@@ -225,6 +240,19 @@ def _drawn(
         say(f"drawing {n} images: {look.calls} calls of the network")
 
     return draw_images(scan, n=n, network=network, rng=rng, observe=observe)
+
+
+def _plugged(
+    scan: Scan,
+    level: float | None,
+    network: Any,
+    stop: Stop | None,
+    rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> Plugged:
+    from .plugged import plug_in  # see above
+
+    return plug_in(scan, level=level, network=network, stop=stop, rng=rng, say=say)
 
 
 def _combined(A: SENSE, kspace: np.ndarray) -> np.ndarray:

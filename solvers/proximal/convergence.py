@@ -135,24 +135,29 @@ class Watch:
             ValueError: it watched none.
         """
         need(result, Result, "the result of the solve")
-        if not self._seen:
+        if not self._seen and np.any(result.iterations):
             raise ValueError(
                 "expected a solve that was watched, got none: solve(..., observe=watch)"
             )
-        fall, fine = (np.stack([getattr(s, name) for s in self._seen]) for name in ("fall", "fine"))
-        moved = np.nan_to_num(np.stack([s.moved for s in self._seen]))
+        fall, fine, moved = self._all("fall"), self._all("fine"), np.nan_to_num(self._all("moved"))
         return Convergence(
             theory=self.theory,
             result=result,
-            iterations=np.array([s.iteration for s in self._seen]),
-            objective=np.stack([s.objective for s in self._seen]),
-            merit=np.stack([s.merit for s in self._seen]),
-            fixed_point=np.stack([s.fixed for s in self._seen]),
+            iterations=np.array([s.iteration for s in self._seen], int),
+            objective=self._all("objective"),
+            merit=self._all("merit"),
+            fixed_point=self._all("fixed"),
             watched=int(np.isfinite(fall).any(axis=tuple(range(1, fall.ndim))).sum()),
             rises=(fall < -fine).sum(axis=0),
             short=(fall < self.theory.decrease * moved**2 - fine).sum(axis=0),
             rtol=self.rtol,
         )
+
+    def _all(self, name: str) -> np.ndarray:
+        """(looks, *batch)."""
+        if not self._seen:  # solved before the first step
+            return np.empty((0, *self.wide.batch))
+        return np.stack([getattr(one, name) for one in self._seen])
 
     def _value(self, x: Array, y: Array | None) -> np.ndarray:
         if y is None:

@@ -132,7 +132,7 @@ def test_a_network_of_ones_own(
     assert other.drawn is not None and other.drawn.calls == 20
     away = np.linalg.norm(other.image - found.image) / np.linalg.norm(found.image)
     assert 0.01 < away < 1  # it has learned nothing: the data alone hold it
-    with pytest.raises(ValueError, match="network with the method score alone"):
+    with pytest.raises(ValueError, match="network with the methods score and lpn alone"):
         reconstruct(scan, Method.SENSE, network=own)
     with pytest.raises(ValueError, match=r"network for slices of \(32, 32\), got one for \(4, 8"):
         reconstruct(scan, Method.SCORE, network=ChannelDenoiser(4, 8))
@@ -239,7 +239,7 @@ def test_the_command_takes_weights(
     assert "missing" in capsys.readouterr().err
     words[words.index("score")] = "sense"
     assert main([*words[:-3], "--weights", str(weights)]) == 2
-    assert "--weights with --method score alone" in capsys.readouterr().err
+    assert "--weights with --method score or lpn alone" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten_by_what_lies_beside(file: list[str], tmp_path: Path) -> None:

@@ -1,0 +1,221 @@
+"""An image under a learned proximal operator: as smooth as hidden samples ask, and proven to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sciml import Gaussian, InverseProblem, Look, Stop, solve
+from sciml._checks import Argument, ArgumentError, need, number, told
+from sciml.operators import SENSE
+from sciml.priors import LearnedProximal
+
+from ..krylov import CG
+from ..proximal import FISTA, Convergence, Watch
+from .hold_out import Search, hold_out, search
+from .posterior import brightness_of, fitted, need_slice, noise_in
+from .scan import Scan
+
+if TYPE_CHECKING:
+    from sciml.networks import ConvexNetwork
+
+__all__ = ["Plugged", "plug_in"]
+
+_SHARE = 0.1  # of the samples that are hidden to choose a level
+_FACTOR = 2**0.5  # between levels that may be tried
+_FIRST = 2  # of them is tried first: rather too much than too little
+# Levels are compared by images to this tolerance, or of so many steps.
+_ROUGH, _ROUGH_STEPS, _LOOK = 1e-3, 40, 5
+# The prior's weight in units of L, at least 1: what is above makes steps tend to 0, provably.
+_ROOM = 1.05
+
+
+class Plugged(NamedTuple):
+    """An image, and what is known of it.
+
+    Attributes:
+        image: complex (*shape). level: what the network was told, relative to the brightest tissue.
+        sigma: the noise that is taken for the data's, sigma_is: where that is from.
+        convergence: the theorem, what was seen of it, and the certified solve.
+        search: how the level was found; None where it was given, or the network knows one alone.
+    """
+
+    image: np.ndarray
+    level: float
+    sigma: float
+    sigma_is: str
+    convergence: Convergence
+    search: Search | None
+
+
+def plug_in(
+    scan: Scan,
+    *,
+    level: float | None = None,
+    network: ConvexNetwork | None = None,
+    stop: Stop | None = None,
+    rng: np.random.Generator | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Plugged:
+    """min ½ ‖y − A x‖² / sigma² + w φ(x), prox_φ = f a network for images, by plug-and-play.
+
+    Real and imaginary part go through f by themselves, over `brightness_of` a SENSE image. w is
+    1.05 L, L = ‖A‖² / sigma²: the native step of the prior is just below 1 / L then, so that each
+    proximal gradient step is one evaluation of f, and the objective provably falls whatever f is.
+    How smooth x gets is left to the noise level that f is told: φ is another one for each. At
+    level² = sigma² / 2 ‖A‖² (of a real number, as the network counts) w φ is −log p; where samples
+    are missing more is wanted, since their aliasing comes on top of the noise.
+
+    Args:
+        scan: of a slice; its sigma is used where a noise scan told it, see `noise_in`.
+        level: found on hidden samples if not given.
+        network: of heads that are about 1 in their brightest tissue; that of
+            `PretrainedProximal.LPN_MRI` if not given.
+        stop: of the certified solve. rng: which samples are hidden; a fixed seed if not given.
+        say: told of each step.
+
+    Raises:
+        TypeError: no Scan, or no ConvexNetwork. ValueError: a volume, k-space of zeros, a network
+            for other data, a level it does not know, noise that nothing tells, or no samples left
+            to hide.
+    """
+    need_slice(scan, "lpn")
+    maps, y = _of_everywhere(scan)
+    A = SENSE(maps, scan.mask)
+    network = _checked(network, A)
+    level = _known(level, network)
+    say("finding noise and brightness")
+    first = fitted(A, y)
+    scale = brightness_of(first)
+    if not scale > 0:
+        raise ValueError("expected k-space with signal for lpn, got zeros")
+    sigma, sigma_is = noise_in(scan, first)
+    unit = A.domain.real_dtype.type(scale)
+    y, x = y / unit, first / unit
+    noise = Gaussian(sigma / scale)
+
+    def posed(A: SENSE, y: np.ndarray, level: float) -> InverseProblem:
+        weight = _ROOM * A.norm_bound**2 * noise.gain
+        told = level if network.told_sigma else None
+        prior = LearnedProximal(network, A.domain, sigma=told, weight=weight, solver=CG())
+        return InverseProblem(A, y, noise, prior)
+
+    found = None
+    if level is None:
+        rng = np.random.default_rng(0) if rng is None else rng
+        found, x = _validated(scan, A, y, posed, _levels(network), rng, say)
+        level = found.weight
+    say(f"lpn, noise level {level:.3f}")
+    x = _rough(posed(A, y, level), x)  # with momentum, which has no theorem: to begin near
+    problem, method = posed(A, y, level).to(dtype=np.complex128), FISTA(momentum=False)
+    watch = Watch(problem, method)
+
+    def observe(look: Look) -> None:
+        watch(look)
+        say(f"lpn, noise level {level:.3f}: step {look.iteration}")
+
+    stop = Stop(rtol=1e-4, max_iters=300) if stop is None else stop
+    x0 = x.astype(np.complex128)
+    result = solve(problem, method, x0=x0, stop=stop, observe=observe, throw=False)
+    image = (result.x * scale).astype(scan.kspace.dtype)
+    return Plugged(image, level, sigma, sigma_is, watch.certify(result), found)
+
+
+def _of_everywhere(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+    """(maps, k-space), with one coil more where none sees anything: it has measured 0.
+
+    Nothing would hold these pixels but their neighbours, and the head run over into the air.
+    """
+    power = (np.abs(scan.maps) ** 2).sum(axis=0)
+    unseen = (power == 0).astype(power.dtype)
+    if not unseen.any():
+        return scan.maps, scan.kspace
+    more = (power.max() ** 0.5 * unseen).astype(scan.maps.dtype)
+    maps = np.concatenate([scan.maps, more[None]])
+    return maps, np.concatenate([scan.kspace, 0 * scan.kspace[:1]])
+
+
+def _checked(network: ConvexNetwork | None, A: SENSE) -> ConvexNetwork:
+    """It, or the package's; ValueError unless it takes images of this size, of one channel."""
+    from sciml.networks import ConvexNetwork, PretrainedProximal, load_proximal
+
+    if network is None:
+        network = load_proximal(PretrainedProximal.LPN_MRI)
+    need(network, ConvexNetwork, "a ConvexNetwork", "see sciml.networks.load_proximal")
+    element = tuple(network.element)
+    fits = len(element) == 3 and element[0] == 1
+    sizes = zip(element[1:], A.domain.shape, strict=True) if fits else ()
+    if not fits or any(isinstance(n, int) and n != m for n, m in sizes):
+        raise ArgumentError(
+            "expected ",
+            Argument("network"),
+            f" for slices of {A.domain.shape}, got one for {element}: see "
+            "PretrainedProximal.LPN_MRI",
+        )
+    return network
+
+
+def _known(level: float | None, network: ConvexNetwork) -> float | None:
+    """The level, if it is one of the network's; its own where it knows one alone."""
+    least, most = network.sigmas
+    if level is None:
+        return None if network.told_sigma else least
+    if not least <= number(level, "weight") <= most:
+        raise ArgumentError(
+            "expected ",
+            Argument("weight"),
+            f" from {least:g} to {most:g} with lpn, the noise level its network is told, got "
+            f"{told(level)}",
+        )
+    return float(level)
+
+
+def _levels(network: ConvexNetwork) -> list[float]:
+    """From the largest on."""
+    least, most = network.sigmas
+    count = int(np.log(most / least) / np.log(_FACTOR) + 1e-9) + 1
+    return [most / _FACTOR**k for k in range(count)]
+
+
+def _validated(
+    scan: Scan,
+    A: SENSE,
+    y: np.ndarray,
+    posed: Callable[[SENSE, np.ndarray, float], InverseProblem],
+    levels: list[float],
+    rng: np.random.Generator,
+    say: Callable[[str], None],
+) -> tuple[Search, np.ndarray]:
+    """(the level by which hidden samples are predicted best, the image of the best one tried)."""
+    kept = scan.region or tuple(slice(0, 0) for _ in scan.mask.shape)
+    seen, held = hold_out(scan.mask, kept, _SHARE, rng)
+    A, B = SENSE(A.maps, seen), SENSE(A.maps, held)
+    known, hidden = y * seen, y * held
+    size = float(np.linalg.norm(hidden))
+    tried: dict[float, np.ndarray] = {}
+
+    def fit(level: float, x: np.ndarray | None) -> np.ndarray:
+        say(f"lpn: trying noise level {level:.3f}")
+        assert x is not None
+        x = _rough(posed(A, known, level), x)
+        tried[error(x)] = x
+        return x
+
+    def error(x: np.ndarray) -> float:
+        return float(np.linalg.norm(hidden - B(x))) / size
+
+    found = search(levels, fit, error, start=min(_FIRST, len(levels) - 1), x0=fitted(A, known))
+    return found, tried[min(found.errors)]
+
+
+def _rough(problem: InverseProblem, x: np.ndarray) -> np.ndarray:
+    """An image to compare levels by: not certified, which would cost more than it."""
+    method = FISTA()
+    state, scale = method.init(problem, x), float(problem.scale)
+    for _ in range(_ROUGH_STEPS // _LOOK):
+        state = method.advance(state, _LOOK)
+        if not float(state.estimate) > _ROUGH * scale:
+            break
+    return state.x
