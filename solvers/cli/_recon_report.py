@@ -70,7 +70,7 @@ def _draws(drawn: Samples) -> dict[str, Any]:
 
 
 def _convergence(found: Convergence) -> dict[str, Any]:
-    last = float(np.max(found.fixed_point[-1:], initial=0.0))
+    last = float(np.max(found.fixed_point[-1])) if len(found.fixed_point) else float("nan")
     return {
         "promise": found.theory.promise,
         "conditions": {one.text: one.holds for one in found.theory.conditions},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from sciml.priors import LearnedProximal
 
 from ..krylov import CG
 from ..proximal import FISTA, Convergence, Watch
-from .hold_out import Search, hold_out, search
+from .hold_out import NothingToHide, Search, hold_out, search
 from .posterior import brightness_of, fitted, need_slice, noise_in
 from .scan import Scan
 
@@ -25,7 +26,8 @@ __all__ = ["Plugged", "plug_in"]
 
 _SHARE = 0.1  # of the samples that are hidden to choose a level
 _FACTOR = 2**0.5  # between levels that may be tried
-_FIRST = 2  # of them is tried first: rather too much than too little
+_FIRST = 1.5  # times the data's noise is tried first: rather too much than too little
+_DAMP = 2.0**-6  # of the first image: undamped, its noise may be brighter than the head
 # Levels are compared by images to this tolerance, or of so many steps.
 _ROUGH, _ROUGH_STEPS, _LOOK = 1e-3, 40, 5
 # The prior's weight in units of L, at least 1: what is above makes steps tend to 0, provably.
@@ -39,7 +41,8 @@ class Plugged(NamedTuple):
         image: complex (*shape). level: what the network was told, relative to the brightest tissue.
         sigma: the noise that is taken for the data's, sigma_is: where that is from.
         convergence: the theorem, what was seen of it, and the certified solve.
-        search: how the level was found; None where it was given, or the network knows one alone.
+        search: how the level was found; None where it was given, the network knows one alone, or no
+            samples can be hidden: it is the noise's then.
     """
 
     image: np.ndarray
@@ -65,12 +68,12 @@ def plug_in(
     1.05 L, L = ‖A‖² / sigma²: the native step of the prior is just below 1 / L then, so that each
     proximal gradient step is one evaluation of f, and the objective provably falls whatever f is.
     How smooth x gets is left to the noise level that f is told: φ is another one for each. At
-    level² = sigma² / 2 ‖A‖² (of a real number, as the network counts) w φ is −log p; where samples
-    are missing more is wanted, since their aliasing comes on top of the noise.
+    level² = sigma² / 2 ‖A‖² (of a real number, as the network counts) that is about the mode of the
+    posterior; hidden samples tell whether more or less is better.
 
     Args:
         scan: of a slice; its sigma is used where a noise scan told it, see `noise_in`.
-        level: found on hidden samples if not given.
+        level: found on hidden samples if not given; where none can be hidden, the noise's.
         network: of heads that are about 1 in their brightest tissue; that of
             `PretrainedProximal.LPN_MRI` if not given.
         stop: of the certified solve. rng: which samples are hidden; a fixed seed if not given.
@@ -78,8 +81,7 @@ def plug_in(
 
     Raises:
         TypeError: no Scan, or no ConvexNetwork. ValueError: a volume, k-space of zeros, a network
-            for other data, a level it does not know, noise that nothing tells, or no samples left
-            to hide.
+            for other data, a level it does not know, or noise that nothing tells.
     """
     need_slice(scan, "lpn")
     maps, y = _of_everywhere(scan)
@@ -87,11 +89,11 @@ def plug_in(
     network = _checked(network, A)
     level = _known(level, network)
     say("finding noise and brightness")
-    first = fitted(A, y)
+    first = fitted(A, y, _DAMP)
     scale = brightness_of(first)
     if not scale > 0:
         raise ValueError("expected k-space with signal for lpn, got zeros")
-    sigma, sigma_is = noise_in(scan, first)
+    sigma, sigma_is = noise_in(scan)
     unit = A.domain.real_dtype.type(scale)
     y, x = y / unit, first / unit
     noise = Gaussian(sigma / scale)
@@ -105,8 +107,10 @@ def plug_in(
     found = None
     if level is None:
         rng = np.random.default_rng(0) if rng is None else rng
-        found, x = _validated(scan, A, y, posed, _levels(network), rng, say)
-        level = found.weight
+        level = float(np.clip(sigma / scale / 2**0.5 / A.norm_bound, *network.sigmas))
+        with suppress(NothingToHide):
+            found, x = _validated(scan, A, y, posed, _levels(network), _FIRST * level, rng, say)
+            level = found.weight
     say(f"lpn, noise level {level:.3f}")
     x = _rough(posed(A, y, level), x)  # with momentum, which has no theorem: to begin near
     problem, method = posed(A, y, level).to(dtype=np.complex128), FISTA(momentum=False)
@@ -185,10 +189,14 @@ def _validated(
     y: np.ndarray,
     posed: Callable[[SENSE, np.ndarray, float], InverseProblem],
     levels: list[float],
+    near: float,
     rng: np.random.Generator,
     say: Callable[[str], None],
 ) -> tuple[Search, np.ndarray]:
-    """(the level by which hidden samples are predicted best, the image of the best one tried)."""
+    """(the level by which hidden samples are predicted best, the image of the best one tried).
+
+    near: of the first one.
+    """
     kept = scan.region or tuple(slice(0, 0) for _ in scan.mask.shape)
     seen, held = hold_out(scan.mask, kept, _SHARE, rng)
     A, B = SENSE(A.maps, seen), SENSE(A.maps, held)
@@ -206,7 +214,8 @@ def _validated(
     def error(x: np.ndarray) -> float:
         return float(np.linalg.norm(hidden - B(x))) / size
 
-    found = search(levels, fit, error, start=min(_FIRST, len(levels) - 1), x0=fitted(A, known))
+    start = int(np.argmin(np.abs(np.log(levels) - np.log(near))))
+    found = search(levels, fit, error, start=start, x0=fitted(A, known, _DAMP))
     return found, tried[min(found.errors)]
 
 

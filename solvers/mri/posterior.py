@@ -167,9 +167,9 @@ def noise_in(scan: Scan, fit: np.ndarray | None = None) -> tuple[float, str]:
     return min(found)
 
 
-def fitted(A: SENSE, y: np.ndarray) -> np.ndarray:
-    """A SENSE image with next to no damping."""
-    normal = A.normal + (_DAMP * A.norm_bound**2) * Identity(A.domain)
+def fitted(A: SENSE, y: np.ndarray, damp: float = _DAMP) -> np.ndarray:
+    """A SENSE image; with next to no damping if not given. damp: relative to ‖A‖²."""
+    normal = A.normal + (damp * A.norm_bound**2) * Identity(A.domain)
     method = CG()
     return method.advance(method.init(LinearSystem(normal, A.adjoint(y)), None), _STEPS).x
 

@@ -89,7 +89,7 @@ def test_it_is_a_fixed_point_of_network_and_data(
     plugged = plug_in(scan, level=0.05, network=own, stop=Stop(rtol=1e-6, max_iters=2000))
     assert plugged.convergence.ok and plugged.search is None and plugged.level == 0.05
     A, x = SENSE(maps, scan.mask), plugged.image
-    b = brightness_of(fitted(A, scan.kspace))
+    b = brightness_of(fitted(A, scan.kspace, 2.0**-6))
     v = (x - A.adjoint(A(x) - scan.kspace) / (1.05 * A.norm_bound**2)) / b
     parts = torch.from_numpy(np.stack([v.real, v.imag])[:, None].astype(np.float32))
     with torch.no_grad():
@@ -119,6 +119,30 @@ def test_a_solve_that_is_cut_short_is_not_ok(
     cut = reconstruct(scanned[1], Method.LPN, weight=0.05, network=own, stop=stop)
     assert cut.convergence is not None and not cut.ok
     assert cut.convergence.theory.proven and not cut.convergence.rises.any()
+
+
+def test_a_solve_that_is_done_before_the_first_step(
+    scanned: tuple[np.ndarray, Scan], own: ConvexMixture
+) -> None:
+    got = plug_in(scanned[1], level=0.05, network=own, stop=Stop(rtol=0.5)).convergence
+    assert got.ok and got.watched == 0 == len(got.objective)
+    assert "f + g rose was not seen" in got.explain()
+
+
+def test_without_samples_to_hide_the_level_is_the_noise(
+    scanned: tuple[np.ndarray, Scan], own: ConvexMixture
+) -> None:
+    scan = scanned[1]
+    mask = np.zeros((N, N), bool)
+    mask[8:24] = True
+    few = scan_of(scan.kspace * mask, mask=mask & scan.mask, maps=scan.maps)
+    few = replace(few, region=(slice(8, 24), slice(0, N)))
+    got = plug_in(few, network=own)
+    A = SENSE(few.maps, few.mask)
+    scale = brightness_of(fitted(A, few.kspace, 2.0**-6))
+    wanted = got.sigma / scale / 2**0.5 / A.norm_bound
+    assert got.convergence.ok and got.search is None
+    assert got.level == pytest.approx(np.clip(wanted, *own.sigmas), rel=1e-3)
 
 
 def test_a_network_for_one_level_searches_for_none(scanned: tuple[np.ndarray, Scan]) -> None:
