@@ -14,7 +14,7 @@ from sciml.operators import SENSE
 from sciml.priors import LearnedProximal
 
 from ..krylov import CG
-from ..proximal import FISTA, Convergence, Watch
+from ..proximal import FISTA, Convergence, PlugAndPlayADMM, Watch
 from .hold_out import NothingToHide, Search, hold_out, search
 from .posterior import brightness_of, fitted, need_slice, noise_in
 from .scan import Scan
@@ -58,6 +58,7 @@ def plug_in(
     *,
     level: float | None = None,
     network: ConvexNetwork | None = None,
+    ratio: float = 1.0,
     stop: Stop | None = None,
     rng: np.random.Generator | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -65,17 +66,20 @@ def plug_in(
     """min ½ ‖y − A x‖² / sigma² + w φ(x), prox_φ = f a network for images, by plug-and-play.
 
     Real and imaginary part go through f by themselves, over `brightness_of` a SENSE image. w is
-    1.05 L, L = ‖A‖² / sigma²: the native step of the prior is just below 1 / L then, so that each
-    proximal gradient step is one evaluation of f, and the objective provably falls whatever f is.
-    How smooth x gets is left to the noise level that f is told: φ is another one for each. At
-    level² = sigma² / 2 ‖A‖² (of a real number, as the network counts) that is about the mode of the
-    posterior; hidden samples tell whether more or less is better.
+    1.05 L / ratio², L = ‖A‖² / sigma². With a ratio of 1 the native step of the prior is just below
+    1 / L, so that each proximal gradient step is one evaluation of f, and the objective provably
+    falls whatever f is. For other ratios it is ADMM at the native step, which has no theorem above
+    1: `convergence` says so, and is not ok. How smooth x gets is left to the noise level that f is
+    told: φ is another one for each. At level = ratio sigma / √2 ‖A‖ (of a real number, as the
+    network counts) x is about the mode of the posterior; hidden samples tell whether more or less
+    is better.
 
     Args:
         scan: of a slice; its sigma is used where a noise scan told it, see `noise_in`.
         level: found on hidden samples if not given; where none can be hidden, the noise's.
         network: of heads that are about 1 in their brightest tissue; that of
             `PretrainedProximal.LPN_MRI` if not given.
+        ratio: of the prior's level to that of the noise, above 0, where the two are in balance.
         stop: of the certified solve. rng: which samples are hidden; a fixed seed if not given.
         say: told of each step.
 
@@ -86,6 +90,8 @@ def plug_in(
     need_slice(scan, "lpn")
     maps, y = _of_everywhere(scan)
     A = SENSE(maps, scan.mask)
+    if not number(ratio, "ratio") > 0:
+        raise ValueError(f"expected ratio > 0, got {ratio}")
     network = _checked(network, A)
     level = _known(level, network)
     say("finding noise and brightness")
@@ -99,7 +105,7 @@ def plug_in(
     noise = Gaussian(sigma / scale)
 
     def posed(A: SENSE, y: np.ndarray, level: float) -> InverseProblem:
-        weight = _ROOM * A.norm_bound**2 * noise.gain
+        weight = _ROOM * A.norm_bound**2 * noise.gain / ratio**2
         told = level if network.told_sigma else None
         prior = LearnedProximal(network, A.domain, sigma=told, weight=weight, solver=CG())
         return InverseProblem(A, y, noise, prior)
@@ -107,13 +113,15 @@ def plug_in(
     found = None
     if level is None:
         rng = np.random.default_rng(0) if rng is None else rng
-        level = float(np.clip(sigma / scale / 2**0.5 / A.norm_bound, *network.sigmas))
+        level = ratio * sigma / scale / 2**0.5 / A.norm_bound
+        level = float(np.clip(level, *network.sigmas))
         with suppress(NothingToHide):
             found, x = _validated(scan, A, y, posed, _levels(network), _FIRST * level, rng, say)
             level = found.weight
     say(f"lpn, noise level {level:.3f}")
-    x = _rough(posed(A, y, level), x)  # with momentum, which has no theorem: to begin near
-    problem, method = posed(A, y, level).to(dtype=np.complex128), FISTA(momentum=False)
+    x = _rough(posed(A, y, level), x)
+    problem = posed(A, y, level).to(dtype=np.complex128)
+    method = FISTA(momentum=False) if _native(problem) else PlugAndPlayADMM()
     watch = Watch(problem, method)
 
     def observe(look: Look) -> None:
@@ -219,9 +227,15 @@ def _validated(
     return found, tried[min(found.errors)]
 
 
+def _native(problem: InverseProblem) -> bool:
+    """Whether the prior's native step is one of the data term's, up to 1 / L."""
+    return problem.step == problem.mapping_step
+
+
 def _rough(problem: InverseProblem, x: np.ndarray) -> np.ndarray:
     """An image to compare levels by: not certified, which would cost more than it."""
-    method = FISTA()
+    # momentum has no theorem: it is for where to begin, and to compare
+    method = FISTA() if _native(problem) else PlugAndPlayADMM()
     state, scale = method.init(problem, x), float(problem.scale)
     for _ in range(_ROUGH_STEPS // _LOOK):
         state = method.advance(state, _LOOK)

@@ -129,6 +129,19 @@ def test_a_solve_that_is_done_before_the_first_step(
     assert "f + g rose was not seen" in got.explain()
 
 
+def test_a_prior_weaker_than_the_data_has_no_theorem(
+    scanned: tuple[np.ndarray, Scan], found: Reconstruction, own: ConvexMixture
+) -> None:
+    weaker = plug_in(scanned[1], level=2 * found.weight, ratio=2, network=own)
+    seen = weaker.convergence
+    assert seen.result.ok and seen.theory.proven is False and not seen.ok
+    assert [one.holds for one in seen.theory.conditions] == [False, True]
+    assert "rho >= L" in seen.explain() and "NO" in seen.explain()
+    assert nrmse(weaker.image, found.image) < 0.1
+    with pytest.raises(ValueError, match="ratio > 0, got 0"):
+        plug_in(scanned[1], ratio=0, network=own)
+
+
 def test_without_samples_to_hide_the_level_is_the_noise(
     scanned: tuple[np.ndarray, Scan], own: ConvexMixture
 ) -> None:
@@ -137,7 +150,7 @@ def test_without_samples_to_hide_the_level_is_the_noise(
     mask[8:24] = True
     few = scan_of(scan.kspace * mask, mask=mask & scan.mask, maps=scan.maps)
     few = replace(few, region=(slice(8, 24), slice(0, N)))
-    got = plug_in(few, network=own)
+    got = plug_in(few, network=own, stop=Stop(rtol=1e-3))
     A = SENSE(few.maps, few.mask)
     scale = brightness_of(fitted(A, few.kspace, 2.0**-6))
     wanted = got.sigma / scale / 2**0.5 / A.norm_bound
