@@ -22,6 +22,8 @@ from .scan import Scan
 if TYPE_CHECKING:
     from sciml.networks import ConvexNetwork
 
+    from ..proximal._base import Watchable
+
 __all__ = ["Plugged", "plug_in"]
 
 _SHARE = 0.1  # of the samples that are hidden to choose a level
@@ -30,6 +32,7 @@ _FIRST = 1.5  # times the data's noise is tried first: rather too much than too 
 _DAMP = 2.0**-6  # of the first image: undamped, its noise may be brighter than the head
 # Levels are compared by images to this tolerance, or of so many steps.
 _ROUGH, _ROUGH_STEPS, _LOOK = 1e-3, 40, 5
+_NEAR = 3.0  # times the tolerance is where the certified solve begins, in double precision
 # The prior's weight in units of L, at least 1: what is above makes steps tend to 0, provably.
 _ROOM = 1.05
 
@@ -113,22 +116,22 @@ def plug_in(
     found = None
     if level is None:
         rng = np.random.default_rng(0) if rng is None else rng
-        level = ratio * sigma / scale / 2**0.5 / A.norm_bound
-        level = float(np.clip(level, *network.sigmas))
+        own = float(np.clip(ratio * sigma / scale / 2**0.5 / A.norm_bound, *network.sigmas))
+        level = own
         with suppress(NothingToHide):
-            found, x = _validated(scan, A, y, posed, _levels(network), _FIRST * level, rng, say)
+            found, x = _validated(scan, A, y, posed, _levels(network), _FIRST * own, rng, say)
             level = found.weight
     say(f"lpn, noise level {level:.3f}")
-    x = _rough(posed(A, y, level), x)
+    stop = Stop(rtol=1e-4, max_iters=300) if stop is None else stop
+    x = _rough(posed(A, y, level), x, _NEAR * stop.rtol)
     problem = posed(A, y, level).to(dtype=np.complex128)
-    method = FISTA(momentum=False) if _native(problem) else PlugAndPlayADMM()
+    method = _method(problem, momentum=False)
     watch = Watch(problem, method)
 
     def observe(look: Look) -> None:
         watch(look)
         say(f"lpn, noise level {level:.3f}: step {look.iteration}")
 
-    stop = Stop(rtol=1e-4, max_iters=300) if stop is None else stop
     x0 = x.astype(np.complex128)
     result = solve(problem, method, x0=x0, stop=stop, observe=observe, throw=False)
     image = (result.x * scale).astype(scan.kspace.dtype)
@@ -215,7 +218,7 @@ def _validated(
     def fit(level: float, x: np.ndarray | None) -> np.ndarray:
         say(f"lpn: trying noise level {level:.3f}")
         assert x is not None
-        x = _rough(posed(A, known, level), x)
+        x = _rough(posed(A, known, level), x, _ROUGH)
         tried[error(x)] = x
         return x
 
@@ -227,18 +230,22 @@ def _validated(
     return found, tried[min(found.errors)]
 
 
-def _native(problem: InverseProblem) -> bool:
-    """Whether the prior's native step is one of the data term's, up to 1 / L."""
-    return problem.step == problem.mapping_step
+def _method(problem: InverseProblem, *, momentum: bool) -> Watchable:
+    """At the prior's native step: proximal gradient steps if it is up to 1 / L, else ADMM.
+
+    momentum: faster, without a theorem.
+    """
+    if problem.step == problem.mapping_step:
+        return FISTA(momentum=momentum)
+    return PlugAndPlayADMM()
 
 
-def _rough(problem: InverseProblem, x: np.ndarray) -> np.ndarray:
-    """An image to compare levels by: not certified, which would cost more than it."""
-    # momentum has no theorem: it is for where to begin, and to compare
-    method = FISTA() if _native(problem) else PlugAndPlayADMM()
-    state, scale = method.init(problem, x), float(problem.scale)
+def _rough(problem: InverseProblem, x: np.ndarray, rtol: float) -> np.ndarray:
+    """An image to compare levels by, or to begin at: not certified, which costs more than it."""
+    method = _method(problem, momentum=True)
+    state, scale = method.init(problem, x, None), float(problem.scale)
     for _ in range(_ROUGH_STEPS // _LOOK):
         state = method.advance(state, _LOOK)
-        if not float(state.estimate) > _ROUGH * scale:
+        if not float(state.estimate) > rtol * scale:
             break
     return state.x
