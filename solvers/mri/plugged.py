@@ -235,7 +235,7 @@ def _method(problem: InverseProblem, *, momentum: bool) -> Watchable:
 
     momentum: faster, without a theorem.
     """
-    if problem.step == problem.mapping_step:
+    if problem.step == problem.prior.native_step:
         return FISTA(momentum=momentum)
     return PlugAndPlayADMM()
 
