@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .restoring import Restoring
 from .score_data import Heads, Photographs, Pool, Source
 from .train import untrained
 
@@ -34,16 +33,14 @@ class ImageCourse:
 
     Attributes:
         network: makes it, untrained. data: what it learns from; of complex images the real parts.
-        held_out: what it is judged on. lesson: losses and steps of denoising. restoring: what comes
-            after, see `Restoring`. batch: squares a step. patches: that the mixture is fitted to
-            before all. sigmas: levels it is judged at.
+        held_out: what it is judged on. lesson: losses and steps. batch: squares a step.
+        patches: that the mixture is fitted to before. sigmas: levels it is judged at.
     """
 
     network: Callable[[], ConvexMixture]
     data: Source
     held_out: Source
     lesson: ProximalMatching
-    restoring: Restoring = field(default_factory=Restoring)
     batch: int = 4
     patches: int = 60_000
     sigmas: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2)
@@ -88,10 +85,7 @@ def image_course(
     }  # fmt: skip
     data, held_out = sources[name]
     full = ImageCourse(ConvexMixture, data, held_out, lesson)
-    if not quick:
-        return full
-    shorter = replace(full.restoring, steps=full.restoring.steps // 4)
-    return replace(full, lesson=lesson.shortened(4), restoring=shorter)
+    return replace(full, lesson=lesson.shortened(4)) if quick else full
 
 
 def train_proximal_images(
@@ -121,44 +115,33 @@ def train_proximal_images(
     import torch
 
     from sciml.networks import save_network
-    from sciml.training import Plan, fit_mixture, train
+    from sciml.training import fit_mixture, train
 
     chosen = taken or image_course(name, quick=quick, files=files, judged=judged)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    first_part, second_part = (
-        folder / f"{name.value}.{part}checkpoint.safetensors" for part in ("", "restoring.")
-    )
-    made, cut, drawn, blurred, first, tested = np.random.SeedSequence(seed).spawn(6)
+    checkpoint = folder / f"{name.value}.checkpoint.safetensors"
+    made, cut, drawn, first, tested = np.random.SeedSequence(seed).spawn(5)
     pool = chosen.data(np.random.default_rng(made))
     held_out = _squares(chosen.held_out(np.random.default_rng(tested)), tested, 12)
-    network, restoring = untrained(chosen.network, first), chosen.restoring
-    told = _Told(progress, _ROUNDS + chosen.lesson.steps + restoring.steps)
-    if not (resume and first_part.exists()):  # which holds what came of the fit
-        rng = np.random.default_rng(cut)
-        patches = _patches(pool, network.size, chosen.patches, rng)
-        fit_mixture(network, patches, rng, rounds=_ROUNDS, progress=told.after(0))
+    network, steps = untrained(chosen.network, first), chosen.lesson.steps
+    told = progress or (lambda done, total: None)
+    rng = np.random.default_rng(cut)
+    patches = _patches(pool, network.size, chosen.patches, rng)
+    fit_mixture(
+        network, patches, rng, rounds=_ROUNDS,
+        progress=lambda done, total: told(done, total + steps),
+    )  # fmt: skip
     before = mean_psnr(network, held_out, chosen.sigmas)
-    denoised = train(
+    done = train(
         network,
         chosen.lesson,
         partial(_batch, pool, chosen.batch, network.sigmas),
         plan=chosen.lesson.plan(ema=_EMA, every=50),
         rng=np.random.default_rng(drawn),
-        checkpoint=first_part,
+        checkpoint=checkpoint,
         resume=resume,
-        progress=told.after(_ROUNDS),
-    )
-    middle = mean_psnr(network, held_out, chosen.sigmas)
-    done = train(
-        network,
-        lambda _, batch: restoring(network, batch),
-        partial(restoring.draw, pool, chosen.batch),
-        plan=Plan(restoring.steps, restoring.rate, ema=0.98, every=10),
-        rng=np.random.default_rng(blurred),
-        checkpoint=second_part,
-        resume=resume,
-        progress=told.after(_ROUNDS + chosen.lesson.steps),
+        progress=lambda done, total: told(done + _ROUNDS, total + _ROUNDS),
     )
     about = {
         "command": " ".join(
@@ -168,18 +151,16 @@ def train_proximal_images(
         ),
         "seed": seed,
         "data": str(chosen.data),
-        "objective": "a mixture fitted to patches; proximal matching of squares; squares restored "
-        "from blur and noise",
-        "stages": [*map(repr, chosen.lesson.stages), repr(restoring)],
+        "objective": "a mixture fitted to patches, then proximal matching of whole squares",
+        "stages": [repr(stage) for stage in chosen.lesson.stages],
         "batch": chosen.batch,
         "patches": chosen.patches,
-        "seconds": round(denoised.seconds + done.seconds, 1),
+        "seconds": round(done.seconds, 1),
         "device": f"CPU, {torch.get_num_threads()} thread(s)",
         "parameters": sum(p.numel() for p in network.parameters()),
         "held_out": str(chosen.held_out),
         "held_out_sigma": list(chosen.sigmas),
         "held_out_psnr_db": mean_psnr(network, held_out, chosen.sigmas),
-        "held_out_psnr_db_denoising": middle,
         "held_out_psnr_db_mixture": before,
     }
     return save_network(folder / f"{name.value}.safetensors", network, about)
@@ -199,17 +180,6 @@ def mean_psnr(network: ConvexNetwork, x: Tensor, sigmas: tuple[float, ...]) -> l
             decibels = -10 * error.square().mean((1, 2)).log10()
             found.append(round(float(decibels.mean()), 3))
     return found
-
-
-@dataclass(frozen=True)
-class _Told:
-    """Progress of several parts as one."""
-
-    progress: Callable[[int, int], None] | None
-    total: int
-
-    def after(self, before: int) -> Callable[[int, int], None]:
-        return lambda done, _: self.progress(before + done, self.total) if self.progress else None
 
 
 def _squares(pool: Pool, seed: np.random.SeedSequence, count: int) -> Tensor:

@@ -11,15 +11,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from sciml import Gaussian, InverseProblem, Space, Stop, solve
 from sciml.networks import ConvexMixture, PretrainedProximal, load_proximal, read_card
-from sciml.operators import Blur
-from sciml.operators.blur import Boundary
-from sciml.priors import LearnedProximal
 from sciml.training import ProximalMatching, Stage, fit_mixture
-from solvers import CG, PlugAndPlayADMM
 from solvers.neural.proximal_images import image_course, train_proximal_images
-from solvers.neural.restoring import Restoring
 from solvers.neural.score_data import Heads, Photographs
 
 SIGMA = 0.3
@@ -162,14 +156,14 @@ def _tiny(steps: int = 6):
     course = image_course(PretrainedProximal.LPN_NATURAL)
     return replace(
         course, network=partial(ConvexMixture, 3, 4, 3), data=photographs, held_out=photographs,
-        lesson=lesson, restoring=Restoring(4, free=1, kept=1), batch=2, patches=600,
+        lesson=lesson, batch=2, patches=600,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("when", [33, 39])
+@pytest.mark.parametrize("when", [3, 33])
 def test_training_goes_on_where_it_was_interrupted(when: int, tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
-        assert total == 40
+        assert total == 36
         if done == when:
             raise KeyboardInterrupt
 
@@ -202,23 +196,3 @@ def test_the_courses_take_files(shared_data: Path) -> None:
     assert isinstance(image_course(PretrainedProximal.LPN_MRI, files=(head,)).data, Heads)
     with pytest.raises(ValueError, match="expected a grey image"):
         Photographs((head,))(np.random.default_rng(0))
-
-
-def test_what_is_restored_is_what_plug_and_play_finds() -> None:
-    course, rng = _tiny(), np.random.default_rng(4)
-    network = ConvexMixture(3, 4, 3)
-    lesson = Restoring(free=60, kept=1, noises=(0.02, 0.02))
-    batch = lesson.draw(course.data(rng), 2, rng)
-    with torch.no_grad():
-        z = lesson.restored(network, batch)
-    assert torch.isfinite(lesson(network, batch))
-    space = Space(tuple(batch.x.shape[1:]), np.float32)
-    for i in range(2):
-        kernel = np.fft.fftshift(np.fft.irfft2(batch.h[i].numpy(), s=space.shape))[1:, 1:]
-        A = Blur(kernel.astype(np.float32), space, boundary=Boundary.CIRCULAR)
-        prior = LearnedProximal(network, space, sigma=0.1, solver=CG())
-        problem = InverseProblem(A, batch.y[i].numpy(), Gaussian(0.02), prior)
-        found = solve(
-            problem, PlugAndPlayADMM(inner=20), stop=Stop(rtol=1e-5, max_iters=200), throw=False
-        )
-        assert np.linalg.norm(found.x - z[i].numpy()) < 2e-3 * np.linalg.norm(z[i].numpy())
