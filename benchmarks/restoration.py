@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--max-iters", type=int, default=500)
     parser.add_argument("--rivals", nargs="+", default=[], metavar="PYTHON")
     options = parser.parse_args()
-    weights = options.weights or weights_path(PretrainedProximal("lpn-natural"))
+    weights = options.weights or weights_path(PretrainedProximal.LPN_NATURAL)
     network, about = load_proximal(weights), read_card(weights)["about"]
     crops: dict[str, np.ndarray] = {}
     for path in options.images:

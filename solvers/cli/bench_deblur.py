@@ -16,7 +16,7 @@ from ._progress import progress_bar
 if TYPE_CHECKING:
     from sciml.networks import ConvexNetwork
 
-_DEFAULT, _SHIPPED = "deblur-1.6", "lpn-natural"
+_DEFAULT = "deblur-1.6"
 
 
 def bench_deblur(
@@ -97,4 +97,4 @@ def bench_deblur(
 def _network(weights: Path | None) -> ConvexNetwork:
     from sciml.networks import PretrainedProximal, load_proximal
 
-    return load_proximal(PretrainedProximal(_SHIPPED) if weights is None else weights)
+    return load_proximal(PretrainedProximal.LPN_NATURAL if weights is None else weights)
