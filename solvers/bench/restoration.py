@@ -93,10 +93,8 @@ def _projected_back(A: Operator, y: np.ndarray) -> np.ndarray:
     return filtered_back_projection(y, A, filter=Filter.HANN)
 
 
-# The second number is c of s_m = c sigma, the only choice that is made for the learned prior.
-# It was made on images that its network was trained on, never on those of a report, and stands for
-# what a user knows: the kind of problem and its noise. sigma of ct is of line integrals through a
-# square of side 1.
+# The second number is c of s_m = c sigma, the only choice made for the learned prior: set by hand,
+# one for all images. sigma of ct is of line integrals through a square of side 1.
 DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
     {
         "deblur-1.6": Degradation(
