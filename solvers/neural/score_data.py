@@ -178,11 +178,8 @@ class Heads:
     snr_db: float | None = None
 
     def __str__(self) -> str:
-        files = [
-            f"{path.name} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()})"
-            for path in self.volumes
-        ]
-        every = f"every slice of {self.every} along all axes of {', '.join(files)}; " * bool(files)
+        slices = f"every slice of {self.every} along all axes of "
+        every = f"{slices}{_named(self.volumes)}; " * bool(self.volumes)
         drawn = f"{every}{self.drawn} procedural heads"
         return f"{drawn}; shading and phase smooth and random, {_told(self.snr_db)}"
 
@@ -233,11 +230,8 @@ class Photographs:
     crop: int = 48
 
     def __str__(self) -> str:
-        told = [
-            f"{path.name} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()})"
-            for path in self.files
-        ]
-        return f"{', '.join(told)}{'; ' * bool(told)}{self.drawn} images of dead leaves"
+        told = f"{_named(self.files)}; " * bool(self.files)
+        return f"{told}{self.drawn} images of dead leaves"
 
     def __call__(self, rng: np.random.Generator) -> Pool:
         images = [self._read(path) for path in self.files]
@@ -276,6 +270,13 @@ def _shaded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     a, (i, j) = rng.uniform(0, _SHADING), 0.15 * rng.standard_normal(2)
     shaded = image * (1 + a * ((u - i) ** 2 + (v - j) ** 2))
     return shaded / np.percentile(shaded[image > _OBJECT], _BRIGHT)
+
+
+def _named(files: tuple[Path, ...]) -> str:
+    """Which files, beyond doubt."""
+    return ", ".join(
+        f"{path.name} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()})" for path in files
+    )
 
 
 def _nanoseconds(bounds: tuple[float, float]) -> str:
