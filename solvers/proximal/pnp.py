@@ -83,7 +83,8 @@ class PlugAndPlayADMM(Watchable):
     def init(self, problem: InverseProblem, x0: Array | None, rng: Any = None) -> _State:
         x = problem.start() if x0 is None else x0
         rho, slope = 1 / self.prox_step(problem), gradient(problem)
-        first = problem.domain.norm(problem.residual(x))
+        # not `residual`, which would invert a learned f where its native step is the longer one
+        first = problem.domain.norm(problem.measure(x, problem.scale)[1])
         H = Curvature(problem, rho)
         return _State(x, x, slope(x) / rho, first, 0, problem, slope, H, 0.0, None)
 
