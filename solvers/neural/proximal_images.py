@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     from sciml.networks import ConvexMixture, ConvexNetwork, PretrainedProximal
     from sciml.training import Noisy, ProximalMatching
 
-__all__ = ["ImageCourse", "image_course", "mean_psnr", "train_proximal_images"]
+__all__ = [
+    "ImageCourse",
+    "held_out_squares",
+    "image_course",
+    "mean_psnr",
+    "train_proximal_images",
+]
 
 _ROUNDS = 30  # of the mixture's fit
 _EMA = 0.99
+_STREAMS = 5  # of random numbers
 
 
 @dataclass(frozen=True)
@@ -121,9 +128,9 @@ def train_proximal_images(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / f"{name.value}.checkpoint.safetensors"
-    made, cut, drawn, first, tested = np.random.SeedSequence(seed).spawn(5)
+    made, cut, drawn, first, _ = np.random.SeedSequence(seed).spawn(_STREAMS)
     pool = chosen.data(np.random.default_rng(made))
-    held_out = _squares(chosen.held_out(np.random.default_rng(tested)), tested, 12)
+    held_out = held_out_squares(chosen, seed)
     network, steps = untrained(chosen.network, first), chosen.lesson.steps
     told = progress or (lambda done, total: None)
     rng = np.random.default_rng(cut)
@@ -182,8 +189,11 @@ def mean_psnr(network: ConvexNetwork, x: Tensor, sigmas: tuple[float, ...]) -> l
     return found
 
 
-def _squares(pool: Pool, seed: np.random.SeedSequence, count: int) -> Tensor:
-    return pool.drawn(np.random.default_rng(seed), count).real.contiguous()
+def held_out_squares(course: ImageCourse, seed: int = 0) -> Tensor:
+    """The twelve squares that a training with this seed is judged on, (12, rows, columns)."""
+    tested = np.random.SeedSequence(seed).spawn(_STREAMS)[-1]
+    pool = course.held_out(np.random.default_rng(tested))
+    return pool.drawn(np.random.default_rng(tested), 12).real.contiguous()
 
 
 def _patches(pool: Pool, size: int, count: int, rng: np.random.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,20 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from sciml.networks import ConvexMixture, PretrainedProximal, load_proximal, read_card
+from sciml.networks import (
+    ConvexMixture,
+    PretrainedProximal,
+    load_proximal,
+    read_card,
+    weights_path,
+)
 from sciml.training import ProximalMatching, Stage, fit_mixture
-from solvers.neural.proximal_images import image_course, train_proximal_images
+from solvers.neural.proximal_images import (
+    held_out_squares,
+    image_course,
+    mean_psnr,
+    train_proximal_images,
+)
 from solvers.neural.score_data import Heads, Photographs
 
 SIGMA = 0.3
@@ -196,3 +208,27 @@ def test_the_courses_take_files(shared_data: Path) -> None:
     assert isinstance(image_course(PretrainedProximal.LPN_MRI, files=(head,)).data, Heads)
     with pytest.raises(ValueError, match="expected a grey image"):
         Photographs((head,))(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [(PretrainedProximal.LPN_NATURAL, "images"), (PretrainedProximal.LPN_MRI, "mri_images")],
+)
+def test_cards_tell_what_was_done(name: PretrainedProximal, folder: str, shared_data: Path) -> None:
+    path = weights_path(name)
+    about = read_card(path)["about"]
+    words = about["command"].split()
+    seen, unseen = (
+        tuple(shared_data / folder / word for flag, word in pairwise(words) if flag == known)
+        for known in ("--images", "--test-images")
+    )
+    assert seen and unseen and not set(seen) & set(unseen)
+    course = image_course(name, files=seen, judged=unseen)
+    assert about["data"] == str(course.data) and about["held_out"] == str(course.held_out)
+    assert about["stages"] == [repr(s) for s in course.lesson.stages]
+    assert (about["batch"], about["patches"]) == (course.batch, course.patches)
+    x = held_out_squares(course, about["seed"])
+    now = mean_psnr(load_proximal(name), x, course.sigmas)
+    assert now == pytest.approx(about["held_out_psnr_db"], abs=0.01)
+    assert (np.array(now) > about["held_out_psnr_db_mixture"]).all()
+    assert path.stat().st_size < 5e6
