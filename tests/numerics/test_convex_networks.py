@@ -20,6 +20,7 @@ from sciml.networks import (
     ConvexMixture,
     ConvexNetwork,
     ConvexPatch,
+    PretrainedProximal,
     UNetDenoiser,
     load_denoiser,
     load_proximal,
@@ -103,27 +104,45 @@ def test_psi_is_what_the_docstring_says(rng: np.random.Generator) -> None:
     torch.testing.assert_close(network.potential(x), wanted)
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_the_jacobian_is_symmetric_and_positive(name: str, rng: np.random.Generator) -> None:
-    """At 1,000 points of small networks, 5 of images: eigenvalues from alpha up."""
-    network = _network(name)
-    count = 1000 if MAKERS[name][1] in ((1,), (3,)) else 5
-    x, sigma = _drawn(name, rng, count)
+def _check_jacobian(network: ConvexNetwork, x: Tensor, sigma: Tensor | None) -> None:
+    """Symmetric, its eigenvalues from alpha up, at each x."""
 
-    def one(v: Tensor, s: Tensor | None) -> Tensor:
-        return network(v[None], None if s is None else s[None])[0]
+    def one(v: Tensor, s: Tensor) -> Tensor:
+        return network(v[None], s[None] if network.told_sigma else None)[0]
 
-    jacobian = torch.func.jacrev(one)
-    if sigma is None:
-        J = torch.vmap(lambda v: jacobian(v, None))(x)
-    else:
-        J = torch.vmap(jacobian)(x, sigma)
-    J = J.reshape(count, x[0].numel(), x[0].numel())
+    levels = torch.ones(len(x)).to(x) if sigma is None else sigma
+    jacobian = torch.vmap(torch.func.jacrev(one), chunk_size=50)
+    J = jacobian(x, levels).reshape(len(x), x[0].numel(), x[0].numel()).detach()
     torch.testing.assert_close(J, J.mT, rtol=1e-10, atol=1e-10)
-    J = J.detach()
-    least = float(torch.linalg.eigvalsh(J).min())
-    assert least >= network.alpha - 1e-10
+    assert float(torch.linalg.eigvalsh(J).min()) >= network.alpha - 1e-10
     assert float(J.abs().max()) > network.alpha + 0.01
+
+
+_COUNTS = pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.slow)])
+
+
+@_COUNTS
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_jacobian_is_symmetric_and_positive(
+    name: str, count: int, rng: np.random.Generator
+) -> None:
+    _check_jacobian(_network(name), *_drawn(name, rng, count))
+
+
+@_COUNTS
+@pytest.mark.parametrize("name", list(PretrainedProximal), ids=lambda p: p.value)
+def test_so_is_that_of_shipped_networks(
+    name: PretrainedProximal, count: int, rng: np.random.Generator
+) -> None:
+    """Of one number at 1,000 points in any case."""
+    network = load_proximal(name).double().eval()
+    if network.ndim == 1:
+        x, count = 4 * rng.standard_normal((1000, 1)), 1000
+    else:
+        x = rng.random((count, 1, 8, 8)) + 0.1 * rng.standard_normal((count, 1, 8, 8))
+    least, most = network.sigmas
+    levels = torch.from_numpy(np.geomspace(least, most, count))
+    _check_jacobian(network, torch.from_numpy(x), levels if network.told_sigma else None)
 
 
 @pytest.mark.parametrize("name", MAKERS)
