@@ -118,7 +118,7 @@ def _check_jacobian(network: ConvexNetwork, x: Tensor, sigma: Tensor | None) -> 
     assert float(J.abs().max()) > network.alpha + 0.01
 
 
-_COUNTS = pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.slow)])
+_COUNTS = pytest.mark.parametrize("count", [5, pytest.param(1000, marks=pytest.mark.slow)])
 
 
 @_COUNTS
