@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Case", "Restored", "Restorer", "learned", "restorers", "tuned"]
 
 METHODS = ("tv", "l1-wavelet", "fbp", LEARNED)
-# Weights that are tried, in units of ||A|| / sigma: A^H S^-1 noise has entries of up to that size.
-_LARGEST, _HALVINGS = 4.0, 11
-_FALLEN = 0.3  # dB below the best: smaller weights are not tried
+# The weight tried first, in units of ||A|| / sigma: A^H S^-1 noise has entries of up to that size.
+_FIRST, _MOST = 4.0, 11
+_FALLEN = 0.3  # dB below the best: no weights beyond are tried
 _RIVAL_RTOL = 1e-4
 _LEVELS = 4  # of wavelets: averages are not in the norm, and blur hides more than those of two
 
@@ -92,23 +92,23 @@ def _wavelets(case: Case, weight: float) -> Any:
 def tuned(
     case: Case, judge: Judge, *, prior: Callable[[Case, float], Any], solver: Solver
 ) -> Restored:
-    """The weight of the highest PSNR: halved from a large one until it falls, then by sqrt(2).
+    """The weight of the highest PSNR: halved and doubled until it falls, then by sqrt(2).
 
     Each solve begins with the image of the weight before, as in a homotopy; seconds are those of
     the last one.
     """
     norm = case.A.norm_bound
     assert norm is not None
-    weight = _LARGEST * norm / case.sigma
-    best = _solved(case, prior(case, weight), solver, case.first)
-    found, score = best, judge(best.image)
-    for _ in range(_HALVINGS):
-        weight /= 2
-        found = _solved(case, prior(case, weight), solver, found.image)
-        if judge(found.image) < score - _FALLEN:
+    first = best = _solved(case, prior(case, _FIRST * norm / case.sigma), solver, case.first)
+    for factor in (0.5, 2.0):
+        found = first
+        for _ in range(_MOST):
+            found = _solved(case, prior(case, factor * (found.weight or 0)), solver, found.image)
+            if judge(found.image) < judge(best.image) - _FALLEN:
+                break
+            best = max(best, found, key=lambda one: judge(one.image))
+        if best is not first:
             break
-        best = max(best, found, key=lambda one: judge(one.image))
-        score = judge(best.image)
     middle = best
     for factor in (2**0.5, 0.5**0.5):
         found = _solved(case, prior(case, factor * (middle.weight or 0)), solver, middle.image)

@@ -10,8 +10,9 @@ import pytest
 
 from sciml.io.images import write_image
 from sciml.networks import ConvexMixture, save_network
-from solvers.bench.restoration import DEGRADATIONS, crops_of, run_restoration
-from solvers.bench.restoration_methods import METHODS, Restored, learned, restorers
+from solvers.bench import restoration_methods
+from solvers.bench.restoration import DEGRADATIONS, _case, crops_of, run_restoration
+from solvers.bench.restoration_methods import METHODS, Restored, learned, restorers, tuned
 from solvers.bench.restoration_report import LEARNED, MEASURED
 from solvers.cli import main
 
@@ -69,6 +70,21 @@ def test_the_learned_prior_never_asks_for_the_truth_and_rivals_take_their_best()
         IMAGES, NETWORK, problems=["deblur-1.0"], methods={"peek": peek}, max_iters=30
     )
     assert seen[0].weight is None and report.of("deblur-1.0", "peek")[0].weight > 0
+
+
+@pytest.mark.parametrize("best", [3e-3, 1.0, 4.0, 5.6, 100.0])
+def test_weights_are_searched_on_both_sides(best: float, monkeypatch) -> None:
+    """PSNR falls by 3 dB an octave on both sides of a weight, in units of ||A|| / sigma."""
+    case = _case(DEGRADATIONS["deblur-1.0"], scene(16), (0, 0), 1e-5, 5)
+    unit = case.A.norm_bound / case.sigma
+    monkeypatch.setattr(
+        restoration_methods, "_solved",
+        lambda case, weight, solver, start: Restored(np.array(weight / unit), weight, 0.0),
+    )  # fmt: skip
+    found = tuned(
+        case, lambda image: -3 * abs(np.log2(image / best)), prior=lambda case, w: w, solver=None
+    )
+    assert abs(np.log2(found.weight / unit / best)) <= 0.2501
 
 
 def _tv(case, weight: float) -> np.ndarray:
