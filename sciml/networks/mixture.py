@@ -151,29 +151,25 @@ class ConvexMixture(ConvexNetwork):
         )
         base = nu / (nu + s2)
         more = lamda / (lamda + s2[..., None]) - base[..., None]
-        U = self.U - self.U.mean(2, keepdim=True)
-        return _Experts(U.flatten(0, 1), base, more, bias, tau, s2[..., None])
+        U = (self.U - self.U.mean(2, keepdim=True)) * more.sqrt()[..., None]
+        return _Experts(U, base, bias, tau, s2[..., None])
 
 
 class _Experts:
-    """The mixture at given noise levels: U (classes · rank, d), base (batch, classes), more (batch,
-    classes, rank), bias (batch, classes), s2 (batch, 1, 1). Patches are (batch, d, count)."""
+    """The mixture at given noise levels: U (batch, classes, rank, d), each times the root of what
+    its square has to weigh, base (batch, classes), bias (batch, classes), s2 (batch, 1, 1). Patches
+    are (batch, d, count)."""
 
-    def __init__(
-        self, U: Tensor, base: Tensor, more: Tensor, bias: Tensor, tau: Tensor, s2: Tensor
-    ) -> None:
-        self.U, self.base, self.more, self.bias, self.tau, self.s2 = U, base, more, bias, tau, s2
+    def __init__(self, U: Tensor, base: Tensor, bias: Tensor, tau: Tensor, s2: Tensor) -> None:
+        self.U, self.base, self.bias, self.tau, self.s2 = U, base, bias, tau, s2
 
     def mean(self, patches: Tensor) -> Tensor:
         """What is added up: the gradient of `potential`."""
         m, z, u, q = self._seen(patches)
         p = torch.softmax(q, 1)
-        weighted = (self.more[..., None] * p[:, :, None]) * u
-        return (
-            m
-            + torch.einsum("bc,bcn->bn", self.base, p)[:, None] * z
-            + (self.U.T @ weighted.flatten(1, 2))
-        )
+        weighted = u * p[:, :, None] if torch.is_grad_enabled() else u.mul_(p[:, :, None])
+        U = self.U.flatten(1, 2)
+        return m + (self.base[:, None] @ p) * z + U.mT @ weighted.flatten(1, 2)
 
     def potential(self, patches: Tensor) -> Tensor:
         """(batch, count)."""
@@ -185,9 +181,8 @@ class _Experts:
         """(means, what is left, its coordinates u (batch, classes, rank, count), q)."""
         m = patches.mean(1, keepdim=True)
         z = patches - m
-        u = (self.U @ z).unflatten(1, self.more.shape[1:])
-        energy = torch.einsum("bcr,bcrn->bcn", self.more, u.square())
-        energy = energy + self.base[..., None] * z.square().sum(1, keepdim=True)
+        u = (self.U.flatten(1, 2) @ z).unflatten(1, self.U.shape[1:3])
+        energy = u.square().sum(2) + self.base[..., None] * z.square().sum(1, keepdim=True)
         return m, z, u, self.bias[..., None] + self.tau * energy / (2 * self.s2)
 
 

@@ -171,8 +171,12 @@ class Watchable(Solver):
         """What its map goes from and to, x first: it stands still at a fixed point alone."""
 
     @abstractmethod
+    def valued(self, state: Any) -> tuple[Array, Array | None]:
+        """(z, y): where f + g is evaluated, and y of `within` for it."""
+
+    @abstractmethod
     def merit(self, state: Any, problem: InverseProblem, f: np.ndarray, g: np.ndarray) -> Any:
-        """What its theory says falls, per member, from f and g at state.x; host float64."""
+        """What its theory says falls, per member, from f and g there; host float64."""
 
     @abstractmethod
     def prox_step(self, problem: InverseProblem) -> float:

@@ -26,8 +26,8 @@ class Convergence:
         theory: the theorem, and its conditions checked on the operator.
         result: of the solve, with the certified residual (the gradient mapping).
         iterations: int (looks,).
-        objective: float64 (looks, *batch), f + g at the iterate, g up to a constant; NaN where the
-            prior has no value.
+        objective: float64 (looks, *batch), f + g where the proximal operator went last, g up to a
+            constant; NaN where the prior has no value.
         merit: the same for what the theory says falls; NaN where it says of nothing.
         fixed_point: float64 (looks, *batch), how much the last step changed what the method's map
             acts on, relative to it; NaN where the step before was not seen.
@@ -115,9 +115,10 @@ class Watch:
 
     def __call__(self, look: Look) -> None:
         state, wide = look.state, self.wide
-        x, nothing = _wide(state.x), np.full(wide.batch, np.nan)
+        (z, y), nothing = self.solver.valued(state), np.full(wide.batch, np.nan)
+        x = _wide(z)
         f = 0.5 * wide.misfit(x) ** 2
-        g = self._value(x, state.y) if self.values else nothing
+        g = self._value(x, y) if self.values else nothing
         merit = self.solver.merit(state, wide, f, g) if self.theory.falls else nothing
         fine = self.rtol * (abs(f) + abs(g)) + np.asarray(state.off) ** 2 / (2 * self.step)
         seen = _Seen(look.iteration, f + g, merit, fine, self.solver.moving(state), *[nothing] * 3)

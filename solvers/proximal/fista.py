@@ -125,6 +125,9 @@ class FISTA(Watchable):
     def moving(self, state: _State) -> tuple[Array, ...]:
         return (state.x, state.z) if self.momentum else (state.x,)
 
+    def valued(self, state: _State) -> tuple[Array, Array | None]:
+        return state.x, state.y
+
     def merit(self, state: _State, problem: InverseProblem, f: np.ndarray, g: np.ndarray) -> Any:
         return f + g
 

@@ -31,10 +31,13 @@ from ._base import (
 __all__ = ["PlugAndPlayADMM"]
 
 _ROOM = 0.01
+# The residual of the data term's step over what z has moved x: u is as far from ∇f(x) / rho.
+_INEXACT, _LOOK = 0.05, 5
 
 
 class _State(NamedTuple):
-    x: Array  # what the proximal operator gave: z below
+    x: Array  # the answer: z, or `smooth` for priors at their native step, where it is measured
+    z: Array  # what the proximal operator gave
     smooth: Array  # what the data term's step gave: x below
     u: Array  # ∇f / rho at `smooth`
     estimate: Array
@@ -66,11 +69,12 @@ class PlugAndPlayADMM(Watchable):
         rho: in units of 1 / problem.step, which is at least L: 1 or more is in the proof. Without,
             what makes 1 / rho the prior's native step, at which a learned prox is one evaluation
             of its network, and 1 for priors that have none.
-        inner: iterations of CG in the data term's step, from the last x.
+        inner: most iterations of CG in the data term's step, from the last x; fewer where its
+            residual is a twentieth of what z asks x to move by.
     """
 
     rho: float | None = None
-    inner: int = 5
+    inner: int = 20
 
     def __post_init__(self) -> None:
         integer(self.inner, "inner", 1)
@@ -86,10 +90,10 @@ class PlugAndPlayADMM(Watchable):
         # not `residual`, which would invert a learned f where its native step is the longer one
         first = problem.domain.norm(problem.measure(x, problem.scale)[1])
         H = Curvature(problem, rho)
-        return _State(x, x, slope(x) / rho, first, 0, problem, slope, H, 0.0, None)
+        return _State(x, x, x, slope(x) / rho, first, 0, problem, slope, H, 0.0, None)
 
     def advance(self, state: _State, k: int) -> _State:
-        z, x, u, estimate, flag, problem, slope, H, off, y = state
+        _, z, x, u, estimate, flag, problem, slope, H, off, y = state
         prior, step, rho = problem.prior, self.prox_step(problem), H.rho
         back = -slope(0 * x)
         # the proximal operator at problem.step stretches ∇f(z) + p by up to 1 / room
@@ -98,8 +102,7 @@ class PlugAndPlayADMM(Watchable):
         for _ in range(k):
             x_old, v = x, x - u
             z, off, y = within(prior, v, step, y)  # (3.5)
-            system = LinearSystem(H, back + rho * (z + u))
-            x = CG().advance(CG().init(system, x, None), self.inner).x  # (3.6)
+            x = self._moved(LinearSystem(H, back + rho * (z + u)), x, z)  # (3.6)
             u = u + z - x  # (3.7)
             if native:  # u is ∇f(x) / rho: of the gradient mapping at x, see `distance`
                 estimate = problem.domain.norm(z - x_old) / problem.step
@@ -108,7 +111,19 @@ class PlugAndPlayADMM(Watchable):
                 estimate = problem.domain.norm(slope(z) + p) / room
             else:
                 estimate = problem.domain.norm(z - x_old) / step
-        return _State(z, x, u, estimate, flag, problem, slope, H, off, y)
+        return _State(x if native else z, z, x, u, estimate, flag, problem, slope, H, off, y)
+
+    def _moved(self, system: LinearSystem, x: Array, z: Array) -> Array:
+        """The data term's step from x."""
+        H = system.A
+        assert isinstance(H, Curvature)
+        enough = _INEXACT * H.rho * system.domain.norm(z - x)
+        state = CG().init(system, x, None)
+        for done in range(0, self.inner, _LOOK):
+            if not (state.estimate > enough).any():
+                break
+            state = CG().advance(state, min(_LOOK, self.inner - done))
+        return state.x
 
     # -- what is proven of it ----------------------------------------------------------------
 
@@ -139,8 +154,12 @@ class PlugAndPlayADMM(Watchable):
     def moving(self, state: _State) -> tuple[Array, ...]:
         return state.smooth, state.u
 
+    def valued(self, state: _State) -> tuple[Array, Array | None]:
+        return state.z, state.y
+
     def merit(self, state: _State, problem: InverseProblem, f: np.ndarray, g: np.ndarray) -> Any:
-        z, x, u = (astype(a, with_precision(dtype_of(a), np.float64)) for a in state[:3])
+        wide = (astype(a, with_precision(dtype_of(a), np.float64)) for a in state[1:4])
+        z, x, u = wide
         ndim = problem.domain.ndim
         split = safe_norm(z - x + u, ndim) ** 2 - safe_norm(u, ndim) ** 2
         return 0.5 * problem.misfit(x) ** 2 + g + state.H.rho / 2 * split

@@ -131,8 +131,9 @@ def test_both_methods_find_the_same(rng) -> None:
     np.testing.assert_allclose(a.x, b.x, atol=1e-6)
 
 
-def test_one_step_of_each_in_words_of_the_other(rng) -> None:
+def test_one_step_of_each_in_words_of_the_other(rng, monkeypatch) -> None:
     """z = prox(x − ∇f(x) / rho), and x moves by (I + H / rho)^-1 (z − x)."""
+    monkeypatch.setattr("solvers.proximal.pnp._INEXACT", 0.0)
     problem = posed("L1", rng, 3)
     solver = PlugAndPlayADMM(rho=0.5, inner=N)
     x = problem.domain.random(rng, (3,))
@@ -144,6 +145,20 @@ def test_one_step_of_each_in_words_of_the_other(rng) -> None:
     moved = np.linalg.solve(H, (z - x)[..., None])[..., 0]
     np.testing.assert_allclose(state.smooth - x, moved, atol=1e-10)
     np.testing.assert_allclose(state.u, -step * problem.descent(state.smooth), atol=1e-10)
+
+
+def test_the_data_step_is_as_exact_as_it_says(rng) -> None:
+    """What it leaves, and so what u is off, is a twentieth of rho ||z − x||."""
+    problem = posed("L1", rng, 3)
+    x = problem.domain.random(rng, (3,))
+    off = []
+    for inner in (1, 50):
+        solver = PlugAndPlayADMM(rho=0.01, inner=inner)
+        state = solver.advance(solver.init(problem, x, None), 1)
+        wanted = -100 * problem.step * problem.descent(state.smooth)
+        off.append(np.linalg.norm(state.u - wanted, axis=-1))
+    moved = np.linalg.norm(state.z - x, axis=-1)
+    assert (off[1] <= 0.05 * moved).all() and (off[0] > off[1]).any()
 
 
 # -- what must not pass -------------------------------------------------------------------------
