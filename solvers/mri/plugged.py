@@ -126,11 +126,10 @@ def plug_in(
     x = _rough(posed(A, y, level), x, _NEAR * stop.rtol)
     problem = posed(A, y, level).to(dtype=np.complex128)
     method = _method(problem, momentum=False)
-    watch = Watch(problem, method)
+    watch = Watch(problem, method, start=False)
 
     def observe(look: Look) -> None:
-        if look.iteration:  # of x0 no y with f(y) = x0 is known: to find one takes minutes
-            watch(look)
+        watch(look)
         say(f"lpn, noise level {level:.3f}: step {look.iteration}")
 
     x0 = x.astype(np.complex128)

@@ -92,6 +92,10 @@ def image_course(
     }  # fmt: skip
     data, held_out = sources[name]
     full = ImageCourse(ConvexMixture, data, held_out, lesson)
+    if name is PretrainedProximal.LPN_MRI:  # scans may have less noise than photographs
+        full = replace(
+            full, network=partial(ConvexMixture, sigmas=(0.003, 0.25)), sigmas=(0.005, *full.sigmas)
+        )
     return replace(full, lesson=lesson.shortened(4)) if quick else full
 
 

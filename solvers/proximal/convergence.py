@@ -82,12 +82,13 @@ class Convergence:
 class Watch:
     """`solve(problem, solver, observe=watch)`; then `watch.certify(result)`.
 
-    f + g is evaluated in float64 at each look. For a learned prior that takes no inversion: what
-    its f was given for x is the y with f(y) = x. Steps are compared where both ends were looked at:
-    on a GPU take Stop(check_every=1).
+    f + g is evaluated in float64 at each look. For a learned prior that takes no inversion after
+    the first: what its f was given for x is the y with f(y) = x. Steps are compared where both ends
+    were looked at: on a GPU take Stop(check_every=1).
 
     Args:
         problem, solver: what is solved. values: False to leave out f + g.
+        start: False to leave out x0: of an image, to find the y with f(y) = x0 may take minutes.
         rtol: of what is taken for rounding in it; no less than 32 eps of the iterates.
 
     Raises:
@@ -100,6 +101,7 @@ class Watch:
         solver: Watchable,
         *,
         values: bool = True,
+        start: bool = True,
         rtol: float = 1e-9,
     ) -> None:
         need(solver, Watchable, "a method with a theory", "FISTA or PlugAndPlayADMM")
@@ -109,11 +111,14 @@ class Watch:
         self.solver, self.rtol = solver, max(number(rtol, "rtol"), 32 * eps)
         self.theory = solver.theory(problem)
         self.values = bool(values) and hasattr(problem.prior, "value")
+        self.start = bool(start)
         self.step = solver.prox_step(problem)
         self.wide: Any = problem.to(dtype=np.float64)
         self._seen: list[_Seen] = []
 
     def __call__(self, look: Look) -> None:
+        if not (look.iteration or self.start):
+            return
         state, wide = look.state, self.wide
         (z, y), nothing = self.solver.valued(state), np.full(wide.batch, np.nan)
         x = _wide(z)
