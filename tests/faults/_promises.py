@@ -11,7 +11,7 @@ from sciml import LinearSystem, Operator, Result, Space, Status, Trait
 from sciml.arrays import Array, to_numpy
 from sciml.operators import Dense
 from sciml.testing import FailingOperator, Kind
-from tests.laws.registry import METHODS, Method
+from tests.laws.methods import METHODS, Method
 
 TRAITS = {
     Kind.POSITIVE: {Trait.POSITIVE},

@@ -13,7 +13,7 @@ import solvers
 from sciml import LinearSystem, Solver, Status, Stop, Trait, solve
 from sciml.operators import Dense, Diagonal, Sparse
 from tests.faults._promises import DTYPES, ended_truly, is_single, judged
-from tests.laws.registry import METHODS
+from tests.laws.methods import METHODS
 
 # What a method may end with where no answer exists; never a false success (see `ended_truly`).
 REASONS = (

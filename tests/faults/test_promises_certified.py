@@ -21,7 +21,7 @@ from tests.faults._promises import (
     statuses,
     system_for,
 )
-from tests.laws.registry import METHODS
+from tests.laws.methods import METHODS
 
 
 def _false_claims(count: int, rng: np.random.Generator) -> tuple[int, Counter[str]]:

@@ -10,7 +10,7 @@ from sciml import LinearSystem, SolveError, Status, Stop, Trait, solve
 from sciml.operators import Dense
 from sciml.testing import Kind, random_system
 from tests.faults._promises import DTYPES, ended_truly, hard_system, is_single, relative, statuses
-from tests.laws.registry import METHODS
+from tests.laws.methods import METHODS
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -25,7 +25,7 @@ from tests.faults._promises import (
     statuses,
     system_for,
 )
-from tests.laws.registry import METHODS
+from tests.laws.methods import METHODS
 
 BAD = (np.nan, np.inf, -np.inf)
 

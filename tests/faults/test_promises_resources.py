@@ -19,7 +19,7 @@ from sciml.space import Space
 from sciml.testing import Kind, random_system
 from tests.faults._promises import KRYLOV, Spoiled, hard_system, system_for
 from tests.faults.test_promises_repeatable import run_child
-from tests.laws.registry import METHODS
+from tests.laws.methods import METHODS
 
 
 @pytest.mark.parametrize("name", METHODS)
