@@ -65,11 +65,13 @@ class Problem(ABC):
     Attributes:
         domain: the space of x. `codomain`: the space of the residual.
         batch: batch shape of the problem; x is (*batch, *domain.shape).
+        distance_is_bound: whether `distance` is an upper bound, far cheaper than `measure`.
     """
 
     domain: Space
     codomain: Space
     batch: tuple[int, ...]
+    distance_is_bound = False
 
     @abstractmethod
     def residual(self, x: Array) -> Array:
@@ -294,6 +296,8 @@ class InverseProblem(Problem):
         prior: see `sciml.prior`: Differentiable or Proximable for `solve`, Denoising or Scored for
             `sample`; None for none.
     """
+
+    distance_is_bound = True
 
     def __init__(
         self,

@@ -323,7 +323,7 @@ class _Drive:
         """Certify x_new, and settle what each active member's end is worth."""
         x_new = self._pick(active, x_new, x)
         measured, carry_new = self._distance(x_new), carry
-        if measured is None or not (measured <= self.target)[active].all():
+        if measured is None or not self._decides(measured, ended)[active].all():
             measured, carry_new = self._measure(x_new)
         residual = np.where(active, measured, self.residual)
 
@@ -348,6 +348,13 @@ class _Drive:
         take = active & ((residual <= self.residual) | unmeasured)
         self.residual = np.where(take, residual, self.residual)
         return self._pick(take, x_new, x), pick(take.reshape(self.batch), carry_new, carry)
+
+    def _decides(self, distance: np.ndarray, ended: np.ndarray) -> np.ndarray:
+        """Whether it is small enough, or a sharper measure would take far longer and change little:
+        another round follows, or none whatever it says."""
+        last = np.isin(ended, (Status.MAX_ITERS, Status.MAX_SECONDS, Status.INTERRUPTED))
+        again = (ended == CLAIMED) & (distance <= _PROGRESS * self.residual)
+        return (distance <= self.target) | ((last | again) & self.problem.distance_is_bound)
 
     # -- small parts -------------------------------------------------------------------------
 

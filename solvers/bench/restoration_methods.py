@@ -30,6 +30,7 @@ METHODS = ("tv", "l1-wavelet", "fbp", LEARNED)
 _FIRST, _MOST = 4.0, 11
 _FALLEN = 0.3  # dB below the best: no weights beyond are tried
 _RIVAL_RTOL = 1e-4
+_BEFORE = 10  # iterations at each level above the learned prior's own
 _LEVELS = 4  # of wavelets: averages are not in the norm, and blur hides more than those of two
 
 
@@ -144,17 +145,28 @@ def _filtered(case: Case, judge: Judge) -> Restored | None:
 def learned(case: Case, judge: Judge, *, network: ConvexNetwork) -> Restored:
     """Plug-and-play ADMM at the native step, s_m = c sigma: of the truth nothing is known.
 
-    The native step over 1 / L is how much larger rounding of A x is in what f is given: where rtol
-    is below that, double precision. Watching is not in the seconds.
+    It begins where a few iterations at twice the level end, those at four times, and so on up to
+    the largest that the network knows: g is not convex, and from an image that shows nothing a
+    small level stays near it. The native step over 1 / L is how much larger rounding of A x is in
+    what f is given: where rtol is below that, double precision. Watching is not in the seconds.
     """
     least, most = network.sigmas
     level = min(max(case.factor * case.sigma, least), most)
-    prior = LearnedProximal(network, case.A.domain, sigma=level, solver=CG())
-    problem, method, first = case.problem(prior), PlugAndPlayADMM(), case.first
-    if np.finfo(first.dtype).eps * prior.native_step / problem.step > case.rtol:
+    priors = [
+        LearnedProximal(network, case.A.domain, sigma=s, solver=CG())
+        for s in level * 2.0 ** np.arange(int(np.log2(most / level)), -1, -1)
+    ]
+    problem, method = case.problem(priors[-1]), PlugAndPlayADMM()
+    began = time.perf_counter()
+    first = case.first
+    for prior in priors[:-1]:
+        state = method.init(case.problem(prior), first, None)
+        first = method.advance(state, _BEFORE).x
+    watching = time.perf_counter()
+    if np.finfo(first.dtype).eps * priors[-1].native_step / problem.step > case.rtol:
         problem, first = problem.to(dtype=np.float64), first.astype(np.float64)
     watch = Watch(problem, method, values=False)
-    watching = 0.0
+    watching = time.perf_counter() - watching
 
     def observe(look: Look) -> None:
         nonlocal watching
@@ -162,7 +174,6 @@ def learned(case: Case, judge: Judge, *, network: ConvexNetwork) -> Restored:
         watch(look)
         watching += time.perf_counter() - began
 
-    began = time.perf_counter()
     stop = Stop(rtol=case.rtol, max_iters=case.max_iters)
     result = solve(problem, method, x0=first, stop=stop, observe=observe, throw=False)
     seconds = time.perf_counter() - began - watching
@@ -174,7 +185,8 @@ def learned(case: Case, judge: Judge, *, network: ConvexNetwork) -> Restored:
         "proven": seen.theory.proven,
         "explained": seen.explain(),
     }
-    return Restored(result.x, None, seconds, int(result.iterations), _status(result), certificate)
+    iterations = int(result.iterations) + _BEFORE * (len(priors) - 1)
+    return Restored(result.x, None, seconds, iterations, _status(result), certificate)
 
 
 def _status(result: Any) -> str:

@@ -27,8 +27,8 @@ _NOTES = (
     "each image the weight of the highest PSNR against the truth, `fbp` the window: their best "
     "case, which no user has. Their weights are in units of the data term divided by sigma².",
     "`learned` is plug-and-play ADMM at its prior's native step, with the noise level s_m = c "
-    "sigma that stands above; c was set by hand, one for all images of a problem. Of the truth it "
-    "knows nothing.",
+    "sigma that stands above, begun at higher levels; c was chosen by two of the images that the "
+    "network was trained on, one for all images of a problem. Of the truth it knows nothing.",
     "Seconds are of the run that counts: neither the search for a weight nor the watching of "
     "convergence is in them. They compare within this run only.",
     "DRUNet and GS-DRUNet (deepinv) are not here: their weights are on the net alone.",

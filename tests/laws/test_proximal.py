@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import sciml.priors.proximal as proximal
 import solvers.proximal
 from sciml import Gaussian, InverseProblem, Operator, Space, Status, Stop, solve
 from sciml.networks import ConvexNetwork, PretrainedProximal, load_proximal
@@ -159,6 +160,20 @@ def test_the_data_step_is_as_exact_as_it_says(rng) -> None:
         off.append(np.linalg.norm(state.u - wanted, axis=-1))
     moved = np.linalg.norm(state.z - x, axis=-1)
     assert (off[1] <= 0.05 * moved).all() and (off[0] > off[1]).any()
+
+
+def test_a_solve_that_is_cut_short_inverts_nothing(rng, monkeypatch) -> None:
+    """Its residual is the bound, which is no less than the true one."""
+    problem = posed("lpn-mixture", rng, 3, sigma=0.2)
+    assert problem.step < problem.prior.native_step
+    calls = []
+    blended = proximal.blended
+    monkeypatch.setattr(proximal, "blended", lambda *a: calls.append(1) or blended(*a))
+    stop = Stop(rtol=1e-9, max_iters=3)
+    result = solve(problem, PlugAndPlayADMM(), stop=stop, throw=False)
+    assert (result.status == Status.MAX_ITERS).all() and not calls
+    true = np.linalg.norm(problem.residual(result.x), axis=-1)
+    assert calls and (result.residual * problem.scale >= true * (1 - 1e-9)).all()
 
 
 # -- what must not pass -------------------------------------------------------------------------

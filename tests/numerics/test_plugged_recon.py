@@ -216,8 +216,9 @@ def test_the_command_prints_what_is_proven_and_seen(
 
 
 def test_the_command_takes_a_level(
-    file: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    file: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
+    monkeypatch.setattr("solvers.mri.plugged._NEAR", 30.0)  # leave something to see
     assert main([*file, "--lamda", "0.05", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     seen = facts["convergence"]
