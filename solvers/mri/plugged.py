@@ -35,6 +35,7 @@ _ROUGH, _ROUGH_STEPS, _LOOK = 1e-3, 40, 5
 # The certified solve is slower: in double precision, watched, and without momentum where that has
 # no theorem. It begins where the tolerance is nearly met.
 _NEAR, _NEAR_STEPS = 2.0, 300
+_ASTRAY = 1.5  # times the least estimate so far
 # The prior's weight in units of L, at least 1: what is above makes steps tend to 0, provably.
 _ROOM = 1.05
 
@@ -245,11 +246,18 @@ def _method(problem: InverseProblem, *, momentum: bool) -> Watchable:
 def _rough(
     problem: InverseProblem, x: np.ndarray, rtol: float, steps: int = _ROUGH_STEPS
 ) -> np.ndarray:
-    """An image to compare levels by, or to begin at: not certified, which costs more than it."""
+    """An image to compare levels by, or to begin at: not certified, which costs more than it.
+
+    Momentum can lead away for a g that is not convex: the best image counts, and it ends there.
+    """
     method = _method(problem, momentum=True)
     state, scale = method.init(problem, x, None), float(problem.scale)
+    best, least = x, float("inf")
     for _ in range(steps // _LOOK):
         state = method.advance(state, _LOOK)
-        if not float(state.estimate) > rtol * scale:
+        left = float(state.estimate)
+        if left < least:
+            best, least = state.x, left
+        if not rtol * scale < left < _ASTRAY * least:
             break
-    return state.x
+    return best

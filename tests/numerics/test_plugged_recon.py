@@ -19,6 +19,7 @@ from sciml.mri import biot_savart, brain, nrmse, poisson_disc, simulate
 from sciml.networks import ConvexDense, ConvexMixture, ConvexPatch, UNetDenoiser, save_network
 from sciml.operators import SENSE
 from sciml.training import fit_mixture
+from solvers import FISTA
 from solvers.cli import main
 from solvers.mri import Method, Reconstruction, Scan, reconstruct, scan_of
 from solvers.mri.plugged import plug_in
@@ -232,3 +233,24 @@ def test_the_command_takes_a_level(
     file[file.index("--weights") + 1] = str(tmp_path / "other.safetensors")
     assert main(file) == 2
     assert "expected a ConvexNetwork, got a UNetDenoiser" in capsys.readouterr().err
+
+
+def test_momentum_that_leads_away_is_left(
+    scanned: tuple[np.ndarray, Scan], own: ConvexMixture, monkeypatch
+) -> None:
+    """What the certified solve begins with is the best image, however far the last one is."""
+    advance = FISTA.advance
+    far = []
+
+    def astray(self: FISTA, state, k: int):
+        found = advance(self, state, k)
+        if not self.momentum:
+            return found
+        far.append(float(found.estimate))
+        grown = 10.0 ** max(0, len(far) - 3)
+        return found._replace(x=grown * found.x, z=grown * found.z, estimate=grown * found.estimate)
+
+    monkeypatch.setattr(FISTA, "advance", astray)
+    got = plug_in(scanned[1], level=0.05, network=own)
+    assert len(far) <= 5 and got.convergence.ok
+    assert np.abs(got.image).max() < 3 * np.abs(scanned[0]).max()
