@@ -46,7 +46,7 @@ _WORDS = {
     "lpn-laplace-mean": "E[x | y] under Laplace's, learned by squared errors",
     "lpn-mixture": "proximal operator of a mixture's -log p, which is not convex",
     "lpn-natural": "proximal operators of grey photographs, for noise of 0.01 to 0.25",
-    "lpn-mri": "proximal operators of MR images of heads, for noise of 0.01 to 0.25",
+    "lpn-mri": "proximal operators of MR images of heads, for noise of 0.003 to 0.25",
     _MULTIGRID: "settings of multigrid, chosen from k",
 }
 _OF_IMAGES = ("score-mri", "lpn-natural", "lpn-mri")
