@@ -97,10 +97,11 @@ class PretrainedDenoiser(Enum):
 class PretrainedProximal(Enum):
     """Learned proximal operators that come with the package.
 
-    LPN_NATURAL is for grey photographs between 0 and 1, LPN_MRI for MR images of heads of about 1
-    in the brightest tissue, for noise from 0.01 and 0.003 up to 0.25. Those of numbers are for one level:
-    Laplace's distribution with b = 1 at sigma = 1; a mixture of two Gaussians at sigma = 0.5, whose
-    −log p is not convex. Those called mean are trained by squared errors, and give E[x | y].
+    LPN_NATURAL is for grey photographs between 0 and 1 (noise of 0.01 to 0.25), LPN_MRI for MR
+    images of heads of about 1 in the brightest tissue (0.003 to 0.25). Those of numbers are for one
+    level: Laplace's distribution with b = 1 at sigma = 1; a mixture of two Gaussians at sigma =
+    0.5, whose −log p is not convex. Those called mean are trained by squared errors, and give
+    E[x | y].
     """
 
     LPN_LAPLACE = "lpn-laplace"
