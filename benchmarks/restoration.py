@@ -32,12 +32,13 @@ from solvers.bench.restoration_report import LEARNED
 _WORKER = Path(__file__).with_name("_bm3d_worker.py")
 _IMAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "images"
 _HELD_OUT = ("camera", "chelsea", "coins")
-_LEVELS = (0.7, 1.0, 1.4)  # of the noise that BM3D is told, in units of sigma
+_LEVELS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # of the noise that BM3D is told, in units of sigma
 _THREADS = tuple(name for name in os.environ if name.endswith("_NUM_THREADS"))
 
 
 def bm3d(case: Case, judge: Judge, *, rivals: list[str], folder: Path) -> Restored | None:
-    """At the noise level of the highest PSNR; None where it does not apply or is not there."""
+    """At the noise level and profile of the highest PSNR; None where it does not apply or is not
+    there."""
     if type(case.A) is not Blur:
         return None
     sigmas = case.sigma * np.array(_LEVELS)
@@ -48,7 +49,10 @@ def bm3d(case: Case, judge: Judge, *, rivals: list[str], folder: Path) -> Restor
         return None
     images = found["images"].astype(case.y.dtype)
     best = max(range(len(images)), key=lambda i: judge(images[i]))
-    told = {"level": float(sigmas[best])}
+    told = {
+        "level": float(sigmas[best % len(sigmas)]),
+        "profile": ("np", "deb")[best // len(sigmas)],
+    }
     return Restored(images[best], None, float(found["seconds"][best]), certificate=told)
 
 
@@ -88,7 +92,7 @@ def main() -> None:
     told = (
         "`bm3d` is the package of that name, for comparison alone (its licence is non-commercial), "
         f"with the noise level that is best by the truth out of {', '.join(map(str, _LEVELS))} "
-        "sigma."
+        "sigma, and the better one of its profiles `np` and `deb`."
         if there
         else "BM3D was in no interpreter: left out."
     )
