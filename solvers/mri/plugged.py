@@ -125,7 +125,7 @@ def plug_in(
             found, x = _validated(scan, A, y, posed, _levels(network), _FIRST * own, rng, say)
             level = found.weight
     say(f"lpn, noise level {level:.3f}")
-    stop = Stop(rtol=1e-4, max_iters=300) if stop is None else stop
+    stop = Stop(rtol=1e-3, max_iters=300) if stop is None else stop
     x = _rough(posed(A, y, level), x, _NEAR * stop.rtol, _NEAR_STEPS)
     problem = posed(A, y, level).to(dtype=np.complex128)
     method = _method(problem, momentum=False)
