@@ -185,7 +185,7 @@ class _Drive:
         self.looks: list[int] = []
         self.notes: list[str] = []
         self.restarts = 0
-        self.attainable = False
+        self.attainable = self.bounded = False
         self.setup = 0.0
         self.memory = 0
         self.certified_in = with_precision(problem.domain.dtype, np.float64)
@@ -323,8 +323,10 @@ class _Drive:
         """Certify x_new, and settle what each active member's end is worth."""
         x_new = self._pick(active, x_new, x)
         measured, carry_new = self._distance(x_new), carry
+        self.bounded = measured is not None and self.problem.distance_is_bound
         if measured is None or not self._decides(measured, ended)[active].all():
             measured, carry_new = self._measure(x_new)
+            self.bounded = False
         residual = np.where(active, measured, self.residual)
 
         converged = residual <= self.target
@@ -412,6 +414,8 @@ class _Drive:
         self.scale = np.where(bad, 0.0, self.scale)
 
     def _result(self, x: Array | None) -> Result:
+        if self.bounded:
+            self.notes.append("The residual is an upper bound: the true one may be less.")
         if self.attainable:
             self.notes.append(
                 "The method claimed convergence and the true residual did not follow: what it is "

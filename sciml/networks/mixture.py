@@ -91,6 +91,11 @@ class ConvexMixture(ConvexNetwork):
                 p.copy_(value.log() / _UNIT)
             self.tau.zero_()
 
+    def infeasible(self) -> str | None:
+        logarithms = {"nu": self.nu, "more": self.more, "pi": self.pi, "tau": self.tau}
+        huge = (n for n, p in logarithms.items() if not bool((_UNIT * p).exp().isfinite().all()))
+        return super().infeasible() or next(huge, None)
+
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         experts, n, more = self._experts(x, sigma), self.size, self.size // 2
         wide = _mirrored(x, more)

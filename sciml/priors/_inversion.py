@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..operator import Operator, Trait
+from ..result import Status
 from ..space import Space
 
 if TYPE_CHECKING:
@@ -59,7 +62,10 @@ def blended(
         y0, F0 = y[todo], F[todo]
         A = _Curvature(lambda v, todo=todo: f(v, todo), y0, s, _DAMPING * left[todo].clamp(max=1))
         stop = Stop(rtol=float(left[todo].max().sqrt().clamp(1e-6, 0.1)), max_iters=500)
-        d = solve(LinearSystem(A, -F0), solver, stop=stop, throw=False).x
+        found = solve(LinearSystem(A, -F0), solver, stop=stop, throw=False)
+        if (np.asarray(found.status) == Status.INTERRUPTED).any():
+            raise KeyboardInterrupt
+        d = found.x
         slope, t = _inner(F0, d), x.new_ones(len(todo))
         for _ in range(_HALVINGS):
             there = residual(y0 + _column(t, d) * d, todo)

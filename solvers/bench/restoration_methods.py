@@ -17,7 +17,7 @@ from sciml.solve import Look
 from sciml.solver import Solver
 
 from ..krylov import CG
-from ..proximal import FISTA, PlugAndPlayADMM, PrimalDual, Watch
+from ..proximal import ADMM, FISTA, PlugAndPlayADMM, Watch
 from .restoration_report import LEARNED
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ METHODS = ("tv", "l1-wavelet", "fbp", LEARNED)
 # The weight tried first, in units of ||A|| / sigma: A^H S^-1 noise has entries of up to that size.
 _FIRST, _MOST = 4.0, 11
 _FALLEN = 0.3  # dB below the best: no weights beyond are tried
-_RIVAL_RTOL = 1e-4
+# A rival's run ends when its PSNR changes by less than so many dB in so many iterations, or after
+# so many times the iterations that the learned prior may take.
+_STILL, _ROUND, _LONGER = 0.005, 50, 10
+_GREYS = 20.0
 _BEFORE = 10  # iterations at each level above the learned prior's own
 _LEVELS = 4  # of wavelets: averages are not in the norm, and blur hides more than those of two
 
@@ -74,8 +77,8 @@ Restorer = Callable[[Case, Judge], Restored | None]
 def restorers(network: ConvexNetwork) -> dict[str, Restorer]:
     """Those of METHODS: total variation, wavelets, filtered back-projection, the learned prior."""
     made = (
-        partial(tuned, prior=_total_variation, solver=PrimalDual()),
-        partial(tuned, prior=_wavelets, solver=FISTA()),
+        partial(tuned, prior=_total_variation, solver=_split),
+        partial(tuned, prior=_wavelets, solver=lambda problem: FISTA()),
         _filtered,
         partial(learned, network=network),
     )
@@ -86,25 +89,36 @@ def _total_variation(case: Case, weight: float) -> Any:
     return TotalVariation(weight, case.A.domain)
 
 
+def _split(problem: InverseProblem) -> Solver:
+    """ADMM that moves pixels by a twentieth of the grey values at once, whatever weight and sigma
+    are: a primal-dual method moves what the data leave open by weight / L in a step."""
+    return ADMM(rho=_GREYS * problem.prior.weight * problem.step)
+
+
 def _wavelets(case: Case, weight: float) -> Any:
     return L1Wavelet(weight, Wavelet(case.A.domain, levels=_LEVELS))
 
 
 def tuned(
-    case: Case, judge: Judge, *, prior: Callable[[Case, float], Any], solver: Solver
+    case: Case,
+    judge: Judge,
+    *,
+    prior: Callable[[Case, float], Any],
+    solver: Callable[[InverseProblem], Solver],
 ) -> Restored:
     """The weight of the highest PSNR: halved and doubled until it falls, then by sqrt(2).
 
-    Each solve begins with the image of the weight before, as in a homotopy; seconds are those of
-    the last one.
+    Each run begins with the image of the weight before, as in a homotopy; seconds and iterations
+    are those of the last one.
     """
     norm = case.A.norm_bound
     assert norm is not None
-    first = best = _solved(case, prior(case, _FIRST * norm / case.sigma), solver, case.first)
+    first = best = _run(case, judge, prior(case, _FIRST * norm / case.sigma), solver, case.first)
     for factor in (0.5, 2.0):
         found = first
         for _ in range(_MOST):
-            found = _solved(case, prior(case, factor * (found.weight or 0)), solver, found.image)
+            other = prior(case, factor * (found.weight or 0))
+            found = _run(case, judge, other, solver, found.image)
             if judge(found.image) < judge(best.image) - _FALLEN:
                 break
             best = max(best, found, key=lambda one: judge(one.image))
@@ -112,21 +126,37 @@ def tuned(
             break
     middle = best
     for factor in (2**0.5, 0.5**0.5):
-        found = _solved(case, prior(case, factor * (middle.weight or 0)), solver, middle.image)
+        other = prior(case, factor * (middle.weight or 0))
+        found = _run(case, judge, other, solver, middle.image)
         best = max(best, found, key=lambda one: judge(one.image))
     return best
 
 
-def _solved(case: Case, prior: Any, solver: Solver, start: np.ndarray) -> Restored:
+def _run(
+    case: Case,
+    judge: Judge,
+    prior: Any,
+    solver: Callable[[InverseProblem], Solver],
+    start: np.ndarray,
+) -> Restored:
+    """Iterated until the PSNR stands still.
+
+    No residual is asked for: it is relative to ||A^H y|| / sigma², and where sigma is small, what
+    the data leave open moves so little in a step that any tolerance is met before it has.
+    """
     problem = case.problem(prior)
+    method = solver(problem)
     began = time.perf_counter()
-    stop = Stop(rtol=_RIVAL_RTOL, max_iters=case.max_iters)
-    result = solve(problem, solver, x0=start, stop=stop, throw=False)
+    state, done, score = method.init(problem, start, None), 0, judge(start)
+    status = "MAX_ITERS"
+    while done < _LONGER * case.max_iters:
+        state, done = method.advance(state, _ROUND), done + _ROUND
+        before, score = score, judge(state.x)
+        if abs(score - before) < _STILL:
+            status = "STANDS STILL"
+            break
     seconds = time.perf_counter() - began
-    return Restored(
-        result.x, prior.weight, seconds, int(result.iterations), _status(result),
-        {"residual": float(result.residual)},
-    )  # fmt: skip
+    return Restored(state.x, prior.weight, seconds, done, status)
 
 
 def _filtered(case: Case, judge: Judge) -> Restored | None:
@@ -176,11 +206,13 @@ def learned(case: Case, judge: Judge, *, network: ConvexNetwork) -> Restored:
 
     stop = Stop(rtol=case.rtol, max_iters=case.max_iters)
     result = solve(problem, method, x0=first, stop=stop, observe=observe, throw=False)
+    if result.status == Status.INTERRUPTED:
+        raise KeyboardInterrupt
     seconds = time.perf_counter() - began - watching
     seen = watch.certify(result)
     certificate = {
         "residual": float(result.residual),
-        "fixed_point": float(seen.fixed_point[-1]),
+        "fixed_point": float(seen.fixed_point[-1]) if len(seen.fixed_point) else np.nan,
         "level": level,
         "proven": seen.theory.proven,
         "explained": seen.explain(),

@@ -27,7 +27,7 @@ class Convergence:
         result: of the solve, with the certified residual (the gradient mapping).
         iterations: int (looks,).
         objective: float64 (looks, *batch), f + g where the proximal operator went last, g up to a
-            constant; NaN where the prior has no value.
+            constant; NaN where the prior has no value. At a fixed point that is result.x.
         merit: the same for what the theory says falls; NaN where it says of nothing.
         fixed_point: float64 (looks, *batch), how much the last step changed what the method's map
             acts on, relative to it; NaN where the step before was not seen.
@@ -50,7 +50,8 @@ class Convergence:
 
     @property
     def ok(self) -> bool:
-        """Certified, proven, and seen to do what is proven in each step where that can be seen."""
+        """Certified, proven, and never seen to do less than that; `watched` says in how many steps
+        that could be seen."""
         return self.result.ok and self.theory.proven is True and not np.any(self.short)
 
     def explain(self) -> str:

@@ -70,7 +70,8 @@ class PlugAndPlayADMM(Watchable):
             what makes 1 / rho the prior's native step, at which a learned prox is one evaluation
             of its network, and 1 for priors that have none.
         inner: most iterations of CG in the data term's step, from the last x; fewer where its
-            residual is a twentieth of what z asks x to move by.
+            residual is a twentieth of what z asks x to move by. The proof is for exact steps:
+            `Watch` tells what inexact ones do.
     """
 
     rho: float | None = None
@@ -148,7 +149,10 @@ class PlugAndPlayADMM(Watchable):
             return Theory(promise, notes=notes)
         decrease = max(min(rho / 2, (rho - most) * (rho + 2 * most) / (2 * rho)), 0.0)
         falls = "the augmented Lagrangian"
-        promise = f"{falls} does not rise{still(decrease)} (Themelis and Patrinos 2020)"
+        promise = (
+            f"{falls} does not rise{still(decrease)}, were each data step exact (Themelis and "
+            "Patrinos 2020)"
+        )
         return Theory(promise, asked, falls, decrease, notes)
 
     def moving(self, state: _State) -> tuple[Array, ...]:

@@ -101,8 +101,8 @@ PROXIMAL: tuple[Mutant, ...] = (
     Mutant(
         "the data term's step of ADMM is solved",
         PLUG,
-        "self.inner).x  # (3.6)",
-        "0).x  # (3.6)",
+        "range(0, self.inner, _LOOK)",
+        "range(0, 0, _LOOK)",
         (LAWS + "one_step_of_each_in_words_of_the_other",),
     ),
     Mutant(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sciml import Stop, solve
 from sciml.io.images import write_image
 from sciml.networks import ConvexMixture, save_network
+from sciml.priors import TotalVariation
+from solvers import ADMM
 from solvers.bench import restoration_methods
-from solvers.bench.restoration import DEGRADATIONS, _case, crops_of, run_restoration
+from solvers.bench.restoration import DEGRADATIONS, _case, _psnr, crops_of, run_restoration
 from solvers.bench.restoration_methods import METHODS, Restored, learned, restorers, tuned
 from solvers.bench.restoration_report import LEARNED, MEASURED
 from solvers.cli import main
@@ -30,8 +35,9 @@ IMAGES = crops_of("scene", scene(32), 32, 1)
 
 
 @pytest.mark.parametrize("problem", DEGRADATIONS)
-def test_every_method_improves_on_what_was_measured(problem: str) -> None:
-    report = run_restoration(IMAGES, NETWORK, problems=[problem], max_iters=40)
+def test_every_method_improves_on_what_was_measured(problem: str, monkeypatch) -> None:
+    monkeypatch.setattr(restoration_methods, "_ROUND", 20)
+    report = run_restoration(IMAGES, NETWORK, problems=[problem], max_iters=10)
     psnr = {row.method: row.psnr for row in report.rows}
     assert set(psnr) == {MEASURED, *METHODS} - (set() if "ct" in problem else {"fbp"})
     assert psnr["tv"] > psnr[MEASURED] + 0.5
@@ -78,18 +84,55 @@ def test_weights_are_searched_on_both_sides(best: float, monkeypatch) -> None:
     case = _case(DEGRADATIONS["deblur-1.0"], scene(16), (0, 0), 1e-5, 5)
     unit = case.A.norm_bound / case.sigma
     monkeypatch.setattr(
-        restoration_methods, "_solved",
-        lambda case, weight, solver, start: Restored(np.array(weight / unit), weight, 0.0),
+        restoration_methods, "_run",
+        lambda case, judge, weight, *_: Restored(np.array(weight / unit), weight, 0.0),
     )  # fmt: skip
     found = tuned(
-        case, lambda image: -3 * abs(np.log2(image / best)), prior=lambda case, w: w, solver=None
-    )
+        case, lambda image: -3 * abs(np.log2(image / best)), prior=lambda case, w: w,
+        solver=lambda problem: None,
+    )  # fmt: skip
     assert abs(np.log2(found.weight / unit / best)) <= 0.2501
 
 
+def test_rivals_run_until_they_stand_still() -> None:
+    """On cs a tolerance of the residual would be met at once: many more iterations, and another
+    split, find the same."""
+    case = _case(DEGRADATIONS["cs"], scene(32), (0, 0), 1e-5, 500)
+    judge = partial(_psnr, scene(32))
+    found = restorers(NETWORK)["tv"](case, judge)
+    assert found.status == "STANDS STILL" and found.weight > 0
+    problem = case.problem(TotalVariation(found.weight, case.A.domain))
+    stop = Stop(rtol=1e-12, max_iters=2000)
+    method = ADMM(rho=100 * found.weight * problem.step)
+    other = solve(problem, method, x0=case.first, stop=stop, throw=False).x
+    assert judge(found.image) == pytest.approx(judge(other), abs=0.1)
+
+
+@pytest.mark.parametrize("method", METHODS[:2] + METHODS[3:])
+def test_ctrl_c_is_not_swallowed(method: str, monkeypatch) -> None:
+    calls = []
+
+    def press(image: np.ndarray) -> float:
+        raise KeyboardInterrupt
+
+    def pressed(self, look) -> None:
+        calls.append(1)
+        if len(calls) > 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(restoration_methods.Watch, "__call__", pressed)
+    case = _case(DEGRADATIONS["deblur-1.0"], scene(16), (0, 0), 1e-9, 50)
+    with pytest.raises(KeyboardInterrupt):
+        restorers(NETWORK)[method](case, press)
+
+
+def test_a_start_that_is_near_enough_is_a_row() -> None:
+    case = _case(DEGRADATIONS["deblur-1.0"], scene(16), (0, 0), 10.0, 50)
+    found = learned(case, lambda image: 0.0, network=NETWORK)
+    assert found.status == "CONVERGED" and np.isnan(found.certificate["fixed_point"])
+
+
 def _tv(case, weight: float) -> np.ndarray:
-    from sciml import Stop, solve
-    from sciml.priors import TotalVariation
     from solvers import PrimalDual
 
     problem = case.problem(TotalVariation(weight, case.A.domain))
