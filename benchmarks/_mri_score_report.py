@@ -89,7 +89,7 @@ _NOTES = (
     "Real scan: a tenth of the samples outside the calibration region is hidden from everyone; the "
     "error is relative to these, noise included.",
     "One core, busy with other work: seconds are indications.",
-    "Partial: eleven of 48 scans have all methods. The picture is of an earlier run of score.",
+    "Partial: sixteen of 48 scans have all methods. The picture is of an earlier run of score.",
 )
 
 
