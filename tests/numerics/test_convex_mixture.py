@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from sciml import Space
 from sciml.networks import (
     ConvexMixture,
     PretrainedProximal,
@@ -19,6 +20,7 @@ from sciml.networks import (
     read_card,
     weights_path,
 )
+from sciml.priors import LearnedProximal
 from sciml.training import ProximalMatching, Stage, fit_mixture
 from solvers.neural.proximal_images import (
     held_out_squares,
@@ -232,3 +234,14 @@ def test_cards_tell_what_was_done(name: PretrainedProximal, folder: str, shared_
     assert now == pytest.approx(about["held_out_psnr_db"], abs=0.01)
     assert (np.array(now) > about["held_out_psnr_db_mixture"]).all()
     assert path.stat().st_size < 5e6
+
+
+@pytest.mark.parametrize("part", ["nu", "more", "pi", "tau"])
+def test_weights_whose_exponential_is_infinite_are_refused(part: str) -> None:
+    network = ConvexMixture(3, 4, 2)
+    assert network.infeasible() is None
+    with torch.no_grad():
+        getattr(network, part).fill_(9.5)
+    assert network.infeasible() == part
+    with pytest.raises(ValueError, match=part):
+        LearnedProximal(network, Space((6, 6)), sigma=0.1)

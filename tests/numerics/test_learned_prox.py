@@ -10,9 +10,11 @@ import torch
 
 import sciml.priors.proximal as module
 from sciml import Gaussian, Identity, InverseProblem, Space, Status, Stop, solve
-from sciml.networks import ConvexDense, ConvexImages, ConvexNetwork
+from sciml.networks import ConvexDense, ConvexImages, ConvexMixture, ConvexNetwork
+from sciml.operators import Blur, Boundary, gaussian_kernel
 from sciml.priors import LearnedProximal
-from solvers import CG, FISTA
+from solvers import CG, FISTA, PlugAndPlayADMM
+from solvers.proximal import Watch
 
 STEPS = (0.1, 0.5, 0.9, 0.99)
 
@@ -274,3 +276,37 @@ def test_infeasible_networks_are_refused() -> None:
         network.layers[1].W[0, 0] = -1.0
     with pytest.raises(ValueError, match=r"layers\.1\.W"):
         LearnedProximal(network, SPACE)
+
+
+def _blurred(dtype: str, rng: np.random.Generator) -> InverseProblem:
+    """Whose data are better than what the network is told."""
+    space = Space((12, 12), dtype)
+    network = _seeded(partial(ConvexMixture, 3, 4, 3, sigmas=(0.02, 0.5)))
+    A = Blur(gaussian_kernel(1.0).astype(dtype), space, boundary=Boundary.CIRCULAR)
+    y = A(rng.random((12, 12)).astype(dtype))
+    return InverseProblem(
+        A, y, Gaussian(0.05), LearnedProximal(network, space, sigma=0.15, solver=CG())
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_watching_inverts_nothing_in_either_precision(dtype, rng, monkeypatch) -> None:
+    problem, method = _blurred(dtype, rng), PlugAndPlayADMM()
+    assert problem.step < problem.prior.native_step
+    monkeypatch.setattr("sciml.priors._inversion._Curvature", None)  # what an inversion makes first
+    watch = Watch(problem, method, start=False)
+    stop = Stop(rtol=1e-12, max_iters=10)
+    result = solve(problem, method, x0=problem.y, stop=stop, observe=watch, throw=False)
+    seen = watch.certify(result)
+    assert seen.watched == 9 and np.isfinite(seen.objective).all()
+    assert "upper bound" in result.explain()
+
+
+def test_ctrl_c_ends_an_inversion(rng, monkeypatch) -> None:
+    def press(self, x):
+        raise KeyboardInterrupt
+
+    problem = _blurred("float64", rng)
+    monkeypatch.setattr("sciml.priors._inversion._Curvature._apply", press)
+    with pytest.raises(KeyboardInterrupt):
+        problem.prior.value(problem.prior.prox(problem.y, problem.prior.native_step))
