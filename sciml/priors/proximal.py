@@ -170,7 +170,7 @@ class LearnedProximal:
         Args:
             near: where to begin the search for y. For z = prox(x, step) the y of z is
                 z + (x − z) / (step weight), and nothing is left to search: it is taken as it is
-                where f(y) = z to 1e-7, or to 8 eps of the space.
+                where f(y) = z to 1e-7.
 
         Raises:
             TypeError: no solver.
@@ -206,8 +206,7 @@ class LearnedProximal:
         solver = self.solver
         residuals: list[Tensor] = []
 
-        rounding = 8 * float(np.finfo(self.space.real_dtype).eps)
-        rtol = _EXACT if s or near is None else max(_GIVEN, rounding)
+        rtol = _EXACT if s or near is None else _GIVEN
 
         def act(f: ConvexNetwork, sigma: Tensor | None, part: Tensor) -> Tensor:
             if near is None:

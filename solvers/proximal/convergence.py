@@ -9,6 +9,7 @@ import numpy as np
 
 from sciml._checks import need, number
 from sciml.arrays import Array, astype, dtype_of, safe_norm, with_precision
+from sciml.prior import Native
 from sciml.problem import InverseProblem
 from sciml.result import Result
 from sciml.solve import Look
@@ -112,7 +113,7 @@ class Watch:
         self.solver, self.rtol = solver, max(number(rtol, "rtol"), 32 * eps)
         self.theory = solver.theory(problem)
         self.values = bool(values) and hasattr(problem.prior, "value")
-        self.start = bool(start)
+        self.start, self.own = bool(start), problem.domain.dtype
         self.step = solver.prox_step(problem)
         self.wide: Any = problem.to(dtype=np.float64)
         self._seen: list[_Seen] = []
@@ -122,7 +123,7 @@ class Watch:
             return
         state, wide = look.state, self.wide
         (z, y), nothing = self.solver.valued(state), np.full(wide.batch, np.nan)
-        x = _wide(z)
+        x = self._rounded_anew(_wide(z), y)
         f = 0.5 * wide.misfit(x) ** 2
         g = self._value(x, y) if self.values else nothing
         merit = self.solver.merit(state, wide, f, g) if self.theory.falls else nothing
@@ -165,6 +166,14 @@ class Watch:
         if not self._seen:  # solved before the first step
             return np.empty((0, *self.wide.batch))
         return np.stack([getattr(one, name) for one in self._seen])
+
+    def _rounded_anew(self, x: Array, y: Array | None) -> Array:
+        """f(y) in double precision for a learned prior: single rounds it so much that no y gives x,
+        and one would be searched for."""
+        prior, given = self.wide.prior, dtype_of(x)
+        if y is None or not self.values or not isinstance(prior, Native) or given == self.own:
+            return x
+        return prior.prox(_wide(y), prior.native_step)
 
     def _value(self, x: Array, y: Array | None) -> np.ndarray:
         if y is None:

@@ -10,7 +10,13 @@ import torch
 
 import sciml.priors.proximal as module
 from sciml import Gaussian, Identity, InverseProblem, Space, Status, Stop, solve
-from sciml.networks import ConvexDense, ConvexImages, ConvexMixture, ConvexNetwork
+from sciml.networks import (
+    ConvexDense,
+    ConvexImages,
+    ConvexNetwork,
+    PretrainedProximal,
+    load_proximal,
+)
 from sciml.operators import Blur, Boundary, gaussian_kernel
 from sciml.priors import LearnedProximal
 from solvers import CG, FISTA, PlugAndPlayADMM
@@ -280,10 +286,10 @@ def test_infeasible_networks_are_refused() -> None:
 
 def _blurred(dtype: str, rng: np.random.Generator) -> InverseProblem:
     """Whose data are better than what the network is told."""
-    space = Space((12, 12), dtype)
-    network = _seeded(partial(ConvexMixture, 3, 4, 3, sigmas=(0.02, 0.5)))
+    space = Space((32, 32), dtype)
+    network = load_proximal(PretrainedProximal.LPN_NATURAL)
     A = Blur(gaussian_kernel(1.0).astype(dtype), space, boundary=Boundary.CIRCULAR)
-    y = A(rng.random((12, 12)).astype(dtype))
+    y = A(rng.random((32, 32)).astype(dtype))
     return InverseProblem(
         A, y, Gaussian(0.05), LearnedProximal(network, space, sigma=0.15, solver=CG())
     )
