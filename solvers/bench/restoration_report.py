@@ -223,8 +223,8 @@ class RestorationReport:
     def _shown(self) -> list[tuple[str, bool]]:
         """(method, whether its error) of each column."""
         there = dict.fromkeys(name for seen in self.pictures.values() for name in seen)
-        errors = [name for name in there if name not in ("truth", MEASURED)]
-        errors = errors[:1] + errors[-1:] if len(errors) > 1 else errors
+        rivals = [name for name in there if name not in ("truth", MEASURED, LEARNED)]
+        errors = rivals[:1] + [LEARNED] * (LEARNED in there)
         return [*((name, False) for name in there), *((name, True) for name in errors)]
 
     def draw(self, figure: Figure) -> None:
