@@ -20,7 +20,7 @@ from sciml.priors import LearnedProximal
 from solvers import CG, PlugAndPlayADMM
 from solvers.proximal import Watch
 
-SIGMA, N = 0.02, 128
+SIGMA, N = 0.02, 96
 rng = np.random.default_rng(0)
 if len(sys.argv) > 1:
     truth = np.asarray(read_image(sys.argv[1]).data)[:N, :N]
@@ -35,7 +35,7 @@ network = load_proximal(PretrainedProximal.LPN_NATURAL)
 prior = LearnedProximal(network, space, sigma=6 * SIGMA, solver=CG())
 problem, method = InverseProblem(A, y, Gaussian(SIGMA), prior), PlugAndPlayADMM()
 watch = Watch(problem, method, start=False)
-result = solve(problem, method, x0=y, stop=Stop(rtol=1e-5), observe=watch)
+result = solve(problem, method, x0=y, stop=Stop(rtol=1e-4), observe=watch)
 found = watch.certify(result)
 print(found.explain())
 psnrs = [psnr(image, truth, peak=1.0) for image in (y, result.x)]
