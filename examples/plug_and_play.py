@@ -3,7 +3,7 @@
 The prior is told six times the noise of the data, which restores best and has no theorem. The
 answer is certified all the same, and each step is watched.
 
-python examples/plug_and_play.py [image] [picture]
+python examples/plug_and_play.py [picture] [image]
 """
 
 import sys
@@ -22,8 +22,8 @@ from solvers.proximal import Watch
 
 SIGMA, N = 0.02, 96
 rng = np.random.default_rng(0)
-if len(sys.argv) > 1:
-    truth = np.asarray(read_image(sys.argv[1]).data)[:N, :N]
+if len(sys.argv) > 2:
+    truth = np.asarray(read_image(sys.argv[2]).data)[:N, :N]
 else:
     truth = brain((N, N), Contrast.T1, rng=rng)
 truth = np.ascontiguousarray(truth / truth.max(), np.float64)
@@ -57,4 +57,4 @@ curves = {
 for axis, (name, curve) in zip(below.subplots(1, 3), curves.items(), strict=True):
     axis.semilogy(found.iterations, np.where(curve > 0, curve, np.nan))
     axis.set(title=name, xlabel="iteration")
-figure.savefig(sys.argv[2] if len(sys.argv) > 2 else "plug_and_play.png", dpi=120)
+figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "plug_and_play.png", dpi=120)

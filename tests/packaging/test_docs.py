@@ -27,6 +27,7 @@ SMALL = {
     "heat_with_changing_k.py": ["48"],
     "mri_real_kspace.py": ["{}"],
     "mri_radial.py": ["64", "31", "{}/radial.png"],
+    "plug_and_play.py": ["{}/plug_and_play.png"],
     "smoke.py": ["--grid", "24x16", "--frames", "3", "--out", "{}"],
 }
 
