@@ -186,3 +186,10 @@ def test_make_refuses_an_old_python_before_it_installs(tmp_path):
     assert done.returncode != 0
     assert "expected Python 3.11 or newer, got 3.10.4" in done.stderr
     assert not venv.exists()
+
+
+def test_weights_are_networks_with_their_cards_and_nothing_else() -> None:
+    files = {path.name for path in (ROOT / "sciml" / "weights").iterdir() if path.is_file()}
+    files -= {"__init__.py"}
+    names = {name.removesuffix(".json") for name in files if name.endswith(".json")}
+    assert files == {f"{name}{end}" for name in names for end in (".json", ".safetensors")}
