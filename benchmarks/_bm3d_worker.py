@@ -21,7 +21,7 @@ def main() -> None:
         np.trapz = np.trapezoid
     with np.load(source) as file:
         y, kernel, sigmas = (file[name].astype(float) for name in ("y", "kernel", "sigmas"))
-    images, seconds = [], []
+    images, seconds, tried = [], [], []
     for profile in ("np", "deb"):
         for sigma in sigmas:
             began = time.perf_counter()
@@ -29,7 +29,11 @@ def main() -> None:
             found = bm3d.bm3d_deblurring(y[..., None], float(sigma), kernel, profile)
             images.append(np.squeeze(found))
             seconds.append(time.perf_counter() - began)
-    np.savez(target, images=np.stack(images), seconds=np.array(seconds))
+            tried.append((sigma, profile))
+    levels, profiles = map(np.array, zip(*tried, strict=True))
+    np.savez(
+        target, images=np.stack(images), seconds=np.array(seconds), levels=levels, profiles=profiles
+    )
 
 
 if __name__ == "__main__":

@@ -49,10 +49,7 @@ def bm3d(case: Case, judge: Judge, *, rivals: list[str], folder: Path) -> Restor
         return None
     images = found["images"].astype(case.y.dtype)
     best = max(range(len(images)), key=lambda i: judge(images[i]))
-    told = {
-        "level": float(sigmas[best % len(sigmas)]),
-        "profile": ("np", "deb")[best // len(sigmas)],
-    }
+    told = {"level": float(found["levels"][best]), "profile": str(found["profiles"][best])}
     return Restored(images[best], None, float(found["seconds"][best]), certificate=told)
 
 
