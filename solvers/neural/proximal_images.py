@@ -82,20 +82,21 @@ def image_course(
         )
     )
     drawn = 0 if judged else 12
-    sources = {
-        PretrainedProximal.LPN_NATURAL: (
-            Photographs(files, crop=side), Photographs(judged, drawn, crop=128)
+    full = {
+        PretrainedProximal.LPN_NATURAL: ImageCourse(
+            ConvexMixture,
+            Photographs(files, crop=side),
+            Photographs(judged, drawn, crop=128),
+            lesson,
         ),
-        PretrainedProximal.LPN_MRI: (
-            Heads(files, crop=side), Heads(judged, drawn, crop=96, every=24)
+        PretrainedProximal.LPN_MRI: ImageCourse(
+            partial(ConvexMixture, sigmas=(0.003, 0.25)),  # less noise than in photographs
+            Heads(files, crop=side),
+            Heads(judged, drawn, crop=96, every=24),
+            lesson,
+            sigmas=(0.005, 0.02, 0.05, 0.1, 0.2),
         ),
-    }  # fmt: skip
-    data, held_out = sources[name]
-    full = ImageCourse(ConvexMixture, data, held_out, lesson)
-    if name is PretrainedProximal.LPN_MRI:  # scans may have less noise than photographs
-        full = replace(
-            full, network=partial(ConvexMixture, sigmas=(0.003, 0.25)), sigmas=(0.005, *full.sigmas)
-        )
+    }[name]
     return replace(full, lesson=lesson.shortened(4)) if quick else full
 
 
