@@ -27,6 +27,7 @@ __all__ = [
     "check_same_place",
     "device_of",
     "dot",
+    "doubled",
     "dtype_of",
     "host_view",
     "is_array",
@@ -174,6 +175,11 @@ def with_precision(dtype: Any, precision: Any) -> np.dtype:
     """`dtype` in the precision of `precision`: complex64 with float64 gives complex128."""
     real = real_dtype(precision).name
     return np.dtype(_COMPLEX_OF[real] if np.dtype(dtype).kind == "c" else real)
+
+
+def doubled(x: Array) -> Array:
+    """x in double precision, real or complex as it is."""
+    return astype(x, with_precision(dtype_of(x), np.float64))
 
 
 def check_float(dtype: Any, name: str) -> np.dtype:

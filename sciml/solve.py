@@ -24,8 +24,8 @@ from ._memory import recycling
 from ._trail import CLAIMED, RUNNING, Trail
 from .arrays import (
     Array,
-    astype,
     check_same_place,
+    doubled,
     dtype_of,
     is_torch,
     namespace,
@@ -369,11 +369,11 @@ class _Drive:
     def _measure(
         self, x: Array | None, scale: np.ndarray | None = None
     ) -> tuple[np.ndarray, Array]:
-        norm, carry = self.wide.measure(None if x is None else _wide(x), scale)
+        norm, carry = self.wide.measure(None if x is None else doubled(x), scale)
         return norm.reshape(-1), carry
 
     def _distance(self, x: Array) -> np.ndarray | None:
-        found = self.wide.distance(_wide(x))
+        found = self.wide.distance(doubled(x))
         return None if found is None else found.reshape(-1)
 
     def _cadence(self, like: Array) -> int:
@@ -446,10 +446,6 @@ class _Drive:
             solver=self.solver,
             notes=tuple(self.notes),
         )
-
-
-def _wide(x: Array) -> Array:
-    return astype(x, with_precision(dtype_of(x), np.float64))
 
 
 def _broken(state: State) -> bool:

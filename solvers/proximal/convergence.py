@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml._checks import need, number
-from sciml.arrays import Array, astype, dtype_of, safe_norm, with_precision
+from sciml.arrays import Array, doubled, dtype_of, safe_norm
 from sciml.prior import Native
 from sciml.problem import InverseProblem
 from sciml.result import Result
@@ -123,7 +123,7 @@ class Watch:
             return
         state, wide = look.state, self.wide
         (z, y), nothing = self.solver.valued(state), np.full(wide.batch, np.nan)
-        x = self._rounded_anew(_wide(z), y)
+        x = self._rounded_anew(doubled(z), y)
         f = 0.5 * wide.misfit(x) ** 2
         g = self._value(x, y) if self.values else nothing
         merit = self.solver.merit(state, wide, f, g) if self.theory.falls else nothing
@@ -173,20 +173,20 @@ class Watch:
         prior, given = self.wide.prior, dtype_of(x)
         if y is None or not self.values or not isinstance(prior, Native) or given == self.own:
             return x
-        return prior.prox(_wide(y), prior.native_step)
+        return prior.prox(doubled(y), prior.native_step)
 
     def _value(self, x: Array, y: Array | None) -> np.ndarray:
         if y is None:
             return self.wide.prior.value(x)
-        return self.wide.prior.value(x, near=_wide(y))
+        return self.wide.prior.value(x, near=doubled(y))
 
     def _compared(self, old: _Seen, new: _Seen) -> _Seen:
         ndim = self.wide.domain.ndim
         changes = [
-            safe_norm(_wide(b) - _wide(a), ndim)
+            safe_norm(doubled(b) - doubled(a), ndim)
             for a, b in zip(old.moving, new.moving, strict=True)
         ]
-        size = np.sqrt(sum(safe_norm(_wide(b), ndim) ** 2 for b in new.moving))
+        size = np.sqrt(sum(safe_norm(doubled(b), ndim) ** 2 for b in new.moving))
         fixed = np.sqrt(sum(c**2 for c in changes)) / np.where(size > 0, size, 1.0)
         fine = np.maximum(old.fine, new.fine)
         fall = old.merit - new.merit
@@ -204,7 +204,3 @@ class _Seen(NamedTuple):
     fixed: np.ndarray  # relative change of that since the last look
     fall: np.ndarray  # of the merit
     moved: np.ndarray  # change of x
-
-
-def _wide(x: Array) -> Array:
-    return astype(x, with_precision(dtype_of(x), np.float64))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sciml._checks import integer, number
-from sciml.arrays import Array, astype, dtype_of, safe_norm, with_precision
+from sciml.arrays import Array, doubled, safe_norm
 from sciml.prior import Native, Proximable
 from sciml.problem import InverseProblem, LinearSystem, Problem
 
@@ -162,8 +162,7 @@ class PlugAndPlayADMM(Watchable):
         return state.z, state.y
 
     def merit(self, state: _State, problem: InverseProblem, f: np.ndarray, g: np.ndarray) -> Any:
-        wide = (astype(a, with_precision(dtype_of(a), np.float64)) for a in state[1:4])
-        z, x, u = wide
+        z, x, u = map(doubled, (state.z, state.smooth, state.u))
         ndim = problem.domain.ndim
         split = safe_norm(z - x + u, ndim) ** 2 - safe_norm(u, ndim) ** 2
         return 0.5 * problem.misfit(x) ** 2 + g + state.H.rho / 2 * split
