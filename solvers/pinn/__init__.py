@@ -3,18 +3,10 @@
 Importing this loads no torch.
 """
 
-from .conditioning import (
-    Conditioning,
-    Quadrature,
-    ResidualJacobian,
-    Spectrum,
-    conditioning,
-    error_bound,
-    residual_jacobian,
-    spectrum,
-)
+from .conditioning import Conditioning, Spectrum, conditioning, error_bound, spectrum
 from .descent import GradientDescent
 from .fourier import FourierModel, advection, helmholtz, poisson
+from .jacobian import Quadrature, ResidualJacobian, residual_jacobian
 from .preconditioners import (
     Factor,
     LowRank,

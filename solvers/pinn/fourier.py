@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciml._checks import integer, number
-from sciml.algebra import vstack
 from sciml.operator import Operator
 from sciml.operators import Diagonal, Sparse
 from sciml.problem import LinearSystem
 
-from .conditioning import Quadrature
+from .jacobian import Quadrature
 from .preconditioners import analytic
 
 if TYPE_CHECKING:
@@ -70,9 +69,12 @@ class FourierModel:
         counts = 2 * np.abs(self.waves).max(axis=0).astype(int) + 1
         return Quadrature.equispaced(self.low, self.high, counts)
 
-    def jacobian(self, weight: float = 1.0) -> Operator:
+    def jacobian(self, weight: float = 1.0) -> Sparse:
         """J = [D; sqrt(lambda) V]: A = J.normal."""
-        return vstack([self.D, math.sqrt(number(weight, "weight")) * self.V])
+        from scipy.sparse import vstack
+
+        root = math.sqrt(number(weight, "weight"))
+        return Sparse(vstack([self.D.assemble(), root * self.V.assemble()]).tocsr())
 
     def matrix(self, weight: float = 1.0) -> Operator:
         """A = D^T D + lambda V^T V."""

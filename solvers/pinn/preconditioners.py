@@ -19,7 +19,7 @@ from sciml.operator import Operator, Trait
 from sciml.operators import Diagonal
 from sciml.space import Space
 
-from .conditioning import _dense, _finite, _right
+from .conditioning import _dense, _finite, _right, need_positive
 
 __all__ = [
     "Factor",
@@ -134,7 +134,7 @@ def gram(A: Operator, damping: float = 0.0, *, factor: Factor = Factor.CHOLESKY)
     Raises:
         numpy.linalg.LinAlgError: A + damping I is not positive definite to rounding.
     """
-    _need_positive(A)
+    need_positive(A)
     damping = number(damping, "damping")
     need(factor, Factor, "factor as a Factor")
     matrix = _finite(_dense(A).astype(np.float64))
@@ -155,14 +155,14 @@ def nystrom(A: Operator, rank: int, damping: float, *, rng: np.random.Generator)
     """P with P^2 the randomised Nyström preconditioner of A + damping I, from `rank` products A v.
 
     Frangella, Tropp and Udell, SIAM J. Matrix Anal. Appl. 44 (2023), algorithm 2.1 and (1.3). Where
-    the eigenvalues beyond `rank` are below damping, kappa of P (A + damping I) P is bounded by a
-    constant; that of P A P^T is not where A is singular.
+    the eigenvalues beyond `rank` are below damping, kappa of P (A + damping I) P is a small
+    constant; that of P A P is not where A is singular.
 
     Args:
         A: real, positive semidefinite, on vectors. damping: mu > 0, in the units of A.
         rank: of the sketch, 1 to the size of A. rng: draws it.
     """
-    _need_positive(A)
+    need_positive(A)
     n, rank, damping = A.domain.size, integer(rank, "rank", 1), number(damping, "damping")
     need(rng, np.random.Generator, "rng as a numpy.random.Generator")
     if rank > n or damping == 0:
@@ -230,12 +230,6 @@ def best_weight(
     if not found.fun < 0.1 / (interior.domain.size * np.finfo(float).eps):
         raise ValueError("expected parameters that D u or u on the boundary sees, got a singular A")
     return Weighting(math.exp(found.x), float(found.fun))
-
-
-def _need_positive(A: Operator) -> None:
-    need(A, Operator, "an Operator A")
-    if Trait.POSITIVE not in A.traits or A.batch_shape or A.domain.ndim != 1 or A.domain.is_complex:
-        raise TypeError(f"expected a real A on vectors with the trait POSITIVE, got {A!r}")
 
 
 def _singular(damping: float, found: str) -> str:

@@ -196,14 +196,26 @@ def test_lanczos_agrees_with_all_eigenvalues() -> None:
     assert fast.kappa == pytest.approx(full.kappa, rel=1e-6)
 
 
+def test_blocks_give_the_whole_spectrum() -> None:
+    model = advection(3, 4)
+    A, plain = model.matrix(0.1), spectrum(model.matrix(0.1))
+    for P in (None, model.preconditioner(10.0)):
+        full = spectrum(A, P)
+        parts = spectrum(A, P, dense_up_to=40)
+        assert parts.exact and "blocks" in parts.how and parts.rank == full.rank
+        np.testing.assert_allclose(parts.eigenvalues, full.eigenvalues, rtol=1e-9, atol=1e-12)
+    assert full.learned() == full.size > plain.learned()
+
+
 def test_matrix_free_at_many_parameters() -> None:
-    """A network of 1e4 parameters, by products alone."""
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Linear(2, 96), nn.Tanh(), nn.Linear(96, 96), nn.Tanh(), nn.Linear(96, 1)
-    ).double()
+    """A network of 1e5 parameters, by products alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Linear(2, 320), nn.Tanh(), nn.Linear(320, 320), nn.Tanh(), nn.Linear(320, 1)
+        ).double()
     J = residual_jacobian(network, _laplace, interior=_square(20), boundary=_square(5))
-    assert J.domain.size > 9000
+    assert J.domain.size > 1e5
     exact = np.linalg.svd(J.dense(), compute_uv=False)[0] ** 2
     found = spectrum(J.normal, steps=12)
     assert found.eigenvalues[1] == pytest.approx(exact, rel=1e-6)
@@ -421,3 +433,4 @@ def test_operators_that_do_not_fit_are_refused(ill: Operator) -> None:
     _refuse("resonates", ValueError, lambda: helmholtz(4, 1.5))
     system = LinearSystem(singular, np.ones(2))
     _refuse("singular", ValueError, lambda: error_bound(system, np.zeros(2)))
+    _refuse("all eigenvalues to count", ValueError, lambda: spectrum(ill, dense_up_to=1).learned())
