@@ -45,6 +45,7 @@ from sciml.operators import (
     hstack,
     vstack,
 )
+from solvers.pinn import LowRank, Quadrature, TriangularInverse, residual_jacobian
 
 NUMPY, TORCH, STRICT = "numpy", "torch", "strict"
 LIKE = {NUMPY: np.zeros(1), TORCH: torch.zeros(1), STRICT: array_api_strict.zeros(1)}
@@ -129,6 +130,21 @@ def _noncartesian(rng: np.random.Generator, dtype: Any, array: Any, *maps: int) 
         array(_draw(rng, dtype, *maps)),
         array(_coords(rng, dtype, 4, 7, 2)),
         weights=array(rng.random((4, 1)).astype(Space((1,), dtype).real_dtype)),
+    )
+
+
+def _residual_jacobian(dtype: Any) -> Operator:
+    """Of a small network that was never trained, with Laplace's operator inside."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    rng = np.random.default_rng(1)
+    return residual_jacobian(
+        net.to(getattr(torch, np.dtype(dtype).name)),
+        lambda u, x: -torch.func.hessian(u)(x).trace(),
+        interior=Quadrature(rng.random((5, 2))),
+        boundary=Quadrature(rng.random((3, 2))),
+        weight=2.0,
     )
 
 
@@ -426,6 +442,22 @@ OPERATORS: dict[str, OperatorCase] = {
         ),
         (),
         dtypes=REAL,
+    ),
+    "Jacobian of a network's residual": OperatorCase(
+        lambda r, d, a: _residual_jacobian(d), (), dtypes=REAL, libraries=(TORCH,)
+    ),
+    "basis scaled apart": OperatorCase(
+        lambda r, d, a: LowRank(
+            a(np.linalg.qr(_draw(r, d, 9, 4))[0]), a(r.random(4).astype(d) + 0.1), 2.0
+        ),
+        (),
+        dtypes=REAL,
+    ),
+    "inverse of a triangle": OperatorCase(
+        lambda r, d, a: TriangularInverse(a(np.tril(_spd(r, d, 7)))),
+        (),
+        dtypes=REAL,
+        libraries=HOST,
     ),
     "adjoint": OperatorCase(lambda r, d, a: Dense(a(_draw(r, d, 7, 4))).H, ()),
     "product": OperatorCase(
