@@ -1,0 +1,1 @@
+"""Physics-informed training whose operator is preconditioned."""

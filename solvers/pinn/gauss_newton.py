@@ -1,0 +1,275 @@
+"""Damped Gauss-Newton for physics-informed losses: energy natural gradients.
+
+For a loss ||r(theta)||² the Gram matrix of the energy natural gradient is J^T J (Müller and
+Zeinhofer, Achieving High Accuracy with PINNs via Energy Natural Gradients, ICML 2023), so that its
+step is a Gauss-Newton step: gradient descent preconditioned by the operator itself. Damping adapts
+as in Levenberg's and Marquardt's method.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from sciml import LinearSystem, Solver, Stop, solve
+from sciml._checks import integer, need, number
+from sciml.algebra import Identity
+
+from ..krylov import CG
+from .residuals import Jacobian, Residuals
+
+__all__ = ["Ended", "GaussNewton", "Normal", "Progress", "minimise"]
+
+_EPS = 2.2e-16
+
+
+class Normal(enum.Enum):
+    """Where the normal equations are solved."""
+
+    PARAMETERS = "parameters"  # (J^T J + mu) d = -J^T r by Cholesky
+    SAMPLES = "samples"  # d = -J^T (J J^T + mu)^-1 r by Cholesky
+    KRYLOV = "krylov"  # as PARAMETERS, by a certified Krylov solve that needs J v and J^T u only
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: with the parameters' values, all that it needs to go on.
+
+    Attributes:
+        damping: mu of the next step; None before the first.
+        growth: the factor that mu grows by when the next step fails.
+        losses: ||r||² before the first step, and after each.
+        stalled: steps in a row that found nothing lower.
+        unsolved: linear systems that were not solved to their tolerance; their answers were not used.
+    """
+
+    damping: float | None = None
+    growth: float = 2.0
+    losses: tuple[float, ...] = ()
+    stalled: int = 0
+    unsolved: int = 0
+
+    @property
+    def iterations(self) -> int:
+        """Steps taken."""
+        return max(0, len(self.losses) - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussNewton:
+    """The method: a step is (J^T J + mu) d = -J^T r, and a line search on the loss along d.
+
+    Args:
+        normal: where the system is solved; None chooses the smaller of the two matrices, and
+            KRYLOV where J has more than `entries` entries.
+        damping: the first mu, relative to ||J^T r||² / ||r||², which is at most ||J||².
+        halvings: of the step, before mu is raised in its place.
+        tries: values of mu in one step.
+        solver, stop: for KRYLOV; the solver may hold a preconditioner. An answer that is not
+            certified is not used: mu is raised, which makes the system easier.
+        entries: the most of J as a matrix; the memory used is about 40 bytes for each.
+    """
+
+    normal: Normal | None = None
+    damping: float = 1e-3
+    halvings: int = 3
+    tries: int = 12
+    solver: Solver = field(default_factory=CG)
+    stop: Stop = Stop(rtol=1e-2, max_iters=500)
+    entries: int = 40_000_000
+
+    def __post_init__(self) -> None:
+        if self.normal is not None:
+            need(self.normal, Normal, "normal as a Normal", "Normal.SAMPLES")
+        need(self.solver, Solver, "a solver", "solvers.CG()")
+        need(self.stop, Stop, "stop as Stop(rtol=...)")
+        if not number(self.damping, "damping") > 0:
+            raise ValueError(f"expected damping > 0, got {self.damping}")
+        integer(self.halvings, "halvings", 0)
+        integer(self.tries, "tries", 1)
+        integer(self.entries, "entries", 0)
+
+    def chosen(self, rows: int, columns: int) -> Normal:
+        """Where J of this shape is solved for."""
+        if self.normal is not None:
+            return self.normal
+        if rows * columns > self.entries:
+            return Normal.KRYLOV
+        return Normal.SAMPLES if rows < columns else Normal.PARAMETERS
+
+    def step(self, residuals: Residuals, now: Progress) -> Progress:
+        """One step; the parameters hold its outcome, or what they held if nothing was lower.
+
+        The numbers are those of algorithm 1 of Müller and Zeinhofer; mu goes as in algorithm 3.16
+        of Madsen, Nielsen and Tingleff, Methods for Non-Linear Least Squares Problems (2004).
+
+        Raises:
+            FloatingPointError: r holds NaN or Inf before the step.
+        """
+        theta = residuals.theta()
+        r, J = residuals.linearise()
+        loss = float(r @ r)
+        losses = now.losses or (loss,)
+        g = J.adjoint(r)  # 1: half the gradient of ||r||²
+        if not bool(g.any()):
+            return replace(now, losses=(*losses, loss), stalled=now.stalled + 1)
+        mu, nu, unsolved = now.damping, now.growth, now.unsolved
+        if mu is None:
+            mu = self.damping * float(g @ g) / loss
+        system = self._system(residuals, J, r, g)  # 2: the Gram matrix
+        try:
+            for _ in range(self.tries):
+                solved = system.solve(mu)  # 3: the natural gradient, damped
+                unsolved += solved is None
+                found = None if solved is None else self._search(residuals, theta, *solved, g, loss)
+                if found is None:
+                    residuals.assign(theta)
+                    mu, nu = mu * nu, 2 * nu
+                    continue
+                t, new, gain = found
+                if t < 1:
+                    mu, nu = 2 * mu, 2.0
+                else:
+                    mu, nu = mu * max(1 / 3, 1 - (2 * gain - 1) ** 3), 2.0  # their (2.21)
+                mu = max(mu, system.least)
+                return Progress(mu, nu, (*losses, new), 0, unsolved)
+        except BaseException:
+            residuals.assign(theta)
+            raise
+        return Progress(mu, 2.0, (*losses, loss), now.stalled + 1, unsolved)
+
+    def _search(
+        self, residuals: Residuals, theta: Tensor, d: Tensor, Jd: Tensor, g: Tensor, loss: float
+    ) -> tuple[float, float, float] | None:
+        """(t, loss there, its fall over what the linear model promised); 4 and 5."""
+        slope, curvature = float(g @ d), float(Jd @ Jd)
+        if not slope < 0:
+            return None
+        for k in range(self.halvings + 1):
+            t = 0.5**k
+            promised = -2 * t * slope - t * t * curvature
+            residuals.assign(theta + t * d)  # 5
+            r = residuals.value()
+            new = float(r @ r)
+            # sufficient decrease (Armijo); NaN is not below anything
+            if new < loss and loss - new >= -2e-4 * t * slope:
+                return t, new, (loss - new) / promised
+        return None
+
+    def _system(
+        self, residuals: Residuals, J: Jacobian, r: Tensor, g: Tensor
+    ) -> _Cholesky | _Krylov:
+        normal = self.chosen(J.range.size, J.domain.size)
+        if normal is Normal.KRYLOV:
+            return _Krylov(residuals, J, g, self.solver, self.stop)
+        return _Cholesky(J.matrix(), r, g, samples=normal is Normal.SAMPLES)
+
+
+class _Cholesky:
+    """(d, J d) for any mu, from a Gram matrix that is made once."""
+
+    def __init__(self, J: Tensor, r: Tensor, g: Tensor, *, samples: bool) -> None:
+        self.J, self.samples = J, samples
+        self.b = r if samples else g
+        self.gram = _gram(J if samples else J.T)
+        self.least = _EPS * float(torch.linalg.diagonal(self.gram).max())
+
+    def solve(self, mu: float) -> tuple[Tensor, Tensor] | None:
+        """None where the Gram matrix + mu is not positive definite in float64."""
+        shifted = self.gram.clone()
+        shifted.diagonal().add_(max(mu, self.least))
+        factor, failed = torch.linalg.cholesky_ex(shifted)
+        if bool(failed):
+            return None
+        x = -torch.cholesky_solve(self.b[:, None], factor)[:, 0]
+        d = self.J.T @ x if self.samples else x
+        return d, self.J @ d
+
+
+class _Krylov:
+    """(d, J d) for any mu, by certified solves."""
+
+    least = 0.0
+
+    def __init__(
+        self, residuals: Residuals, J: Jacobian, g: Tensor, solver: Solver, stop: Stop
+    ) -> None:
+        self.residuals, self.J, self.g = residuals, J, g
+        self.solver, self.stop = solver, stop
+
+    def solve(self, mu: float) -> tuple[Tensor, Tensor] | None:
+        """None where the solve was not certified."""
+        J = self.J if self.J.current else self.residuals.linearise()[1]
+        A = J.normal + mu * Identity(J.domain)
+        found = solve(LinearSystem(A, -self.g), self.solver, stop=self.stop, throw=False)
+        return (found.x, J(found.x)) if found.ok else None
+
+
+def _gram(J: Tensor) -> Tensor:
+    """J J^T."""
+    if J.device.type != "cpu":
+        return J @ J.T
+    rows = J.numpy()
+    return torch.from_numpy(rows @ rows.T)  # NumPy knows it for symmetric: half of the work
+
+
+class Ended(enum.Enum):
+    """Why a minimisation ended."""
+
+    ITERATIONS = "the iterations were spent"
+    TARGET = "the loss reached its target"
+    STALLED = "no step lowers the loss in float64"
+    INTERRUPTED = "interrupted: the parameters are those of the last step"
+
+
+def minimise(
+    residuals: Residuals,
+    method: GaussNewton,
+    *,
+    iterations: int,
+    target: float = 0.0,
+    start: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    max_seconds: float | None = None,
+) -> tuple[Progress, Ended]:
+    """Minimise ||r(theta)||² in place, from the parameters' present values.
+
+    A run in parts, each from the `Progress` of the one before, ends with the same bits as a run in
+    one. Losses never rise, so that Ctrl-C keeps the best parameters.
+
+    Args:
+        iterations: further steps.
+        target: stop at ||r||² below it.
+        start: where a run before ended.
+        progress: called with (steps done, steps).
+        max_seconds: no step begins later; it counts as ITERATIONS.
+
+    Raises:
+        FloatingPointError: r holds NaN or Inf at the start.
+    """
+    need(residuals, Residuals, "Residuals")
+    need(method, GaussNewton, "a method", "GaussNewton()")
+    integer(iterations, "iterations", 0)
+    number(target, "target")
+    limit = float("inf") if max_seconds is None else number(max_seconds, "max_seconds")
+    now = Progress() if start is None else start
+    began = time.perf_counter()
+    try:
+        for done in range(iterations):
+            if time.perf_counter() - began >= limit:
+                break
+            now = method.step(residuals, now)
+            if progress is not None:
+                progress(done + 1, iterations)
+            if now.losses[-1] <= target:
+                return now, Ended.TARGET
+            if now.stalled > 1:
+                return now, Ended.STALLED
+    except KeyboardInterrupt:
+        return now, Ended.INTERRUPTED
+    return now, Ended.ITERATIONS
