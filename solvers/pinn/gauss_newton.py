@@ -3,7 +3,8 @@
 For a loss ||r(theta)||² the Gram matrix of the energy natural gradient is J^T J (Müller and
 Zeinhofer, Achieving High Accuracy with PINNs via Energy Natural Gradients, ICML 2023), so that its
 step is a Gauss-Newton step: gradient descent preconditioned by the operator itself. Damping adapts
-as in Levenberg's and Marquardt's method.
+as in Levenberg's and Marquardt's method, and steps bend with the residuals (geodesic acceleration:
+Transtrum and Sethna, Improvements to the Levenberg-Marquardt Algorithm, arXiv 1201.5885).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from .residuals import Jacobian, Residuals
 __all__ = ["Ended", "GaussNewton", "Normal", "Progress", "minimise"]
 
 _EPS = 2.2e-16
+# r'' is taken over this share of d.
+_APART = 0.1
 
 
 class Normal(enum.Enum):
@@ -62,7 +65,10 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class GaussNewton:
-    """The method: a step is (J^T J + mu) d = -J^T r, and a line search on the loss along d.
+    """The method: (J^T J + mu) d = -J^T r, and a line search on the loss along t d + t² a / 2.
+
+    a is the geodesic acceleration, (J^T J + mu) a = -J^T r'' with the second derivative r'' of the
+    residuals along d: where the loss has curved valleys, steps are several times as long.
 
     Args:
         normal: where the system is solved; None chooses the smaller of the two matrices, and
@@ -70,6 +76,8 @@ class GaussNewton:
         damping: the first mu, relative to ||J^T r||² / ||r||², which is at most ||J||².
         halvings: of the step, before mu is raised in its place.
         tries: values of mu in one step.
+        bend: the most of |a| / |d| at which a is used; 0 for straight steps. KRYLOV takes those,
+            since a is one more solve.
         solver, stop: for KRYLOV; the solver may hold a preconditioner. An answer that is not
             certified is not used: mu is raised, which makes the system easier.
         entries: the most of J as a matrix; the memory used is about 40 bytes for each.
@@ -77,8 +85,9 @@ class GaussNewton:
 
     normal: Normal | None = None
     damping: float = 1e-3
-    halvings: int = 3
+    halvings: int = 2
     tries: int = 12
+    bend: float = 0.75
     solver: Solver = field(default_factory=CG)
     stop: Stop = Stop(rtol=1e-2, max_iters=500)
     entries: int = 40_000_000
@@ -90,6 +99,7 @@ class GaussNewton:
         need(self.stop, Stop, "stop as Stop(rtol=...)")
         if not number(self.damping, "damping") > 0:
             raise ValueError(f"expected damping > 0, got {self.damping}")
+        number(self.bend, "bend")
         integer(self.halvings, "halvings", 0)
         integer(self.tries, "tries", 1)
         integer(self.entries, "entries", 0)
@@ -121,12 +131,16 @@ class GaussNewton:
         mu, nu, unsolved = now.damping, now.growth, now.unsolved
         if mu is None:
             mu = self.damping * float(g @ g) / loss
-        system = self._system(residuals, J, r, g)  # 2: the Gram matrix
+        system = self._system(residuals, J)  # 2: the Gram matrix
         try:
             for _ in range(self.tries):
-                solved = system.solve(mu)  # 3: the natural gradient, damped
+                ready = system.damp(mu)
+                solved = system.solve(r) if ready else None  # 3: the natural gradient, damped
                 unsolved += solved is None
-                found = None if solved is None else self._search(residuals, theta, *solved, g, loss)
+                found = None
+                if solved is not None:
+                    path = theta, *solved, self._bend(residuals, system, theta, r, *solved)
+                    found = self._search(residuals, path, g, loss)
                 if found is None:
                     residuals.assign(theta)
                     mu, nu = mu * nu, 2 * nu
@@ -143,71 +157,93 @@ class GaussNewton:
             raise
         return Progress(mu, 2.0, (*losses, loss), now.stalled + 1, unsolved)
 
+    def _bend(
+        self, residuals: Residuals, system: _System, theta: Tensor, r: Tensor, d: Tensor, Jd: Tensor
+    ) -> Tensor | None:
+        """a of Transtrum and Sethna's (8), r'' by finite differences as in their (12)."""
+        if not self.bend or isinstance(system, _Krylov):
+            return None
+        residuals.assign(theta + _APART * d)
+        second = 2 / _APART * ((residuals.value() - r) / _APART - Jd)
+        if not bool(torch.isfinite(second).all()):
+            return None
+        bent = system.solve(second)
+        if bent is None or torch.linalg.vector_norm(bent[0]) > self.bend * torch.linalg.vector_norm(d):
+            return None
+        return bent[0]
+
     def _search(
-        self, residuals: Residuals, theta: Tensor, d: Tensor, Jd: Tensor, g: Tensor, loss: float
-    ) -> tuple[float, float, float] | None:
+        self, residuals: Residuals, path: tuple[Tensor, Tensor, Tensor, Tensor | None],
+        g: Tensor, loss: float,
+    ) -> tuple[float, float, float] | None:  # fmt: skip
         """(t, loss there, its fall over what the linear model promised); 4 and 5."""
+        theta, d, Jd, a = path
         slope, curvature = float(g @ d), float(Jd @ Jd)
         if not slope < 0:
             return None
         for k in range(self.halvings + 1):
             t = 0.5**k
-            promised = -2 * t * slope - t * t * curvature
-            residuals.assign(theta + t * d)  # 5
+            residuals.assign(theta + t * d if a is None else theta + t * d + t * t / 2 * a)  # 5
             r = residuals.value()
             new = float(r @ r)
             # sufficient decrease (Armijo); NaN is not below anything
             if new < loss and loss - new >= -2e-4 * t * slope:
-                return t, new, (loss - new) / promised
+                return t, new, (loss - new) / (-2 * t * slope - t * t * curvature)
         return None
 
-    def _system(
-        self, residuals: Residuals, J: Jacobian, r: Tensor, g: Tensor
-    ) -> _Cholesky | _Krylov:
+    def _system(self, residuals: Residuals, J: Jacobian) -> _System:
         normal = self.chosen(J.range.size, J.domain.size)
         if normal is Normal.KRYLOV:
-            return _Krylov(residuals, J, g, self.solver, self.stop)
-        return _Cholesky(J.matrix(), r, g, samples=normal is Normal.SAMPLES)
+            return _Krylov(residuals, J, self.solver, self.stop)
+        return _Cholesky(J.matrix(), samples=normal is Normal.SAMPLES)
 
 
 class _Cholesky:
-    """(d, J d) for any mu, from a Gram matrix that is made once."""
+    """Solves with one J and any mu; the Gram matrix is made once."""
 
-    def __init__(self, J: Tensor, r: Tensor, g: Tensor, *, samples: bool) -> None:
+    def __init__(self, J: Tensor, *, samples: bool) -> None:
         self.J, self.samples = J, samples
-        self.b = r if samples else g
         self.gram = _gram(J if samples else J.T)
         self.least = _EPS * float(torch.linalg.diagonal(self.gram).max())
+        self.factor = self.gram
 
-    def solve(self, mu: float) -> tuple[Tensor, Tensor] | None:
-        """None where the Gram matrix + mu is not positive definite in float64."""
+    def damp(self, mu: float) -> bool:
+        """Set mu; False where the Gram matrix + mu is not positive definite in float64."""
         shifted = self.gram.clone()
         shifted.diagonal().add_(max(mu, self.least))
-        factor, failed = torch.linalg.cholesky_ex(shifted)
-        if bool(failed):
-            return None
-        x = -torch.cholesky_solve(self.b[:, None], factor)[:, 0]
+        self.factor, failed = torch.linalg.cholesky_ex(shifted)
+        return not bool(failed)
+
+    def solve(self, r: Tensor) -> tuple[Tensor, Tensor] | None:
+        """(d, J d) with (J^T J + mu) d = -J^T r."""
+        b = r if self.samples else self.J.T @ r
+        x = -torch.cholesky_solve(b[:, None], self.factor)[:, 0]
         d = self.J.T @ x if self.samples else x
         return d, self.J @ d
 
 
 class _Krylov:
-    """(d, J d) for any mu, by certified solves."""
+    """The same by certified solves, from J v and J^T u."""
 
     least = 0.0
 
-    def __init__(
-        self, residuals: Residuals, J: Jacobian, g: Tensor, solver: Solver, stop: Stop
-    ) -> None:
-        self.residuals, self.J, self.g = residuals, J, g
-        self.solver, self.stop = solver, stop
+    def __init__(self, residuals: Residuals, J: Jacobian, solver: Solver, stop: Stop) -> None:
+        self.residuals, self.J, self.solver, self.stop = residuals, J, solver, stop
+        self.mu = 0.0
 
-    def solve(self, mu: float) -> tuple[Tensor, Tensor] | None:
+    def damp(self, mu: float) -> bool:
+        self.mu = mu
+        return True
+
+    def solve(self, r: Tensor) -> tuple[Tensor, Tensor] | None:
         """None where the solve was not certified."""
         J = self.J if self.J.current else self.residuals.linearise()[1]
-        A = J.normal + mu * Identity(J.domain)
-        found = solve(LinearSystem(A, -self.g), self.solver, stop=self.stop, throw=False)
+        A = J.normal + self.mu * Identity(J.domain)
+        found = solve(LinearSystem(A, -J.adjoint(r)), self.solver, stop=self.stop, throw=False)
         return (found.x, J(found.x)) if found.ok else None
+
+
+_System = _Cholesky | _Krylov
 
 
 def _gram(J: Tensor) -> Tensor:

@@ -339,27 +339,32 @@ class PointwiseResiduals(Residuals):
 
     def _by_points(self, jacobian: Jacobian) -> Tensor:
         trained = self.parameters[: len(self._names)]
-        sizes = [p.numel() for p in trained]
-        theta = torch.cat([p.detach().reshape(-1) for p in trained])
-        copies = theta.expand(len(self.inputs), -1).requires_grad_()
+        count = len(self.inputs)
+        copies = {
+            n: p.detach().expand(count, *p.shape).requires_grad_()
+            for n, p in zip(self._names, trained, strict=True)
+        }
         inputs = self.inputs.clone().requires_grad_()
 
-        def at(weights: Tensor, x: Tensor) -> Tensor:
-            parts = zip(self._names, trained, torch.split(weights, sizes), strict=True)
-            named = {n: part.reshape(p.shape) for n, p, part in parts}
-            return torch.func.functional_call(self.network, named, (x[None],))[0]
+        def at(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+            return torch.func.functional_call(self.network, weights, (x[None],))[0]
 
         with torch.enable_grad():
             terms = self._sound(inputs, torch.func.vmap(at)(copies, inputs))
-        J = theta.new_zeros(jacobian.range.size, jacobian.domain.size)
+        J = inputs.new_zeros(jacobian.range.size, jacobian.domain.size)
         for group in _passes(terms):
             total = sum(entry.column.sum() for entry in group)
-            (found,) = torch.autograd.grad(total, copies, retain_graph=True)
-            for entry in group:
-                own = found[entry.points]
-                count = len(entry.column)
-                J[entry.rows, : len(theta)] = own if len(own) == count else own[:count] + own[count:]
-        for k in range(len(theta), jacobian.domain.size):
+            found = torch.autograd.grad(
+                total, list(copies.values()), retain_graph=True,
+                allow_unused=True, materialize_grads=True,
+            )  # fmt: skip
+            done = 0
+            for g in found:
+                g = g.reshape(count, -1)
+                for entry in group:
+                    entry.put(g[entry.points], J[entry.rows, done : done + g.shape[1]])
+                done += g.shape[1]
+        for k in range(sum(p.numel() for p in trained), jacobian.domain.size):
             unit = J.new_zeros(jacobian.domain.size)
             unit[k] = 1
             J[:, k] = jacobian(unit)
@@ -377,6 +382,13 @@ class _Column:
     column: Tensor
     rows: slice
     points: slice
+
+    def put(self, gradients: Tensor, J: Tensor) -> None:
+        """The gradients at its points into its rows of J; those of a pair of points are added."""
+        count = len(J)
+        J.copy_(gradients[:count])
+        if len(gradients) > count:
+            J += gradients[count:]
 
 
 def _passes(terms: Sequence[Term]) -> list[list[_Column]]:
