@@ -1,7 +1,7 @@
 """Train a `deepxde.Model` by Gauss-Newton steps, with all else of DeepXDE as it is.
 
-    from solvers.pinn.deepxde import precondition
-    precondition(model).train(iterations=200)
+from solvers.pinn.deepxde import precondition
+precondition(model).train(iterations=200)
 """
 
 from __future__ import annotations

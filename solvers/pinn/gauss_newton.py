@@ -160,7 +160,7 @@ class GaussNewton:
     def _bend(
         self, residuals: Residuals, system: _System, theta: Tensor, r: Tensor, d: Tensor, Jd: Tensor
     ) -> Tensor | None:
-        """a of Transtrum and Sethna's (8), r'' by finite differences as in their (12)."""
+        """a of Transtrum and Sethna, r'' by finite differences along d."""
         if not self.bend or isinstance(system, _Krylov):
             return None
         residuals.assign(theta + _APART * d)
@@ -168,7 +168,9 @@ class GaussNewton:
         if not bool(torch.isfinite(second).all()):
             return None
         bent = system.solve(second)
-        if bent is None or torch.linalg.vector_norm(bent[0]) > self.bend * torch.linalg.vector_norm(d):
+        if bent is None or torch.linalg.vector_norm(bent[0]) > self.bend * torch.linalg.vector_norm(
+            d
+        ):
             return None
         return bent[0]
 

@@ -149,9 +149,7 @@ class Jacobian(Operator):
         self.residual = residual.detach()
         self._graph = _Graph(residual, tuple(parameters))
         self._matrix = matrix
-        super().__init__(
-            Space((sum(p.numel() for p in parameters),)), Space((residual.numel(),))
-        )
+        super().__init__(Space((sum(p.numel() for p in parameters),)), Space((residual.numel(),)))
 
     @property
     def home(self) -> Tensor:
@@ -400,7 +398,9 @@ def _passes(terms: Sequence[Term]) -> list[list[_Column]]:
         if term.points.stop - term.points.start not in (len(error), 2 * len(error)):
             raise _NotPointwise
         for k in range(error.shape[1]):
-            entry = _Column(error[:, k], slice(start + k, start + size, error.shape[1]), term.points)
+            entry = _Column(
+                error[:, k], slice(start + k, start + size, error.shape[1]), term.points
+            )
             for group in groups:
                 if all(_apart(entry.points, other.points) for other in group):
                     group.append(entry)

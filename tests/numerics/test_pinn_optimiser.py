@@ -1,0 +1,626 @@
+"""Residuals and Jacobians of PINNs, Gauss-Newton steps, and DeepXDE models trained by them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sciml import Stop
+from sciml.testing import check_operator
+from solvers import CG
+from solvers.pinn.gauss_newton import Ended, GaussNewton, Normal, Progress, minimise
+from solvers.pinn.intervals import confidence_intervals
+from solvers.pinn.residuals import PointwiseResiduals, Residuals, Term
+
+F64 = torch.float64
+
+
+def _net(*sizes: int, seed: int = 0) -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        layers: list[torch.nn.Module] = []
+        for a, b in zip(sizes, sizes[1:], strict=False):
+            layers += [torch.nn.Linear(a, b, dtype=F64), torch.nn.Tanh()]
+        return torch.nn.Sequential(*layers[:-1])
+
+
+def _d(u, x):
+    return torch.autograd.grad(u, x, torch.ones_like(u), create_graph=True)[0]
+
+
+def _poisson(width: int = 6, points: int = 12, extra=()) -> PointwiseResiduals:
+    """-u'' = c pi² sin(pi x), u(±1) = 0, and u'(-1) = u'(1): 2, 1 and `points` residuals."""
+    inside = torch.linspace(-1, 1, points + 2, dtype=F64)[1:-1]
+    x = torch.cat([torch.tensor([-1.0, 1.0, -1.0, 1.0], dtype=F64), inside])[:, None]
+
+    def terms(x, u):
+        ux = _d(u, x)
+        c = extra[0] if extra else 1.0
+        f = -_d(ux, x) - c * torch.pi**2 * torch.sin(torch.pi * x)
+        return [
+            Term(f[4:], slice(4, points + 4), name="the equation"),
+            Term(u[:2], slice(0, 2), 10.0, "u(±1)"),
+            Term(ux[2:3] - ux[3:4], slice(2, 4), 0.5, "periodic slope"),
+        ]
+
+    return PointwiseResiduals(_net(1, width, width, 1), x, terms, extra=extra)
+
+
+# -- residuals and J ------------------------------------------------------------------------------
+
+
+def test_the_squares_of_the_residuals_are_the_loss():
+    r = _poisson()
+    terms = r.terms()
+    loss = sum(t.weight * t.error.detach().square().mean() for t in terms)
+    assert float(r.value().square().sum()) == pytest.approx(float(loss), rel=1e-13)
+    assert [s.stop - s.start for s in r.rows()] == [12, 2, 1]
+
+
+def test_jacobians_agree_with_each_other_and_with_differences():
+    c = torch.tensor(0.7, dtype=F64, requires_grad=True)
+    residuals = _poisson(extra=(c,))
+    _, J = residuals.linearise()
+    matrix = J.matrix()
+    assert residuals.pointwise  # the fast way was taken, the periodic pair included
+    torch.testing.assert_close(matrix, J.by_rows(), rtol=1e-12, atol=1e-12)
+    v = torch.cos(torch.arange(residuals.size, dtype=F64))
+    torch.testing.assert_close(J(v), matrix @ v, rtol=1e-11, atol=1e-11)
+    theta, h = residuals.theta(), 1e-5
+    sides = []
+    for sign in (1, -1):
+        residuals.assign(theta + sign * h * v)
+        sides.append(residuals.value())
+    slope = (sides[0] - sides[1]) / (2 * h)
+    torch.testing.assert_close(slope, matrix @ v, rtol=1e-6, atol=1e-6)
+    with pytest.raises(RuntimeError, match="linearise anew"):
+        J(v)
+    residuals.assign(theta)
+    assert float(c) == 0.7
+
+
+def test_the_jacobian_keeps_the_laws_of_operators():
+    check_operator(_poisson(4, 5).linearise()[1])
+
+
+def test_residuals_that_mix_points_are_made_row_by_row():
+    x = torch.linspace(0, 1, 7, dtype=F64)[:, None]
+
+    def terms(x, u):
+        return [Term(u - u.mean(), slice(0, 7))]  # each depends on all points
+
+    mixed = PointwiseResiduals(_net(1, 5, 1), x, terms)
+    _, J = mixed.linearise()
+    torch.testing.assert_close(J.matrix(), J.by_rows())
+    assert mixed.pointwise is False
+
+
+def test_systems_of_equations_have_a_row_for_each_equation_at_each_point():
+    x = torch.linspace(0, 1, 5, dtype=F64)[:, None]
+
+    def terms(x, u):
+        return [
+            Term(
+                torch.cat([_d(u[:, :1], x) - u[:, 1:], _d(u[:, 1:], x) + u[:, :1]], 1), slice(0, 5)
+            ),
+            Term(u[:1, 1:] - 1, slice(0, 1)),
+        ]
+
+    system = PointwiseResiduals(_net(1, 5, 2), x, terms)
+    _, J = system.linearise()
+    torch.testing.assert_close(J.matrix(), J.by_rows(), rtol=1e-12, atol=1e-12)
+    assert system.pointwise and J.range.size == 11
+
+
+def test_a_hundred_thousand_parameters_need_no_matrix():
+    residuals = _poisson(320, 4)
+    assert residuals.size > 100_000
+    method = GaussNewton(normal=Normal.KRYLOV, damping=1e-1, stop=Stop(rtol=1e-1))
+    now, _ = minimise(residuals, method, iterations=1)
+    assert now.losses[1] < now.losses[0] and now.unsolved == 0
+
+
+# -- steps ----------------------------------------------------------------------------------------
+
+
+def _linear(rows: int, columns: int, rng) -> tuple[Residuals, torch.Tensor]:
+    A = torch.from_numpy(rng.standard_normal((rows, columns)))
+    b = torch.from_numpy(rng.standard_normal(rows))
+    w = torch.zeros(columns, dtype=F64, requires_grad=True)
+    return Residuals([w], lambda: A @ w - b), torch.linalg.lstsq(A, b[:, None]).solution[:, 0]
+
+
+@pytest.mark.parametrize("normal", list(Normal))
+def test_one_step_solves_a_linear_model(normal, rng):
+    # of many solutions the nearest: in sample space noise beside the range of J is over mu
+    residuals, best = _linear(*((8, 30) if normal is Normal.SAMPLES else (30, 8)), rng)
+    method = GaussNewton(normal=normal, damping=1e-12, stop=Stop(rtol=1e-12))
+    now, _ = minimise(residuals, method, iterations=1)
+    torch.testing.assert_close(residuals.theta(), best, rtol=1e-6, atol=1e-8)
+    assert now.iterations == 1
+
+
+def test_the_step_is_the_same_in_all_spaces():
+    found = []
+    for normal in Normal:
+        residuals = _poisson()
+        method = GaussNewton(normal=normal, bend=0.0, stop=Stop(rtol=1e-13, max_iters=20_000))
+        minimise(residuals, method, iterations=1)
+        found.append(residuals.theta())
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-6, atol=1e-8)
+
+
+def test_losses_fall_and_the_solution_is_found():
+    residuals = _poisson(10, 30)
+    now, _ = minimise(residuals, GaussNewton(), iterations=60)
+    assert (np.diff(now.losses) <= 0).all()
+    assert now.losses[-1] < 1e-6 * now.losses[0]
+    x = torch.linspace(-1, 1, 50, dtype=F64)[:, None]
+    # the periodic slope holds for sin(pi x) too
+    error = residuals.network(x) - torch.sin(torch.pi * x)
+    assert float(error.detach().norm() / torch.sin(torch.pi * x).norm()) < 1e-2
+
+
+def test_a_bent_path_gets_lower_than_a_straight_one():
+    losses = {}
+    for bend in (0.0, 0.75):
+        now, _ = minimise(_poisson(10, 30), GaussNewton(bend=bend), iterations=25)
+        losses[bend] = now.losses[-1]
+    assert losses[0.75] < 0.5 * losses[0.0]
+
+
+def test_a_run_in_parts_ends_with_the_same_bits():
+    whole, parts = _poisson(), _poisson()
+    method = GaussNewton()
+    one, _ = minimise(whole, method, iterations=9)
+    now, _ = minimise(parts, method, iterations=4)
+    two, _ = minimise(parts, method, iterations=5, start=now)
+    assert torch.equal(whole.theta(), parts.theta()) and one == two
+
+
+def test_an_interrupted_run_keeps_the_last_step():
+    residuals = _poisson()
+    seen: list[torch.Tensor] = []
+    function, calls = residuals._function, 0
+
+    def interrupted():
+        nonlocal calls
+        calls += 1
+        if len(seen) == 3 and calls % 3 == 0:
+            raise KeyboardInterrupt  # amid a step, with a trial in the parameters
+        return function()
+
+    residuals._function = interrupted
+    now, ended = minimise(
+        residuals, GaussNewton(), iterations=20,
+        progress=lambda done, of: seen.append(residuals.theta()),
+    )  # fmt: skip
+    assert ended is Ended.INTERRUPTED and now.iterations == 3
+    assert torch.equal(residuals.theta(), seen[-1])
+
+
+def test_a_target_and_a_minimum_end_a_run(rng):
+    residuals, _ = _linear(5, 8, rng)
+    assert minimise(residuals, GaussNewton(), iterations=99, target=1e-9)[1] is Ended.TARGET
+    residuals, _ = _linear(30, 8, rng)
+    now, ended = minimise(residuals, GaussNewton(damping=1e-9), iterations=99)
+    assert ended is Ended.STALLED and now.iterations < 99
+
+
+def test_answers_of_solves_that_were_not_certified_are_not_used():
+    residuals = _poisson()
+    before = residuals.theta()
+    method = GaussNewton(
+        normal=Normal.KRYLOV, damping=1e-9, tries=2, solver=CG(), stop=Stop(rtol=1e-9, max_iters=1)
+    )
+    now, _ = minimise(residuals, method, iterations=1)
+    assert now.unsolved == 2 and now.stalled == 1
+    assert torch.equal(residuals.theta(), before)
+
+
+# -- refusals -------------------------------------------------------------------------------------
+
+
+def _bad(terms):
+    x = torch.linspace(0, 1, 6, dtype=F64)[:, None]
+    return PointwiseResiduals(_net(1, 3, 1), x, terms)
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        (lambda x, u: [], "at least one term"),
+        (
+            lambda x, u: [Term(u[:0], slice(0, 0), name="the wall")],
+            "at least one point for the wall",
+        ),
+        (lambda x, u: [Term(u[:, 1:2], slice(0, 6))], "how many outputs"),
+        (lambda x, u: [Term(u - x[:, 0], slice(0, 6))], "keep the last axis"),
+        (lambda x, u: [Term(u, slice(0, 9))], "some of 6 points"),
+        (lambda x, u: [Term(u, slice(0, 6), weight=-1.0)], "weight"),
+    ],
+)
+def test_terms_that_do_not_fit_are_refused(terms, words):
+    with pytest.raises(ValueError, match=words):
+        _bad(terms).value()
+
+
+def test_nan_is_named_with_its_term_and_its_point():
+    residuals = _bad(
+        lambda x, u: [Term(u, slice(0, 6)), Term(torch.log(x - 0.5), slice(0, 6), name="f")]
+    )
+    with pytest.raises(FloatingPointError, match=r"NaN or Inf in f at 3 of 6 points.*x = \[0.0\]"):
+        minimise(residuals, GaussNewton(), iterations=1)
+
+
+def test_parameters_of_another_precision_are_refused():
+    w = torch.zeros(3, requires_grad=True)
+    with pytest.raises(TypeError, match="float64"):
+        Residuals([w], lambda: w)
+    with pytest.raises(ValueError, match="at least one parameter"):
+        Residuals([], lambda: w)
+    with pytest.raises(ValueError, match="damping > 0"):
+        GaussNewton(damping=0.0)
+    with pytest.raises(TypeError, match="Normal"):
+        GaussNewton(normal="samples")  # type: ignore[arg-type]
+
+
+# -- intervals ------------------------------------------------------------------------------------
+
+
+def test_intervals_of_a_linear_model_are_those_of_least_squares(rng):
+    x = torch.linspace(0, 1, 40, dtype=F64)[:, None]
+    y = 2 + 3 * x + 0.1 * torch.from_numpy(rng.standard_normal((40, 1)))
+    slope = torch.tensor(0.0, dtype=F64, requires_grad=True)
+    network = torch.nn.Linear(1, 1, dtype=F64)
+    network.weight.requires_grad_(False).zero_()
+    fit = PointwiseResiduals(
+        network, x, lambda x, u: [Term(u + slope * x - y, slice(0, 40))], extra=(slope,)
+    )
+    minimise(fit, GaussNewton(damping=1e-9), iterations=5)
+    found = confidence_intervals(fit, [0], damping=1e-13)
+    A = np.hstack([np.ones((40, 1)), x.numpy()])
+    best, rss, *_ = np.linalg.lstsq(A, y.numpy(), rcond=None)
+    assert found.value[0] == pytest.approx(best[1, 0], rel=1e-8)
+    assert found.sigma == pytest.approx(np.sqrt(rss[0] / 38), rel=1e-3)
+    expected = found.sigma * np.sqrt(np.linalg.inv(A.T @ A)[1, 1])
+    assert found.deviation[0] == pytest.approx(expected, rel=1e-3)
+    assert found.resolution[0] == pytest.approx(1, abs=1e-6)
+    assert abs(found.offset[0]) < 1e-6
+    with pytest.raises(ValueError, match="noisy terms from 0 to 0"):
+        confidence_intervals(fit, [1])
+    with pytest.raises(ValueError, match="unknown parameters"):
+        confidence_intervals(_poisson(3, 4), [0])
+
+
+# -- with DeepXDE ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dde():
+    from solvers.pinn.deepxde import load_deepxde
+
+    try:
+        return load_deepxde()
+    except ImportError:
+        pytest.skip("DeepXDE is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _globals_are_put_back(request):
+    before = torch.get_default_dtype()
+    yield
+    assert torch.get_default_dtype() == before
+    if "dde" in request.fixturenames:
+        assert request.getfixturevalue("dde").config.real.precision == 32
+
+
+def _model(dde, *, compiled=True, hard=False, width=8, points=16, **how):
+    """-u'' = pi² sin(pi x) on (-1, 1)."""
+    dde.config.set_random_seed(1)
+    line = dde.geometry.Interval(-1, 1)
+
+    def equation(x, u):
+        return -dde.grad.hessian(u, x) - np.pi**2 * torch.sin(np.pi * x)
+
+    ends = dde.icbc.DirichletBC(line, lambda x: np.sin(np.pi * x), lambda x, on: on)
+    data = dde.data.PDE(
+        line, equation, [] if hard else [ends], points, 2,
+        solution=lambda x: np.sin(np.pi * x), num_test=20,
+    )  # fmt: skip
+    net = dde.nn.FNN([1, width, width, 1], "tanh", "Glorot uniform")
+    if hard:
+        net.apply_output_transform(lambda x, u: (1 - x**2) * u)
+    model = dde.Model(data, net)
+    if compiled:
+        model.compile("adam", lr=1e-3, metrics=["l2 relative error"], verbose=0, **how)
+    return model
+
+
+def _error(model) -> float:
+    x = np.linspace(-1, 1, 101)[:, None]
+    true = np.sin(np.pi * x)
+    return float(np.linalg.norm(model.predict(x) - true) / np.linalg.norm(true))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("hard", [True, False])
+def test_two_lines_train_a_model(dde, compiled, hard):
+    from solvers.pinn.deepxde import precondition
+
+    model = _model(dde, compiled=compiled, hard=hard)
+    points = model.data.train_x
+    assert precondition(model) is model
+    history, state = model.train(iterations=30, verbose=0)
+    assert _error(model) < 1e-3
+    assert model.data.train_x is points and points.dtype == np.float32
+    assert state.step == 30 and state.best_step == 30
+    assert history.steps == [0, 10, 20, 30]
+    assert len(state.metrics_test) == (1 if compiled else 0)
+    assert np.sum(state.loss_train) == pytest.approx(model.opt.progress.losses[-1], rel=1e-9)
+    # DeepXDE's own way goes on from there
+    residual = model.predict(np.linspace(-1, 1, 5)[:, None], operator=model.data.pde)
+    assert np.abs(residual).max() < 0.5
+    model.compile("adam", lr=1e-6, verbose=0)
+    model.train(iterations=2, verbose=0)
+    assert _error(model) < 1e-3
+
+
+def test_loss_weights_are_those_of_the_model(dde):
+    from solvers.pinn.deepxde import precondition, residuals
+
+    plain = _model(dde, loss_weights=[1, 100])
+    X, y, aux = plain.data.train_next_batch()
+    losses = plain._outputs_losses(True, X, y, aux)[1]
+    r = residuals(precondition(plain))
+    assert float(r.value().square().sum()) == pytest.approx(float(losses.sum()), rel=1e-5)
+    assert [t.weight for t in r.terms()] == [1, 100]
+    assert [t.name for t in r.terms()] == ["PDE 0", "condition 0 (DirichletBC)"]
+    other = _model(dde)
+    assert [t.weight for t in residuals(precondition(other, loss_weights=[2, 3])).terms()] == [2, 3]
+
+
+def test_callbacks_see_every_step_and_points_are_drawn_anew(dde):
+    from solvers.pinn.deepxde import precondition
+
+    seen: list[str] = []
+
+    class Spy(dde.callbacks.Callback):
+        def on_train_begin(self):
+            seen.append("begin")
+
+        def on_epoch_end(self):
+            assert self.model.train_state.X_train.dtype == np.float64
+            seen.append(f"{self.model.train_state.iteration}")
+
+        def on_train_end(self):
+            seen.append("end")
+
+    model = _model(dde)
+    model.data.train_distribution = "pseudo"
+    before = model.data.train_x.copy()
+    resample = dde.callbacks.PDEPointResampler(period=2)
+    precondition(model).train(iterations=5, callbacks=[Spy(), resample], verbose=0)
+    assert seen == ["begin", "1", "2", "3", "4", "5", "end"]
+    assert model.data.train_x.shape == before.shape and model.data.train_x.dtype == np.float32
+    assert not np.array_equal(model.data.train_x, before)
+
+
+def test_a_restored_training_goes_on_with_the_same_bits(dde, tmp_path):
+    from solvers.pinn.deepxde import precondition
+
+    whole = precondition(_model(dde))
+    whole.train(iterations=7, verbose=0)
+    first = precondition(_model(dde))
+    first.train(iterations=4, verbose=0, model_save_path=str(tmp_path / "m"))
+    again = precondition(_model(dde))
+    again.train(iterations=3, verbose=0, model_restore_path=str(tmp_path / "m-4.pt"))
+    for p, q in zip(whole.net.parameters(), again.net.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert again.opt.progress == whole.opt.progress
+
+
+def test_other_models_stay_in_single_precision(dde):
+    from solvers.pinn.deepxde import precondition
+
+    model = _model(dde)
+    other = dde.Model(model.data, dde.nn.FNN([1, 4, 1], "tanh", "Glorot uniform"))
+    other.compile("adam", lr=1e-3, verbose=0)
+    precondition(model).train(iterations=2, verbose=0)
+    other.train(iterations=2, verbose=0)
+    assert other.predict(np.zeros((2, 1))).dtype == np.float32
+    assert model.predict(np.zeros((2, 1))).dtype == np.float64
+    assert model.net(torch.zeros(2, 1)).dtype == F64  # inputs of any precision
+
+
+def test_interrupting_keeps_the_weights_of_the_last_step(dde):
+    from solvers.pinn.deepxde import precondition
+
+    class Stop3(dde.callbacks.Callback):
+        def on_epoch_end(self):
+            if self.model.train_state.iteration == 3:
+                raise KeyboardInterrupt
+
+    model = precondition(_model(dde))
+    with pytest.raises(KeyboardInterrupt):
+        model.train(iterations=9, callbacks=[Stop3()], verbose=0)
+    X, y, aux = model.data.train_next_batch()
+    loss = model.opt.progress.losses
+    assert len(loss) == 4 and loss[-1] < loss[0]
+    model.train(iterations=1, verbose=0)
+    assert model.opt.progress.losses[:4] == loss
+
+
+def _decay(dde, noise: float, seed: int):
+    """u' = -k u with u(0) = 1 and noisy measurements; k = 2 is to be found."""
+    dde.config.set_random_seed(0)
+    line = dde.geometry.TimeDomain(0, 1)
+    k = dde.Variable(1.0)
+    t = np.linspace(0, 1, 41)[1:, None]
+    u = np.exp(-2 * t) + noise * np.random.default_rng(seed).standard_normal(t.shape)
+    seen = dde.icbc.PointSetBC(t, u)
+    start = dde.icbc.IC(line, lambda x: np.ones_like(x[:, :1]), lambda x, on: on)
+    data = dde.data.PDE(
+        line, lambda x, y: dde.grad.jacobian(y, x) + k * y, [start, seen], 30, 2, anchors=t
+    )
+    model = dde.Model(data, dde.nn.FNN([1, 6, 1], "tanh", "Glorot uniform"))
+    model.compile(
+        "adam", lr=1e-3, external_trainable_variables=k, loss_weights=[100, 100, 1], verbose=0
+    )
+    return model, k
+
+
+def test_an_unknown_constant_lies_in_its_interval(dde):
+    from solvers.pinn.deepxde import precondition, residuals
+
+    model, k = _decay(dde, 0.01, 3)
+    precondition(model).train(iterations=60, verbose=0)
+    found = confidence_intervals(residuals(model), [2])  # the equation, then start, then seen
+    assert found.value[0] == float(k)
+    assert found.low[0] < 2 < found.high[0]
+    assert 0.005 < found.deviation[0] < 0.1
+    assert found.sigma == pytest.approx(0.01, rel=0.3)
+    assert found.resolution[0] == pytest.approx(1, abs=1e-3)
+    assert abs(found.offset[0]) < 0.1 * found.deviation[0]
+
+
+def test_an_unknown_constant_travels_in_checkpoints(dde, tmp_path):
+    from solvers.pinn.deepxde import precondition
+
+    model, k = _decay(dde, 0.01, 3)
+    precondition(model).train(iterations=3, verbose=0, model_save_path=str(tmp_path / "m"))
+    again, other = _decay(dde, 0.01, 3)
+    precondition(again).restore(str(tmp_path / "m-3.pt"))
+    assert float(other) == float(k) != 1.0
+
+
+def test_models_that_do_not_suit_are_refused(dde):
+    from solvers.pinn.deepxde import precondition
+
+    with pytest.raises(TypeError, match=r"a deepxde\.Model"):
+        precondition(torch.nn.Linear(1, 1))
+    with pytest.raises(TypeError, match=r"GaussNewton\(\)"):
+        precondition(_model(dde), "adam")
+    with pytest.raises(ValueError, match='loss="MSE"'):
+        precondition(_model(dde, loss="MAE"))
+    model = _model(dde)
+    model.net.regularizer = ("l2", 1e-4)
+    with pytest.raises(ValueError, match="without regularization"):
+        precondition(model)
+    with pytest.raises(ValueError, match="2 loss weights"):
+        precondition(_model(dde, compiled=False), loss_weights=[1.0]).train(iterations=1, verbose=0)
+
+
+def test_bad_models_are_told_what_is_wrong(dde):
+    from solvers.pinn.deepxde import precondition
+
+    line = dde.geometry.Interval(0, 1)
+
+    def train(equation, conditions, domain=4, boundary=2):
+        net = dde.nn.FNN([1, 3, 1], "tanh", "Glorot uniform")
+        data = dde.data.PDE(line, equation, conditions, domain, boundary)
+        precondition(dde.Model(data, net)).train(iterations=1, verbose=0)
+
+    with pytest.raises(FloatingPointError, match="NaN or Inf in PDE 0"):
+        train(lambda x, u: torch.log(u - 100), [])
+    never = dde.icbc.DirichletBC(line, lambda x: 0 * x, lambda x, on: False)
+    with pytest.raises(ValueError, match=r"at least one point for condition 0 \(DirichletBC\)"):
+        train(lambda x, u: u, [never])
+    second = dde.icbc.DirichletBC(line, lambda x: 0 * x, lambda x, on: on, component=1)
+    with pytest.raises(ValueError, match="how many outputs"):
+        train(lambda x, u: u, [second])
+    with pytest.raises(ValueError, match="keep the last axis"):
+        train(lambda x, u: u - x[:, 0], [])
+
+
+_ALONE = """
+import os, sys, torch
+from solvers.pinn.deepxde import load_deepxde
+assert "deepxde" not in sys.modules
+dde = load_deepxde()
+assert dde.backend.backend_name == "pytorch" and "DDE_BACKEND" not in os.environ
+assert torch.get_default_dtype() == torch.float32 and dde.config.real.precision == 32
+"""
+
+
+def _python(code: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    keep = {k: v for k, v in os.environ.items() if k not in ("DDE_BACKEND", "DDEBACKEND")}
+    # the font list of matplotlib, which DeepXDE loads, is matplotlib's own business
+    root = str(Path(__file__).resolve().parents[2])
+    env = {**keep, "HOME": str(home), "PYTHONPATH": root, "MPLCONFIGDIR": str(home.parent), **more}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120
+    )
+
+
+def test_deepxde_is_loaded_without_a_word_or_a_file(dde, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    done = _python(_ALONE, home)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(home.iterdir()) == []
+
+
+def test_another_backend_is_refused(dde, tmp_path, monkeypatch):
+    from solvers.pinn import deepxde as ours
+
+    done = _python(
+        "from solvers.pinn.deepxde import *; load_deepxde()", tmp_path, DDE_BACKEND="jax"
+    )
+    assert "expected DeepXDE's backend pytorch, got DDE_BACKEND=jax" in done.stderr
+    monkeypatch.setattr(dde.backend, "backend_name", "jax")
+    with pytest.raises(RuntimeError, match="got jax: set DDE_BACKEND=pytorch before"):
+        ours.precondition(object())
+
+
+def test_burgers_goes_down(dde):
+    from solvers.pinn.deepxde import precondition, residuals
+
+    dde.config.set_random_seed(0)
+    plane = dde.geometry.GeometryXTime(dde.geometry.Interval(-1, 1), dde.geometry.TimeDomain(0, 1))
+
+    def burgers(x, u):
+        ux, ut = (dde.grad.jacobian(u, x, i=0, j=j) for j in (0, 1))
+        return ut + u * ux - 0.01 / np.pi * dde.grad.hessian(u, x, i=0, j=0)
+
+    wall = dde.icbc.DirichletBC(plane, lambda x: 0 * x[:, :1], lambda x, on: on)
+    start = dde.icbc.IC(plane, lambda x: -np.sin(np.pi * x[:, :1]), lambda x, on: on)
+    data = dde.data.TimePDE(plane, burgers, [wall, start], 60, 10, 20)
+    model = dde.Model(data, dde.nn.FNN([2, 8, 8, 1], "tanh", "Glorot normal"))
+    precondition(model).train(iterations=25, verbose=0)
+    losses = model.opt.progress.losses
+    assert losses[-1] < 0.02 * losses[0]
+    assert (np.diff(losses) <= 0).all()
+    r = residuals(model)
+    J = r.linearise()[1]
+    torch.testing.assert_close(J.matrix(), J.by_rows(), rtol=1e-10, atol=1e-10)
+    assert r.pointwise
+
+
+@pytest.mark.slow
+def test_poisson_is_far_better_than_by_adam_in_the_same_time(dde):
+    from solvers.pinn.deepxde import precondition
+
+    class For(dde.callbacks.Callback):
+        def on_train_begin(self):
+            self.began = time.process_time()
+
+        def on_epoch_end(self):
+            self.model.stop_training = time.process_time() - self.began > 10
+
+    errors = []
+    for ours in (True, False):
+        model = _model(dde, width=20, points=64)
+        if ours:
+            precondition(model)
+        model.train(iterations=10**7, display_every=10**7, callbacks=[For()], verbose=0)
+        errors.append(_error(model))
+    assert errors[0] < 1e-6 and errors[0] < errors[1] / 100
