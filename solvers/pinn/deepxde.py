@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import io
 import os
 import sys
@@ -48,13 +49,12 @@ def load_deepxde() -> ModuleType:
             )
         with _environment("DDE_BACKEND", "pytorch"), _quiet():
             try:
-                import deepxde
+                importlib.import_module("deepxde")
             except ImportError as error:
                 raise ImportError(
                     "expected DeepXDE, which is not installed: pip install 'sciml-solvers[pinn]'"
                 ) from error
-    import deepxde
-
+    deepxde: Any = sys.modules["deepxde"]
     backend = deepxde.backend.backend_name
     if backend != "pytorch":
         raise RuntimeError(
@@ -185,7 +185,7 @@ def _residuals(dde: ModuleType, model: Any, X: Any, y: Any, aux: Any) -> Pointwi
         )
     inputs = torch.as_tensor(X, dtype=torch.float64)
     targets = None if y is None else torch.as_tensor(y, dtype=torch.float64)
-    model.net.auxiliary_vars = None if aux is None else torch.as_tensor(aux, dtype=torch.float64)
+    auxiliary = None if aux is None else torch.as_tensor(aux, dtype=torch.float64)
 
     def terms(x: Tensor, outputs: Tensor) -> list[Term]:
         errors: list[Tensor] = []
@@ -195,6 +195,7 @@ def _residuals(dde: ModuleType, model: Any, X: Any, y: Any, aux: Any) -> Pointwi
             return output.new_zeros(())
 
         dde.grad.clear()
+        model.net.auxiliary_vars = auxiliary
         model.net.train(True)
         model.data.losses_train(targets, outputs, record, x, model, aux=None)
         dde.grad.clear()  # graphs are kept by what needs them
@@ -249,7 +250,7 @@ class _Optimiser(torch.optim.Optimizer):
         """One step on the points that DeepXDE has just set; `closure` is not called."""
         now = self._method.step(self._residuals(), self.progress)
         self.param_groups[0].update(asdict(now))
-        if now.stalled > 1:
+        if now.stalled > 1:  # once is forgiven: a callback may have drawn other points
             self._model.stop_training = True
         return now.losses[-1]
 

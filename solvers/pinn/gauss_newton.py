@@ -48,7 +48,7 @@ class Progress:
         growth: the factor that mu grows by when the next step fails.
         losses: ||r||² before the first step, and after each.
         stalled: steps in a row that found nothing lower.
-        unsolved: linear systems that were not solved to their tolerance; their answers were not used.
+        unsolved: linear systems whose answer was not certified, and not used.
     """
 
     damping: float | None = None
@@ -86,10 +86,10 @@ class GaussNewton:
     normal: Normal | None = None
     damping: float = 1e-3
     halvings: int = 2
-    tries: int = 12
+    tries: int = 8
     bend: float = 0.75
     solver: Solver = field(default_factory=CG)
-    stop: Stop = Stop(rtol=1e-2, max_iters=500)
+    stop: Stop = field(default_factory=lambda: Stop(rtol=1e-2, max_iters=500))
     entries: int = 40_000_000
 
     def __post_init__(self) -> None:
@@ -128,9 +128,8 @@ class GaussNewton:
         g = J.adjoint(r)  # 1: half the gradient of ||r||²
         if not bool(g.any()):
             return replace(now, losses=(*losses, loss), stalled=now.stalled + 1)
-        mu, nu, unsolved = now.damping, now.growth, now.unsolved
-        if mu is None:
-            mu = self.damping * float(g @ g) / loss
+        first = self.damping * float(g @ g) / loss if now.damping is None else now.damping
+        mu, nu, unsolved = first, now.growth, now.unsolved
         system = self._system(residuals, J)  # 2: the Gram matrix
         try:
             for _ in range(self.tries):
@@ -155,7 +154,7 @@ class GaussNewton:
         except BaseException:
             residuals.assign(theta)
             raise
-        return Progress(mu, 2.0, (*losses, loss), now.stalled + 1, unsolved)
+        return Progress(first, 2.0, (*losses, loss), now.stalled + 1, unsolved)
 
     def _bend(
         self, residuals: Residuals, system: _System, theta: Tensor, r: Tensor, d: Tensor, Jd: Tensor
@@ -306,7 +305,7 @@ def minimise(
                 progress(done + 1, iterations)
             if now.losses[-1] <= target:
                 return now, Ended.TARGET
-            if now.stalled > 1:
+            if now.stalled:  # the next step would be the same
                 return now, Ended.STALLED
     except KeyboardInterrupt:
         return now, Ended.INTERRUPTED

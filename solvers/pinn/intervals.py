@@ -88,27 +88,37 @@ def confidence_intervals(
 
     r, jacobian = residuals.linearise()
     U, s, Vh = torch.linalg.svd(jacobian.matrix(), full_matrices=False)
-    mu = damping * float(s[0]) ** 2
-    G = (Vh[:, -count:].T * (s / (s * s + mu))) @ U.T  # its rows of the unknowns
+    inverse = s / (s * s + damping * s[0] * s[0])
+    kept = s * inverse
+    V = Vh[:, -count:].T
+    G = (V * inverse) @ U.T  # its rows of the unknowns
     scale = torch.zeros_like(r)
     for k in chosen:
         scale[rows[k]] = (terms[k].weight / terms[k].error.numel()) ** 0.5
     if sigma is None:
-        fitted = (U * U) @ (s * s / (s * s + mu))  # the diagonal of J G: 1 where noise is followed
-        sigma = _estimated(r, scale, fitted)
+        sigma = _estimated(r, scale, (U * U) @ kept)
     covariance = (sigma**2 * (G * scale**2) @ G.T).numpy(force=True)
     value = residuals.theta()[-count:].numpy(force=True)
     deviation = np.sqrt(np.diag(covariance))
     reach = float(torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)))
     return Intervals(
-        value, deviation, value - reach * deviation, value + reach * deviation, covariance,
-        float(sigma), level, (Vh[:, -count:] ** 2).T.mul(s * s / (s * s + mu)).sum(1).numpy(force=True),
-        (-G @ r).numpy(force=True),
-    )  # fmt: skip
+        value=value,
+        deviation=deviation,
+        low=value - reach * deviation,
+        high=value + reach * deviation,
+        covariance=covariance,
+        sigma=float(sigma),
+        level=level,
+        resolution=((V * V) @ kept).numpy(force=True),
+        offset=(-G @ r).numpy(force=True),
+    )
 
 
 def _estimated(r: torch.Tensor, scale: torch.Tensor, fitted: torch.Tensor) -> float:
-    """sigma from the noisy rows: their residuals over what freedom the fit has left them."""
+    """sigma from the noisy rows: their residuals over what freedom the fit has left them.
+
+    `fitted` is the diagonal of J G, by which a row's residual follows its own noise.
+    """
     noisy = scale > 0
     left = float((1 - fitted[noisy]).sum())
     if left < 1:

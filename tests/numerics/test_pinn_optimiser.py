@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ import torch
 from sciml import Stop
 from sciml.testing import check_operator
 from solvers import CG
-from solvers.pinn.gauss_newton import Ended, GaussNewton, Normal, Progress, minimise
+from solvers.pinn.gauss_newton import Ended, GaussNewton, Normal, minimise
 from solvers.pinn.intervals import confidence_intervals
 from solvers.pinn.residuals import PointwiseResiduals, Residuals, Term
 
@@ -26,7 +28,7 @@ def _net(*sizes: int, seed: int = 0) -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers: list[torch.nn.Module] = []
-        for a, b in zip(sizes, sizes[1:], strict=False):
+        for a, b in pairwise(sizes):
             layers += [torch.nn.Linear(a, b, dtype=F64), torch.nn.Tanh()]
         return torch.nn.Sequential(*layers[:-1])
 
@@ -83,7 +85,7 @@ def test_jacobians_agree_with_each_other_and_with_differences():
     with pytest.raises(RuntimeError, match="linearise anew"):
         J(v)
     residuals.assign(theta)
-    assert float(c) == 0.7
+    assert c.item() == 0.7
 
 
 def test_the_jacobian_keeps_the_laws_of_operators():
@@ -388,6 +390,19 @@ def test_loss_weights_are_those_of_the_model(dde):
     assert [t.weight for t in residuals(precondition(other, loss_weights=[2, 3])).terms()] == [2, 3]
 
 
+def test_auxiliary_variables_are_those_of_the_training_points(dde):
+    from solvers.pinn.deepxde import precondition, residuals
+
+    line = dde.geometry.Interval(0, 1)
+    data = dde.data.PDE(
+        line, lambda x, u, a: u - a, [], 9, 0, num_test=5, auxiliary_var_function=lambda x: x**2
+    )
+    model = dde.Model(data, dde.nn.FNN([1, 6, 1], "tanh", "Glorot uniform"))
+    precondition(model).train(iterations=20, verbose=0)
+    assert float(residuals(model).value().square().sum()) < 1e-7
+    assert np.abs(model.predict(np.array([[0.5]])) - 0.25) < 1e-3
+
+
 def test_callbacks_see_every_step_and_points_are_drawn_anew(dde):
     from solvers.pinn.deepxde import precondition
 
@@ -452,7 +467,6 @@ def test_interrupting_keeps_the_weights_of_the_last_step(dde):
     model = precondition(_model(dde))
     with pytest.raises(KeyboardInterrupt):
         model.train(iterations=9, callbacks=[Stop3()], verbose=0)
-    X, y, aux = model.data.train_next_batch()
     loss = model.opt.progress.losses
     assert len(loss) == 4 and loss[-1] < loss[0]
     model.train(iterations=1, verbose=0)
@@ -484,7 +498,7 @@ def test_an_unknown_constant_lies_in_its_interval(dde):
     model, k = _decay(dde, 0.01, 3)
     precondition(model).train(iterations=60, verbose=0)
     found = confidence_intervals(residuals(model), [2])  # the equation, then start, then seen
-    assert found.value[0] == float(k)
+    assert found.value[0] == k.item()
     assert found.low[0] < 2 < found.high[0]
     assert 0.005 < found.deviation[0] < 0.1
     assert found.sigma == pytest.approx(0.01, rel=0.3)
@@ -499,7 +513,7 @@ def test_an_unknown_constant_travels_in_checkpoints(dde, tmp_path):
     precondition(model).train(iterations=3, verbose=0, model_save_path=str(tmp_path / "m"))
     again, other = _decay(dde, 0.01, 3)
     precondition(again).restore(str(tmp_path / "m-3.pt"))
-    assert float(other) == float(k) != 1.0
+    assert other.item() == k.item() != 1.0
 
 
 def test_models_that_do_not_suit_are_refused(dde):
@@ -551,11 +565,16 @@ assert torch.get_default_dtype() == torch.float32 and dde.config.real.precision 
 """
 
 
-def _python(code: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
+def _python(code: str, home: Path) -> subprocess.CompletedProcess[str]:
     keep = {k: v for k, v in os.environ.items() if k not in ("DDE_BACKEND", "DDEBACKEND")}
     # the font list of matplotlib, which DeepXDE loads, is matplotlib's own business
     root = str(Path(__file__).resolve().parents[2])
-    env = {**keep, "HOME": str(home), "PYTHONPATH": root, "MPLCONFIGDIR": str(home.parent), **more}
+    env = {
+        **keep,
+        "HOME": str(home),
+        "PYTHONPATH": root,
+        "MPLCONFIGDIR": matplotlib.get_cachedir(),
+    }
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120
     )
@@ -569,16 +588,18 @@ def test_deepxde_is_loaded_without_a_word_or_a_file(dde, tmp_path):
     assert list(home.iterdir()) == []
 
 
-def test_another_backend_is_refused(dde, tmp_path, monkeypatch):
-    from solvers.pinn import deepxde as ours
+def test_another_backend_is_refused(dde, monkeypatch):
+    from solvers.pinn.deepxde import load_deepxde, precondition
 
-    done = _python(
-        "from solvers.pinn.deepxde import *; load_deepxde()", tmp_path, DDE_BACKEND="jax"
-    )
-    assert "expected DeepXDE's backend pytorch, got DDE_BACKEND=jax" in done.stderr
-    monkeypatch.setattr(dde.backend, "backend_name", "jax")
-    with pytest.raises(RuntimeError, match="got jax: set DDE_BACKEND=pytorch before"):
-        ours.precondition(object())
+    with monkeypatch.context() as patch:
+        patch.setattr(dde.backend, "backend_name", "jax")
+        with pytest.raises(RuntimeError, match="got jax: set DDE_BACKEND=pytorch before"):
+            precondition(object())
+    monkeypatch.setenv("DDE_BACKEND", "jax")
+    monkeypatch.delitem(sys.modules, "deepxde")
+    with pytest.raises(RuntimeError, match="backend pytorch, got DDE_BACKEND=jax"):
+        load_deepxde()
+    assert "deepxde" not in sys.modules
 
 
 def test_burgers_goes_down(dde):
