@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -207,6 +208,17 @@ def test_an_unknown_constant_travels_in_checkpoints(dde, tmp_path):
     assert other.item() == k.item() != 1.0
 
 
+def test_the_lines_of_the_guide_run(dde):
+    text = (Path(__file__).resolve().parents[2] / "docs/guide.md").read_text(encoding="utf-8")
+    section = text[text.index("### With DeepXDE") :].split("\n## ")[0]
+    lines = re.findall(r"^```py\n(.*?)^```", section, flags=re.M | re.S)
+    model, _ = _decay(dde, 0.01, 0)
+    names: dict[str, object] = {"model": model}
+    for block in lines:
+        exec(block.replace("iterations=200)", "iterations=4, verbose=0)"), names)
+    assert len(lines) == 3 and names["found"]
+
+
 def test_models_that_do_not_suit_are_refused(dde):
     with pytest.raises(TypeError, match=r"a deepxde\.Model"):
         precondition(torch.nn.Linear(1, 1))
@@ -263,7 +275,7 @@ def _python(code: str, home: Path) -> subprocess.CompletedProcess[str]:
         "MPLCONFIGDIR": matplotlib.get_cachedir(),
     }
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=280
     )
 
 
