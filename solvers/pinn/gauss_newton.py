@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from sciml import LinearSystem, Solver, Stop, solve
+from sciml import LinearSystem, Solver, Status, Stop, solve
 from sciml._checks import integer, need, number
 from sciml.algebra import Identity
 
@@ -115,8 +115,9 @@ class GaussNewton:
     def step(self, residuals: Residuals, now: Progress) -> Progress:
         """One step; the parameters hold its outcome, or what they held if nothing was lower.
 
-        The numbers are those of algorithm 1 of Müller and Zeinhofer; mu goes as in algorithm 3.16
-        of Madsen, Nielsen and Tingleff, Methods for Non-Linear Least Squares Problems (2004).
+        Numbers count the lines of algorithm 1 of Müller and Zeinhofer; SAMPLES is the same step in
+        the space of residuals (Jnini and Vella, arXiv 2505.21404). mu goes as in algorithm 3.16 of
+        Madsen, Nielsen and Tingleff, Methods for Non-Linear Least Squares Problems (2004).
 
         Raises:
             FloatingPointError: r holds NaN or Inf before the step.
@@ -167,9 +168,7 @@ class GaussNewton:
         if not bool(torch.isfinite(second).all()):
             return None
         bent = system.solve(second)
-        if bent is None or torch.linalg.vector_norm(bent[0]) > self.bend * torch.linalg.vector_norm(
-            d
-        ):
+        if bent is None or float(bent[0].norm()) > self.bend * float(d.norm()):
             return None
         return bent[0]
 
@@ -241,6 +240,8 @@ class _Krylov:
         J = self.J if self.J.current else self.residuals.linearise()[1]
         A = J.normal + self.mu * Identity(J.domain)
         found = solve(LinearSystem(A, -J.adjoint(r)), self.solver, stop=self.stop, throw=False)
+        if found.status == Status.INTERRUPTED:
+            raise KeyboardInterrupt
         return (found.x, J(found.x)) if found.ok else None
 
 

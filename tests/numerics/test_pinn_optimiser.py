@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -201,6 +202,21 @@ def test_an_interrupted_run_keeps_the_last_step():
     )  # fmt: skip
     assert ended is Ended.INTERRUPTED and now.iterations == 3
     assert torch.equal(residuals.theta(), seen[-1])
+
+
+def test_interrupting_a_krylov_solve_ends_the_run():
+    residuals = _poisson()
+    before = residuals.theta()
+
+    @dataclass(frozen=True, kw_only=True)
+    class Interrupted(CG):
+        def advance(self, s, k):
+            raise KeyboardInterrupt
+
+    method = GaussNewton(normal=Normal.KRYLOV, solver=Interrupted())
+    now, ended = minimise(residuals, method, iterations=3)
+    assert ended is Ended.INTERRUPTED and now.iterations == 0
+    assert torch.equal(residuals.theta(), before)
 
 
 def test_a_target_and_a_minimum_end_a_run(rng):
