@@ -1,0 +1,402 @@
+"""Train a `deepxde.Model` by Gauss-Newton steps, with all else of DeepXDE as it is.
+
+from solvers.pinn.deepxde import precondition
+precondition(model).train(iterations=200)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sciml._checks import need, told
+
+from .gauss_newton import GaussNewton, Progress
+from .residuals import PointwiseResiduals, Term
+
+__all__ = ["load_deepxde", "precondition", "residuals"]
+
+# Seconds pass between two lines of DeepXDE's display, at whose default a training ends in silence.
+_DISPLAY_EVERY = 10
+_ARRAYS_AGREE = 1e-6
+
+
+def load_deepxde() -> ModuleType:
+    """`deepxde` on PyTorch: imported without a word, a prompt or a file in the home directory.
+
+    Raises:
+        ImportError: it is not installed.
+        RuntimeError: another backend is asked for, or was loaded before.
+    """
+    asked = os.environ.get("DDE_BACKEND", "pytorch")
+    if "deepxde" not in sys.modules:
+        if asked != "pytorch":
+            raise RuntimeError(
+                f"expected DeepXDE's backend pytorch, got DDE_BACKEND={asked}: set "
+                "DDE_BACKEND=pytorch, or leave it out"
+            )
+        with _environment("DDE_BACKEND", "pytorch"), _quiet():
+            try:
+                importlib.import_module("deepxde")
+            except ImportError as error:
+                raise ImportError(
+                    "expected DeepXDE, which is not installed: pip install 'sciml-solvers[pinn]'"
+                ) from error
+    deepxde: Any = sys.modules["deepxde"]
+    backend = deepxde.backend.backend_name
+    if backend != "pytorch":
+        raise RuntimeError(
+            f"expected DeepXDE's backend pytorch, got {backend}: set DDE_BACKEND=pytorch before "
+            "deepxde is imported"
+        )
+    return deepxde
+
+
+def precondition(
+    model: Any,
+    method: GaussNewton | None = None,
+    *,
+    metrics: Sequence[Any] | None = None,
+    loss_weights: Sequence[float] | None = None,
+    external_trainable_variables: Tensor | Sequence[Tensor] | None = None,
+) -> Any:
+    """`model` itself, compiled with a damped Gauss-Newton method in float64.
+
+    What a compiled model has (loss weights, metrics, unknown variables) is kept where nothing else
+    is given here. Its network and variables become float64 and stay so; `train`, `predict` and
+    `restore` of this model work in float64, whatever `deepxde.config` says, which is put back
+    after each, with the sampled points. Iterations are Gauss-Newton steps; checkpoints hold the
+    method's state and the variables, so that a restored training goes on as an uninterrupted one.
+    Ctrl-C leaves the weights of the last step, the best ones.
+
+    Args:
+        model: a `deepxde.Model`, compiled or not, whose losses are mean squares (DeepXDE's "MSE").
+        method: `GaussNewton()` without.
+        metrics, loss_weights, external_trainable_variables: as of `deepxde.Model.compile`.
+
+    Raises:
+        TypeError: no `deepxde.Model`.
+        RuntimeError: a backend other than pytorch.
+        ValueError: losses other than mean squares, a regulariser, forward-mode derivatives.
+    """
+    dde = load_deepxde()
+    need(model, dde.Model, "a deepxde.Model", "deepxde.Model(data, net)")
+    method = GaussNewton() if method is None else method
+    need(method, GaussNewton, "a method", "GaussNewton()")
+    _refuse(dde, model)
+    if external_trainable_variables is None:
+        variables = list(model.external_trainable_variables)
+    elif isinstance(external_trainable_variables, Tensor):
+        variables = [external_trainable_variables]
+    else:
+        variables = list(external_trainable_variables)
+    metrics = model.metrics if metrics is None else metrics
+    weights = model.loss_weights if loss_weights is None else loss_weights
+
+    compiled = model.outputs_losses_train
+    model.net.double()
+    for p in [*model.net.parameters(), *variables]:
+        p.data, p.grad = p.data.double(), None
+    if not getattr(model.net, "_takes_any_float", False):
+        model.net.register_forward_pre_hook(_to_its_precision)
+        model.net._takes_any_float = True
+    model.__class__ = _in_double(type(model))
+    with _double(dde, model):
+        before, model.loss_weights = model.loss_weights, weights
+        model.external_trainable_variables = variables
+        if compiled is not None:
+            model.loss_weights = before
+            _need_squares(model, compiled)
+        optimiser = _Optimiser(model, method, variables)
+        model.compile(
+            optimiser, metrics=metrics, loss_weights=weights,
+            external_trainable_variables=variables, verbose=0,
+        )  # fmt: skip
+    return model
+
+
+def residuals(model: Any) -> PointwiseResiduals:
+    """The residuals of `model` at the points it is trained on; ||r||² is the sum of its losses.
+
+    Args:
+        model: a `deepxde.Model` that went through `precondition`.
+    """
+    dde = load_deepxde()
+    need(model, dde.Model, "a deepxde.Model", "deepxde.Model(data, net)")
+    with _double(dde, model):
+        return _residuals(dde, model, *_batch(model))
+
+
+def _refuse(dde: ModuleType, model: Any) -> None:
+    if getattr(model.net, "regularizer", None) is not None:
+        raise ValueError(
+            f"expected a network without regularization, got {told(model.net.regularizer)}: leave "
+            "it out, Gauss-Newton's damping keeps steps small"
+        )
+    if dde.config.autodiff != "reverse":
+        raise ValueError(
+            f"expected reverse-mode derivatives, got {dde.config.autodiff!r}: "
+            'deepxde.config.set_default_autodiff("reverse")'
+        )
+    if dde.config.mixed:
+        raise ValueError('expected one precision, got "mixed": set_default_float("float64")')
+
+
+def _need_squares(model: Any, compiled: Any) -> None:
+    """Refuse a model whose losses, as it was compiled, are no mean squares."""
+    X, y, aux = _batch(model)
+    losses = compiled(X, y, aux)[1].detach()
+    total = float(losses.sum())
+    ours = float(_residuals(load_deepxde(), model, X, y, aux).value().square().sum())
+    if np.isfinite(total) and abs(total - ours) > _ARRAYS_AGREE * abs(total):
+        raise ValueError(
+            f"expected losses that are mean squares, whose sum is {ours:.6g}, got {total:.6g}: "
+            'compile the model with loss="MSE"'
+        )
+
+
+def _batch(model: Any) -> tuple[Any, Any, Any]:
+    """(X, y, auxiliary variables), the last of which is missing from some data sets."""
+    X, y, *aux = model.data.train_next_batch(model.batch_size)
+    return X, y, aux[0] if aux else None
+
+
+def _residuals(dde: ModuleType, model: Any, X: Any, y: Any, aux: Any) -> PointwiseResiduals:
+    if not isinstance(X, np.ndarray) or X.ndim != 2:
+        raise TypeError(
+            f"expected training points as one array (points, dim), got {told(type(X).__name__)}: "
+            "operator networks with several inputs are not supported"
+        )
+    if not len(X):
+        raise ValueError(
+            "expected at least one training point, got none: raise num_domain or num_boundary"
+        )
+    inputs = torch.as_tensor(X, dtype=torch.float64)
+    targets = None if y is None else torch.as_tensor(y, dtype=torch.float64)
+    auxiliary = None if aux is None else torch.as_tensor(aux, dtype=torch.float64)
+
+    def terms(x: Tensor, outputs: Tensor) -> list[Term]:
+        errors: list[Tensor] = []
+
+        def record(target: Tensor, output: Tensor) -> Tensor:
+            errors.append(output - target)
+            return output.new_zeros(())
+
+        dde.grad.clear()
+        model.net.auxiliary_vars = auxiliary
+        model.net.train(True)
+        model.data.losses_train(targets, outputs, record, x, model, aux=None)
+        dde.grad.clear()  # graphs are kept by what needs them
+        return _terms(model, errors, len(X))
+
+    return PointwiseResiduals(
+        model.net, inputs, terms, extra=tuple(model.external_trainable_variables)
+    )
+
+
+def _terms(model: Any, errors: list[Tensor], points: int) -> list[Term]:
+    weights = [1.0] * len(errors) if model.loss_weights is None else list(model.loss_weights)
+    if len(weights) != len(errors):
+        raise ValueError(f"expected {len(errors)} loss weights, one a loss, got {len(weights)}")
+    return [
+        Term(e if e.ndim == 2 else e.reshape(len(e), -1), where, float(w), name)
+        for e, w, (where, name) in zip(errors, weights, _places(model, errors, points), strict=True)
+    ]
+
+
+def _places(model: Any, errors: list[Tensor], points: int) -> list[tuple[slice, str]]:
+    """Where each loss is evaluated, and its name. DeepXDE has points of conditions first."""
+    counts = getattr(model.data, "num_bcs", None)
+    if counts is None:
+        return [(slice(0, points), f"loss {k}") for k in range(len(errors))]
+    ends = [int(n) for n in np.cumsum([0, *counts])]
+    equations = len(errors) - len(counts)
+    found = [(slice(ends[-1], points), f"PDE {k}") for k in range(equations)]
+    for k, condition in enumerate(model.data.bcs):
+        name = f"condition {k} ({type(condition).__name__})"
+        found.append((slice(ends[k], ends[k + 1]), name))
+    return found
+
+
+class _Optimiser(torch.optim.Optimizer):
+    """A step of the method as DeepXDE asks for it; its state travels in checkpoints."""
+
+    def __init__(self, model: Any, method: GaussNewton, variables: list[Tensor]) -> None:
+        trained = [p for p in model.net.parameters() if p.requires_grad]
+        super().__init__([*trained, *variables], asdict(Progress()))
+        self._model, self._method, self._variables = model, method, variables
+        self._last: tuple[Any, PointwiseResiduals] | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """Damping, iterations and history."""
+        group = self.param_groups[0]
+        known = {name: group[name] for name in asdict(Progress())}
+        return Progress(**{**known, "losses": tuple(known["losses"])})
+
+    def step(self, closure: Any = None) -> float:
+        """One step on the points that DeepXDE has just set; `closure` is not called."""
+        now = self._method.step(self._residuals(), self.progress)
+        self.param_groups[0].update(asdict(now))
+        if now.stalled > 1:  # once is forgiven: a callback may have drawn other points
+            self._model.stop_training = True
+        return now.losses[-1]
+
+    def _residuals(self) -> PointwiseResiduals:
+        """Those of the last step, while points and weights are the same."""
+        model, at = self._model, self._model.train_state
+        if self._last is None or self._last[0] is not at.X_train:
+            made = _residuals(load_deepxde(), model, at.X_train, at.y_train, at.train_aux_vars)
+            self._last = at.X_train, made
+        return self._last[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        for variable in self._variables:
+            self.state[variable]["value"] = variable.detach().clone()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        with torch.no_grad():
+            for variable in self._variables:
+                if (value := self.state[variable].get("value")) is not None:
+                    variable.copy_(value)
+
+
+@functools.cache
+def _in_double(base: type) -> type:
+    """`base`, a class of models, whose work is done in float64."""
+    if getattr(base, "_in_double", False):
+        return base
+
+    class Preconditioned(base):
+        _in_double = True
+
+        @functools.wraps(base.train)
+        def train(self, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(self.opt, _Optimiser) and len(args) < 3:
+                kwargs.setdefault("display_every", _DISPLAY_EVERY)
+            with _double(load_deepxde(), self):
+                return super().train(*args, **kwargs)
+
+        @functools.wraps(base.predict)
+        def predict(self, *args: Any, **kwargs: Any) -> Any:
+            with _double(load_deepxde(), self):
+                return super().predict(*args, **kwargs)
+
+        @functools.wraps(base.restore)
+        def restore(self, *args: Any, **kwargs: Any) -> Any:
+            with _double(load_deepxde(), self):
+                return super().restore(*args, **kwargs)
+
+    Preconditioned.__name__, Preconditioned.__qualname__ = base.__name__, base.__qualname__
+    return Preconditioned
+
+
+def _to_its_precision(net: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs of a network, in the precision of its weights."""
+    dtype = next(net.parameters()).dtype
+    floats = (a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
+    return tuple(floats)
+
+
+@contextlib.contextmanager
+def _double(dde: ModuleType, model: Any) -> Iterator[None]:
+    """float64 in DeepXDE, in torch and in the sampled points; all put back at the end."""
+    real, usual = dde.config.real, torch.get_default_dtype()
+    back = {16: real.set_float16, 32: real.set_float32, 64: real.set_float64}[real.precision]
+    narrow = np.dtype(real(np))
+    real.set_float64()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with _wide_points(model, narrow):
+            yield
+    finally:
+        back()
+        torch.set_default_dtype(usual)
+
+
+@contextlib.contextmanager
+def _wide_points(model: Any, narrow: np.dtype) -> Iterator[None]:
+    """The arrays of the model's data in float64; then as they were, new ones in `narrow`.
+
+    Copies are kept with the model: DeepXDE remembers values of conditions by the id of an array,
+    so that one that was freed could pass for the next.
+    """
+    wide = np.dtype(np.float64)
+    if narrow == wide:
+        yield
+        return
+    copies: dict[int, tuple[Any, Any]] = vars(model).setdefault("_wide_copies", {})
+    own = {id(a): a for a in _arrays(model.data, wide)}
+
+    def widen(array: np.ndarray) -> np.ndarray:
+        return copies.setdefault(id(array), (array, array.astype(wide)))[1]
+
+    def restore(array: np.ndarray) -> np.ndarray:
+        if id(array) in own:
+            return array
+        known = next((a for a, made in copies.values() if made is array), None)
+        if known is None:
+            known = array.astype(narrow)
+            copies[id(known)] = known, array
+        return known
+
+    _replace(model.data, narrow, widen)
+    try:
+        yield
+    finally:
+        _replace(model.data, wide, restore)
+
+
+def _arrays(data: Any, dtype: np.dtype) -> list[np.ndarray]:
+    found: list[np.ndarray] = []
+    for value in vars(data).values():
+        parts = value if isinstance(value, tuple | list) else (value,)
+        found += [v for v in parts if isinstance(v, np.ndarray) and v.dtype == dtype]
+    return found
+
+
+def _replace(data: Any, dtype: np.dtype, change: Any) -> None:
+    """Every array of `dtype` among the attributes of `data`, replaced by change(array)."""
+    for name, value in list(vars(data).items()):
+        if isinstance(value, np.ndarray) and value.dtype == dtype:
+            setattr(data, name, change(value))
+        elif isinstance(value, tuple | list) and any(
+            isinstance(v, np.ndarray) and v.dtype == dtype for v in value
+        ):
+            parts = (
+                change(v) if isinstance(v, np.ndarray) and v.dtype == dtype else v for v in value
+            )
+            setattr(data, name, type(value)(parts))
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield

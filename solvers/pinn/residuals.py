@@ -1,0 +1,437 @@
+"""The residuals of a physics-informed loss as a vector r(theta), and their Jacobian.
+
+A loss sum_t w_t mean(e_t²) is ||r||² with r = (sqrt(w_t / n_t) e_t)_t. J = dr/dtheta is an operator
+that needs backward passes only; where it fits into memory it can be had as a matrix too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml import Operator, Space
+from sciml._checks import number, told
+
+__all__ = ["Jacobian", "PointwiseResiduals", "Residuals", "Term"]
+
+# Rows of J that one batched backward pass makes are held to this many bytes.
+_CHUNK = 1 << 26
+# J of the fast way has to agree with backward passes to this, relatively.
+_AGREES = 1e-7
+# As many columns of further parameters are made one by one.
+_EXTRA = 64
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the loss, weight · mean(error²).
+
+    Attributes:
+        error: float64 (rows, columns): e.g. the PDE's residual at each point, one column an
+            equation.
+        points: rows of the inputs that it is evaluated at: as many as `error` has rows, or twice
+            as many, where row i compares points i and i + rows (a periodic boundary).
+        weight: not negative.
+        name: for errors.
+    """
+
+    error: Tensor
+    points: slice
+    weight: float = 1.0
+    name: str = "the residual"
+
+    @property
+    def scaled(self) -> Tensor:
+        """sqrt(weight / size) error, (rows, columns): its squares sum up to the loss term."""
+        return math.sqrt(self.weight / self.error.numel()) * self.error
+
+
+class Residuals:
+    """r(theta), with ||r||² the loss.
+
+    Args:
+        parameters: float64 leaf tensors that require gradients, all on one device. theta is made
+            of them, one after the other.
+        function: () -> r, float64 (rows,), at the parameters' present values, differentiable
+            twice.
+
+    Raises:
+        TypeError, ValueError: parameters of another kind or precision, or none.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], function: Callable[[], Tensor]) -> None:
+        self.parameters = tuple(parameters)
+        if not self.parameters:
+            raise ValueError("expected at least one parameter to train, got none")
+        for p in self.parameters:
+            if not isinstance(p, Tensor) or not p.is_leaf or not p.requires_grad:
+                raise TypeError(f"expected leaf tensors that require gradients, got {told(p)}")
+            if p.dtype != torch.float64:
+                raise TypeError(f"expected float64 parameters, got {p.dtype}: call .double()")
+        self._function = function
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return sum(p.numel() for p in self.parameters)
+
+    def theta(self) -> Tensor:
+        """A copy of the parameters' values, (size,)."""
+        return torch.cat([p.detach().reshape(-1) for p in self.parameters])
+
+    def assign(self, theta: Tensor) -> None:
+        """Put the values `theta` (size,) into the parameters, in place."""
+        with torch.no_grad():
+            for p, part in zip(self.parameters, self._split(theta), strict=True):
+                p.copy_(part)
+
+    def value(self) -> Tensor:
+        """r at the present values, (rows,), without a graph."""
+        return self._checked(self._function()).detach()
+
+    def linearise(self) -> tuple[Tensor, Jacobian]:
+        """(r, J) at the present values; J refuses to work once they have changed.
+
+        Raises:
+            FloatingPointError: r holds NaN or Inf.
+        """
+        with torch.enable_grad():
+            r = self._checked(self._function())
+        if not bool(torch.isfinite(r).all()):
+            raise FloatingPointError(self._blame(r.detach()))
+        return r.detach(), Jacobian(r, self.parameters, self._matrix)
+
+    def _matrix(self, jacobian: Jacobian) -> Tensor:
+        return jacobian.by_rows()
+
+    def _checked(self, r: Tensor) -> Tensor:
+        if not isinstance(r, Tensor) or r.ndim != 1 or not r.numel() or r.dtype != torch.float64:
+            raise TypeError(f"expected residuals as a float64 tensor (rows,), got {told(r)}")
+        return r
+
+    def _blame(self, r: Tensor) -> str:
+        bad = int((~torch.isfinite(r)).sum())
+        return (
+            f"expected finite residuals, got NaN or Inf in {bad} of {r.numel()}: check the "
+            "equation, the data and the first weights"
+        )
+
+    def _split(self, theta: Tensor) -> list[Tensor]:
+        sizes = [p.numel() for p in self.parameters]
+        pieces = torch.split(theta, sizes)
+        return [v.reshape(p.shape) for v, p in zip(pieces, self.parameters, strict=True)]
+
+
+class Jacobian(Operator):
+    """J = dr/dtheta at one theta: (parameters,) -> (rows,), in float64.
+
+    J^H u is a backward pass; J v is a backward pass through that one, which is linear in u. Nothing
+    larger than r and theta is held, besides the graph of r.
+
+    Args:
+        residual: r (rows,) with its graph. parameters: the leaves that theta is made of.
+        matrix: makes J as a matrix where there is a faster way than row by row.
+    """
+
+    vectorized = False
+
+    def __init__(
+        self,
+        residual: Tensor,
+        parameters: Sequence[Tensor],
+        matrix: Callable[[Jacobian], Tensor] | None = None,
+    ) -> None:
+        self.residual = residual.detach()
+        self._graph = _Graph(residual, tuple(parameters))
+        self._matrix = matrix
+        super().__init__(Space((sum(p.numel() for p in parameters),)), Space((residual.numel(),)))
+
+    @property
+    def home(self) -> Tensor:
+        return self.residual
+
+    @property
+    def current(self) -> bool:
+        """Whether the parameters are those that J was recorded at."""
+        return self._graph.current
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self._graph.forward(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._graph.backward(y)
+
+    def _moved(self, move: Any) -> Operator:
+        raise TypeError("expected J where its graph is: move the network, and linearise anew")
+
+    def _with_precision(self, dtype: Any) -> Operator:
+        raise TypeError(f"expected J in float64, in which it was recorded, got {dtype}")
+
+    def matrix(self) -> Tensor:
+        """J as a tensor (rows, parameters), of 8 · rows · parameters bytes."""
+        return self.by_rows() if self._matrix is None else self._matrix(self)
+
+    def by_rows(self) -> Tensor:
+        """J from one backward pass a row, in chunks. Right for any r, and slow."""
+        rows, columns = self.range.size, self.domain.size
+        J = self.residual.new_empty(rows, columns)
+        chunk = max(1, _CHUNK // (8 * columns))
+        for i in range(0, rows, chunk):
+            units = torch.zeros_like(J[i : i + chunk, :1]).expand(-1, rows).clone()
+            units[torch.arange(len(units)), i + torch.arange(len(units))] = 1
+            J[i : i + chunk] = self._graph.backward(units)
+        return J
+
+
+class _Graph:
+    """The recorded graph of r, and that of u -> J^T u, which is recorded at first use."""
+
+    def __init__(self, r: Tensor, parameters: tuple[Tensor, ...]) -> None:
+        self.r, self.parameters = r, parameters
+        self.versions = [p._version for p in parameters]
+        self.u: Tensor | None = None
+        self.pulled: tuple[Tensor, ...] = ()
+
+    @property
+    def current(self) -> bool:
+        return self.versions == [p._version for p in self.parameters]
+
+    def _need_current(self) -> None:
+        if not self.current:
+            raise RuntimeError(
+                "expected the parameters that J was recorded at, got changed ones: linearise anew"
+            )
+
+    def backward(self, u: Tensor) -> Tensor:
+        """J^T u, for u (rows,) or a stack of them (count, rows)."""
+        self._need_current()
+        batched = u.ndim == 2
+        parts = torch.autograd.grad(
+            self.r, self.parameters, u, retain_graph=True, is_grads_batched=batched,
+            allow_unused=True, materialize_grads=True,
+        )  # fmt: skip
+        lead = u.shape[:-1]
+        return torch.cat([g.reshape(*lead, -1) for g in parts], dim=-1)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """J v, as the derivative of <v, J^T u> by u."""
+        self._need_current()
+        if self.u is None:
+            with torch.enable_grad():
+                self.u = torch.zeros_like(self.r, requires_grad=True)
+                self.pulled = torch.autograd.grad(
+                    self.r, self.parameters, self.u, create_graph=True,
+                    allow_unused=True, materialize_grads=True,
+                )  # fmt: skip
+        sizes = [p.numel() for p in self.parameters]
+        pairs = zip(self.pulled, torch.split(v, sizes), strict=True)
+        used = [(g, part.reshape(g.shape)) for g, part in pairs if g.requires_grad]
+        if not used:
+            return torch.zeros_like(self.u)
+        outputs, weights = zip(*used, strict=True)
+        (Jv,) = torch.autograd.grad(
+            outputs, self.u, weights, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        return Jv
+
+
+class PointwiseResiduals(Residuals):
+    """Residuals each of which depends on the network at one point, or at a pair of points.
+
+    J as a matrix is then a few backward passes: with a copy of the weights for every point, the
+    gradient of the sum of all residuals holds each one's own gradient. This is checked against
+    a plain backward pass once for each set of points; where residuals are not of that kind (an
+    integral over points, say) J is made row by row.
+
+    Args:
+        network: float64, (points, dim) -> (points, outputs), each output from its own input.
+        inputs: float64 (points, dim).
+        terms: (inputs, outputs) -> the terms of the loss; derivatives of outputs w.r.t. inputs by
+            `torch.autograd.grad(..., create_graph=True)`.
+        extra: further parameters, which `terms` reads: unknown constants of an equation.
+
+    Raises:
+        TypeError, ValueError: as `Residuals`, and for terms that fit neither points nor network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        terms: Callable[[Tensor, Tensor], Sequence[Term]],
+        *,
+        extra: Sequence[Tensor] = (),
+    ) -> None:
+        self.network, self.inputs, self.extra = network, inputs.detach(), tuple(extra)
+        self._terms = terms
+        named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
+        self._names = [n for n, _ in named]
+        self.pointwise: bool | None = None  # not yet checked
+        super().__init__([*(p for _, p in named), *self.extra], self._joined)
+
+    def terms(self) -> list[Term]:
+        """The terms of the loss at the present values, with their graphs."""
+        inputs = self.inputs.clone().requires_grad_()
+        with torch.enable_grad():
+            return self._sound(inputs, self.network(inputs))
+
+    def rows(self) -> list[slice]:
+        """Which rows of r each term has."""
+        ends, found = 0, []
+        for term in self.terms():
+            found.append(slice(ends, ends + term.error.numel()))
+            ends += term.error.numel()
+        return found
+
+    def _joined(self) -> Tensor:
+        return torch.cat([term.scaled.reshape(-1) for term in self.terms()])
+
+    def _sound(self, inputs: Tensor, outputs: Tensor) -> list[Term]:
+        if outputs.ndim != 2 or len(outputs) != len(inputs):
+            raise ValueError(
+                f"expected a network from {tuple(inputs.shape)} to ({len(inputs)}, outputs), "
+                f"got {tuple(outputs.shape)}"
+            )
+        terms = list(self._terms(inputs, outputs))
+        if not terms:
+            raise ValueError("expected at least one term of the loss, got none")
+        for term in terms:
+            _check(term, len(inputs), outputs.shape[1])
+        return terms
+
+    def _blame(self, r: Tensor) -> str:
+        for term in self.terms():
+            bad = (~torch.isfinite(term.error)).any(dim=1).nonzero().reshape(-1)
+            if len(bad):
+                where = self.inputs[term.points][int(bad[0])].tolist()
+                return (
+                    f"expected finite residuals, got NaN or Inf in {term.name} at {len(bad)} of "
+                    f"{len(term.error)} points, the first at x = {where}: check the equation and "
+                    "the data there, and the first weights"
+                )
+        return super()._blame(r)
+
+    # -- J as a matrix ------------------------------------------------------------------------
+
+    def _matrix(self, jacobian: Jacobian) -> Tensor:
+        if self.pointwise is False or sum(p.numel() for p in self.extra) > _EXTRA:
+            return jacobian.by_rows()
+        try:
+            J = self._by_points(jacobian)
+        except (RuntimeError, _NotPointwise):  # vmap says so of networks it cannot take
+            if self.pointwise:
+                raise
+            self.pointwise = False
+            return jacobian.by_rows()
+        if self.pointwise is None:
+            u = torch.cos(torch.arange(len(J), dtype=J.dtype, device=J.device))
+            plain = jacobian.adjoint(u)
+            error = torch.linalg.vector_norm(J.T @ u - plain)
+            self.pointwise = bool(error <= _AGREES * torch.linalg.vector_norm(plain))
+        return J if self.pointwise else jacobian.by_rows()
+
+    def _by_points(self, jacobian: Jacobian) -> Tensor:
+        trained = self.parameters[: len(self._names)]
+        count = len(self.inputs)
+        copies = {
+            n: p.detach().expand(count, *p.shape).requires_grad_()
+            for n, p in zip(self._names, trained, strict=True)
+        }
+        inputs = self.inputs.clone().requires_grad_()
+
+        def at(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+            return torch.func.functional_call(self.network, weights, (x[None],))[0]
+
+        with torch.enable_grad():
+            terms = self._sound(inputs, torch.func.vmap(at)(copies, inputs))
+        J = inputs.new_zeros(jacobian.range.size, jacobian.domain.size)
+        for group in _passes(terms):
+            total = sum(entry.column.sum() for entry in group)
+            found = torch.autograd.grad(
+                total, list(copies.values()), retain_graph=True,
+                allow_unused=True, materialize_grads=True,
+            )  # fmt: skip
+            done = 0
+            for g in found:
+                g = g.reshape(count, -1)
+                for entry in group:
+                    entry.put(g[entry.points], J[entry.rows, done : done + g.shape[1]])
+                done += g.shape[1]
+        for k in range(sum(p.numel() for p in trained), jacobian.domain.size):
+            unit = J.new_zeros(jacobian.domain.size)
+            unit[k] = 1
+            J[:, k] = jacobian(unit)
+        return J
+
+
+class _NotPointwise(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of a term: its values (count,), its rows in r and its points."""
+
+    column: Tensor
+    rows: slice
+    points: slice
+
+    def put(self, gradients: Tensor, J: Tensor) -> None:
+        """The gradients at its points into its rows of J; those of a pair of points are added."""
+        count = len(J)
+        J.copy_(gradients[:count])
+        if len(gradients) > count:
+            J += gradients[count:]
+
+
+def _passes(terms: Sequence[Term]) -> list[list[_Column]]:
+    """Columns in groups that share no point, each for one backward pass."""
+    groups: list[list[_Column]] = []
+    start = 0
+    for term in terms:
+        error, size = term.scaled, term.error.numel()
+        if term.points.stop - term.points.start not in (len(error), 2 * len(error)):
+            raise _NotPointwise
+        for k in range(error.shape[1]):
+            entry = _Column(
+                error[:, k], slice(start + k, start + size, error.shape[1]), term.points
+            )
+            for group in groups:
+                if all(_apart(entry.points, other.points) for other in group):
+                    group.append(entry)
+                    break
+            else:
+                groups.append([entry])
+        start += size
+    return groups
+
+
+def _apart(a: slice, b: slice) -> bool:
+    return a.stop <= b.start or b.stop <= a.start
+
+
+def _check(term: Term, points: int, outputs: int) -> None:
+    number(term.weight, f"the weight of {term.name}")
+    error, count = term.error, term.points.stop - term.points.start
+    if not 0 <= term.points.start <= term.points.stop <= points:
+        raise ValueError(f"expected {term.name} at some of {points} points, got {term.points}")
+    if count == 0:
+        raise ValueError(
+            f"expected at least one point for {term.name}, got none: sample more points, or check "
+            "the function that says which points belong to it"
+        )
+    if error.ndim != 2 or error.numel() == 0 or len(error) > count:
+        raise ValueError(
+            f"expected {term.name} as (points, equations), got {tuple(error.shape)} at {count} "
+            "points: check how many outputs the network has, and which of them is meant"
+        )
+    if error.shape[1] == count > 1 and count != outputs:
+        raise ValueError(
+            f"expected {term.name} as (points, equations), got {tuple(error.shape)}: (points,) met "
+            "(points, 1), so that each point was compared with all: keep the last axis, u[:, 0:1]"
+        )
