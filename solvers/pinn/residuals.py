@@ -351,7 +351,7 @@ class PointwiseResiduals(Residuals):
             terms = self._sound(inputs, torch.func.vmap(at)(copies, inputs))
         J = inputs.new_zeros(jacobian.range.size, jacobian.domain.size)
         for group in _passes(terms):
-            total = sum(entry.column.sum() for entry in group)
+            total = torch.stack([entry.column.sum() for entry in group]).sum()
             found = torch.autograd.grad(
                 total, list(copies.values()), retain_graph=True,
                 allow_unused=True, materialize_grads=True,
