@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from _mri_score_report import RESULT, draw, write
 
-from sciml.io import atomic_file, read_image
+from sciml.io import FileError, atomic_file, read_image
 from sciml.mri import (
     biot_savart,
     nrmse,
@@ -46,6 +46,7 @@ from sciml.networks import (
     read_card,
     weights_path,
 )
+from solvers.bench.held_out import need_unseen
 from solvers.mri import Method, Reconstruction, Scan, reconstruct, scan_of
 from solvers.mri.hold_out import hold_out
 from solvers.proximal import Convergence
@@ -343,8 +344,10 @@ def fold(record: Row, options: argparse.Namespace) -> None:
     if options.lpn is not None:
         priors["lpn"] = Prior.of(options.lpn, load_proximal)
     for prior in priors.values():
-        if options.head.name in prior.about["data"]:
-            raise SystemExit(f"expected a head the network has not seen, got {options.head.name}")
+        try:
+            need_unseen(options.head, prior.about)
+        except FileError as error:
+            raise SystemExit(str(error)) from None
         record["priors"][prior.sha256] = prior.about
     record["rows"] = [
         row

@@ -3,10 +3,10 @@
     python benchmarks/restoration.py [--images FILE ...] [--problems NAME ...] [--size 256]
                                      [--crops 1] [--weights FILE] [--max-iters N] [--rivals PYTHON]
 
-The images have to be ones that the network was not trained on: its card names those. BM3D runs
-in an interpreter that has the package bm3d (--rivals), whose licence allows non-commercial use
-alone; the noise level that it is told is tuned by the truth. Writes results/restoration.{json,md,
-png}.
+The images have to be ones that the network was not trained on: its card names those by SHA-256.
+BM3D runs in an interpreter that has the package bm3d (--rivals), whose licence allows
+non-commercial use alone; the noise level that it is told is tuned by the truth. Writes
+results/restoration.{json,md,png}.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ import numpy as np
 from _report import RESULTS
 from _workers import run_worker
 
-from sciml.io import read_image
 from sciml.networks import PretrainedProximal, load_proximal, read_card, weights_path
 from sciml.operators import Blur
-from solvers.bench.restoration import DEGRADATIONS, crops_of, run_restoration
+from solvers.bench.restoration import DEGRADATIONS, read_crops, run_restoration
 from solvers.bench.restoration_methods import Case, Judge, Restored, restorers
 from solvers.bench.restoration_report import LEARNED
 
@@ -67,11 +66,10 @@ def main() -> None:
     options = parser.parse_args()
     weights = options.weights or weights_path(PretrainedProximal.LPN_NATURAL)
     network, about = load_proximal(weights), read_card(weights)["about"]
-    crops: dict[str, np.ndarray] = {}
-    for path in options.images:
-        if path.name in str(about["data"]):
-            raise SystemExit(f"expected images that the network has not seen, got {path.name}")
-        crops |= crops_of(path.stem, read_image(path).data, options.size, options.crops)
+    try:
+        crops = read_crops(options.images, options.size, options.crops, about)
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
     with tempfile.TemporaryDirectory(prefix="restoration-") as name:
         methods = restorers(network)
         mine = methods.pop(LEARNED)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sciml import Gaussian, InverseProblem, Operator, Space
 from sciml._checks import integer, need, told
+from sciml.io import read_image
 from sciml.mri import psnr, ssim
 from sciml.operators import (
     Blur,
@@ -26,6 +28,7 @@ from sciml.operators import (
 )
 
 from ._checks import check_unique
+from .held_out import need_unseen
 from .report import machine, today, versions
 from .restoration_methods import Case, Restored, Restorer, restorers
 from .restoration_report import MEASURED, RestorationReport, Row
@@ -33,7 +36,7 @@ from .restoration_report import MEASURED, RestorationReport, Row
 if TYPE_CHECKING:
     from sciml.networks import ConvexNetwork
 
-__all__ = ["DEGRADATIONS", "Degradation", "crops_of", "run_restoration"]
+__all__ = ["DEGRADATIONS", "Degradation", "crops_of", "read_crops", "run_restoration"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,29 @@ def crops_of(name: str, image: np.ndarray, size: int, count: int) -> dict[str, n
         cut = np.ascontiguousarray(image[i : i + size, j : j + size], np.float32)
         found[f"{name}-{k}"] = cut
     return found
+
+
+def read_crops(
+    paths: Iterable[Path], size: int, count: int, about: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """`crops_of` images in files, by the names of these.
+
+    Args:
+        about: of the network's card.
+
+    Raises:
+        ValueError: a file that is no such image, two of one name, or (FileError) one that the
+            network has learned from, see `need_unseen`.
+    """
+    crops: dict[str, np.ndarray] = {}
+    for path in paths:
+        image = read_image(path)
+        need_unseen(image.source, about)
+        found = crops_of(path.stem, image.data, size, count)
+        if crops.keys() & found.keys():
+            raise ValueError(f"expected images of different names, got {path.stem} again")
+        crops |= found
+    return crops
 
 
 def run_restoration(

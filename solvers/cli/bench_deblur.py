@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,10 +45,11 @@ def bench_deblur(
     """Restore images by a learned prior, total variation and wavelets: PSNR, SSIM, certificates.
 
     Rivals have the weight that is best by the truth, the learned prior knows the noise alone.
+    Images that its network was trained on are refused.
 
     Example: sciml bench deblur camera.png --problem deblur-1.6 --problem cs --out report
     """
-    from solvers.bench.restoration import DEGRADATIONS, crops_of, run_restoration
+    from solvers.bench.restoration import DEGRADATIONS, read_crops, run_restoration
     from solvers.bench.restoration_methods import METHODS, restorers
 
     if listed:
@@ -66,20 +67,13 @@ def bench_deblur(
             raise BadInput(f"expected --methods of those that --list prints, got {name!r}")
     if not images:
         raise BadInput("expected an image, got none: name one or more files")
-    from sciml.io import read_image
-
-    crops_by_name = {}
+    network, about = _network(weights)
     with refusals():
-        for path in images:
-            found = crops_of(path.stem, read_image(path).data, size, crops)
-            if crops_by_name.keys() & found.keys():
-                raise BadInput(f"expected images of different names, got {path.stem} again")
-            crops_by_name.update(found)
-    network = _network(weights)
+        cut = read_crops(images, size, crops, about)
     with progress_bar("bench deblur") as bar, refusals(network="--weights"):
         known = restorers(network)
         report = run_restoration(
-            crops_by_name,
+            cut,
             network,
             problems=list(DEGRADATIONS) if "all" in asked else list(dict.fromkeys(asked)),
             methods={name: known[name] for name in names},
@@ -94,7 +88,9 @@ def bench_deblur(
     return INTERRUPTED if report.interrupted else 0
 
 
-def _network(weights: Path | None) -> ConvexNetwork:
-    from sciml.networks import PretrainedProximal, load_proximal
+def _network(weights: Path | None) -> tuple[ConvexNetwork, dict[str, Any]]:
+    """With what its card tells of its training."""
+    from sciml.networks import PretrainedProximal, load_proximal, read_card, weights_path
 
-    return load_proximal(PretrainedProximal.LPN_NATURAL if weights is None else weights)
+    path = weights_path(PretrainedProximal.LPN_NATURAL) if weights is None else weights
+    return load_proximal(path), read_card(path)["about"]

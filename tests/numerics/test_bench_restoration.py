@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from functools import partial
 from pathlib import Path
@@ -11,15 +12,25 @@ import numpy as np
 import pytest
 
 from sciml import Stop, solve
+from sciml.io import FileError
 from sciml.io.images import write_image
-from sciml.networks import ConvexMixture, save_network
+from sciml.networks import ConvexMixture, PretrainedProximal, read_card, save_network, weights_path
 from sciml.priors import TotalVariation
 from solvers import ADMM
 from solvers.bench import restoration_methods
-from solvers.bench.restoration import DEGRADATIONS, _case, _psnr, crops_of, run_restoration
+from solvers.bench.held_out import need_unseen
+from solvers.bench.restoration import (
+    DEGRADATIONS,
+    _case,
+    _psnr,
+    crops_of,
+    read_crops,
+    run_restoration,
+)
 from solvers.bench.restoration_methods import METHODS, Restored, learned, restorers, tuned
 from solvers.bench.restoration_report import LEARNED, MEASURED
 from solvers.cli import main
+from solvers.neural.score_data import Photographs
 
 NETWORK = ConvexMixture(3, 4, 2)
 
@@ -267,3 +278,33 @@ def test_the_command_refuses_in_words(
 def test_the_command_wants_an_image_and_a_folder(files: Path) -> None:
     assert main(["bench", "deblur", "--out", str(files / "r")]) == 2
     assert main(["bench", "deblur", str(files / "scene.npy")]) == 2
+
+
+def test_what_the_network_has_learned_from_is_refused_by_its_bytes(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new name does not help, and another file may have the old one."""
+    learned_from = files / "astronaut.npy"
+    write_image(learned_from, scene(33))
+    about = {"data": f"{Photographs((files / 'scene.npy', learned_from))}"}
+    save_network(files / "card.safetensors", NETWORK, about)
+    renamed = learned_from.rename(files / "holiday.npy")
+    with pytest.raises(FileError, match=r"holiday.npy: .*astronaut.npy of its training"):
+        read_crops([renamed], 32, 1, about)
+    write_image(learned_from, scene(34))
+    assert list(read_crops([learned_from], 32, 1, about)) == ["astronaut-1"]
+    assert list(read_crops([renamed], 32, 1, {})) == ["holiday-1"]  # a card without check sums
+
+    words = ["bench", "deblur", str(renamed), "--size", "32", "--out", str(files / "seen")]
+    assert main([*words, "--weights", str(files / "card.safetensors")]) == 2
+    assert "holiday.npy: expected an image that the network has not seen" in capsys.readouterr().err
+
+
+def test_the_shipped_network_knows_its_photographs(shared_data: Path) -> None:
+    about = read_card(weights_path(PretrainedProximal.LPN_NATURAL))["about"]
+    folder = shared_data / "images"
+    for name in re.findall(r"(\w+\.png) \(", about["data"]):
+        with pytest.raises(FileError, match=name):
+            need_unseen(folder / name, about)
+    for name in ("camera.png", "chelsea.png", "coins.png"):
+        need_unseen(folder / name, about)
