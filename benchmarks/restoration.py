@@ -2,11 +2,12 @@
 
     python benchmarks/restoration.py [--images FILE ...] [--problems NAME ...] [--size 256]
                                      [--crops 1] [--weights FILE] [--max-iters N] [--rivals PYTHON]
+                                     [--name restoration]
 
 The images have to be ones that the network was not trained on: its card names those by SHA-256.
 BM3D runs in an interpreter that has the package bm3d (--rivals), whose licence allows
 non-commercial use alone; the noise level that it is told is tuned by the truth. Writes
-results/restoration.{json,md,png}.
+results/NAME.{json,md,png}: another name leaves what was measured on other images where it is.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--rtol", type=float, default=1e-4)
     parser.add_argument("--max-iters", type=int, default=300)
     parser.add_argument("--rivals", nargs="+", default=[], metavar="PYTHON")
+    parser.add_argument("--name", default="restoration", help="of the files in results")
     options = parser.parse_args()
     weights = options.weights or weights_path(PretrainedProximal.LPN_NATURAL)
     network, about = load_proximal(weights), read_card(weights)["about"]
@@ -92,7 +94,7 @@ def main() -> None:
         else "BM3D was in no interpreter: left out."
     )
     notes = (told, f"The network: {about.get('command', 'unknown')}, on {about['data']}.")
-    for path in replace(report, notes=notes).write(RESULTS):
+    for path in replace(report, notes=notes).write(RESULTS, options.name):
         print(path, flush=True)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -308,3 +310,27 @@ def test_the_shipped_network_knows_its_photographs(shared_data: Path) -> None:
             need_unseen(folder / name, about)
     for name in ("camera.png", "chelsea.png", "coins.png"):
         need_unseen(folder / name, about)
+
+
+def test_the_script_measures_further_images_beside_the_first(
+    files: Path, tmp_path: Path, monkeypatch
+) -> None:
+    folder = Path(__file__).parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    script = importlib.import_module("restoration")
+    monkeypatch.setattr(script, "RESULTS", tmp_path)
+    words = ["--images", str(files / "scene.npy"), "--size", "16", "--problems", "deblur-1.0"]
+    words += ["--weights", str(files / "own.safetensors"), "--max-iters", "2"]
+    monkeypatch.setattr(sys, "argv", ["restoration.py", *words, "--name", "second"])
+    script.main()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"second.{s}" for s in ("json", "md", "png")
+    }
+    save_network(
+        files / "own2.safetensors", NETWORK, {"data": str(Photographs((files / "scene.npy",)))}
+    )
+    monkeypatch.setattr(
+        sys, "argv", ["restoration.py", *words, "--weights", str(files / "own2.safetensors")]
+    )
+    with pytest.raises(SystemExit, match="has not seen"):
+        script.main()
