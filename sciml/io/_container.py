@@ -43,12 +43,15 @@ SUFFIXES = {
 
 @contextlib.contextmanager
 def open_container(
-    path: str | os.PathLike[str], limits: Limits | None
+    path: str | os.PathLike[str], limits: Limits | None, known: type[Enum] = MatrixFormat
 ) -> Iterator[tuple[Path, MatrixFormat, Catalog]]:
-    """The path, the format and the arrays of a file of any `MatrixFormat`; FileError otherwise."""
+    """The path, the format and the arrays of a file of any `MatrixFormat`; FileError otherwise.
+
+    known: the formats that the caller reads, for the error's text.
+    """
     with readable(path):
         where, size = regular_file(path)
-        kind = told_format(where, size)
+        kind = told_format(where, size, known)
         with _reader(where, size, kind, limits or Limits()) as catalog:
             yield where, kind, catalog
 
@@ -68,7 +71,7 @@ def readable(path: str | os.PathLike[str]) -> Iterator[None]:
         raise FileError(path, f"expected a readable file, got {reason}; check the disk") from None
 
 
-def told_format(path: Path, size: int) -> MatrixFormat:
+def told_format(path: Path, size: int, known: type[Enum] = MatrixFormat) -> MatrixFormat:
     """The format by the first bytes; FileError where they are of none."""
     with open(path, "rb") as handle:
         lead = handle.read(128)
@@ -90,7 +93,7 @@ def told_format(path: Path, size: int) -> MatrixFormat:
                 matlab = lead.startswith(b"MATLAB 7.3")
                 return MatrixFormat.MAT73 if matlab else MatrixFormat.HDF5
             start = 2 * start or 512
-    formats = ", ".join(kind.value for kind in MatrixFormat)
+    formats = ", ".join(kind.value for kind in known)
     named = f", although its name ends in {path.suffix}" if path.suffix in SUFFIXES else ""
     raise FileError(
         path, f"expected one of {formats} by its content, got {lead[:12]!r}{named}; convert it"

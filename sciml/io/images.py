@@ -1,4 +1,4 @@
-"""Images out of files and into them: NIfTI, PNG, BART, NumPy, MATLAB, HDF5.
+"""Images out of files and into them: NIfTI, PNG, JPEG, BART, NumPy, MATLAB, HDF5.
 
 The same promises as for k-space: readers write nothing and cap what they are asked for, writers
 leave the old file or the new one.
@@ -7,6 +7,7 @@ leave the old file or the new one.
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from .kspace import bart_name, check_finite, choose_array
 
 __all__ = ["ImageFile", "ImageFormat", "read_image", "write_image"]
 
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PNG_MAGIC, JPEG_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 NAMES = ("image", "img", "reconstruction", "reconstruction_rss", "reconstruction_esc")
 # Bits of each pixel are spread over 0 to 1.
 GREYS = {"1": 1, "L": 255, "I;16": 65535, "I": 65535}
@@ -36,6 +37,7 @@ class ImageFormat(Enum):
 
     NIFTI = "NIfTI-1"
     PNG = "PNG"
+    JPEG = "JPEG"
     BART = "BART .cfl"
     NPY = "NumPy .npy"
     NPZ = "NumPy .npz"
@@ -66,9 +68,11 @@ def read_image(
     """The image in a file of any `ImageFormat`, told by its content.
 
     variable: the array's name; without it `image` or a like name, else the only one of two or more
-    axes. NIfTI keeps its axes i, j, k and is scaled; PNG is (row, column) in 0 to 1, colours as
-    their luma; BART's first axis is the last, those of
+    axes. NIfTI keeps its axes i, j, k and is scaled; PNG and JPEG are (row, column) in 0 to 1,
+    colours as their luma, not turned as EXIF may ask; BART's first axis is the last, those of
     length 1 are dropped; other integers become float32 or float64.
+
+    A JPEG has no check sums: damage that leaves it whole is not noticed.
 
     Raises FileError (a ValueError) if the file is missing, damaged, past the limits or reaches
     outside itself, if the choice of array is not plain, for NaN and Inf.
@@ -92,10 +96,11 @@ def _read(path: str | os.PathLike[str], variable: str | None, limits: Limits | N
     if is_nifti(lead):
         volume = read_nifti(where, limits)
         return ImageFile(volume.data, ImageFormat.NIFTI, where, None, volume.voxel, volume.affine)
-    if lead.startswith(PNG_MAGIC):
-        values = _read_png(where, lead, Budget(where, size, limits or Limits()))
-        return ImageFile(values, ImageFormat.PNG, where)
-    with open_container(where, limits) as (_, kind, catalog):
+    for magic, kind in ((PNG_MAGIC, ImageFormat.PNG), (JPEG_MAGIC, ImageFormat.JPEG)):
+        if lead.startswith(magic):
+            budget = Budget(where, size, limits or Limits())
+            return ImageFile(_read_picture(where, kind, budget), kind, where)
+    with open_container(where, limits, ImageFormat) as (_, kind, catalog):
         if kind in (MatrixFormat.MATRIX_MARKET, MatrixFormat.MATRIX_MARKET_GZ):
             raise FileError(path, f"expected an image, got {kind.value}; name another file")
         item = choose_array(catalog, variable, NAMES)
@@ -139,23 +144,29 @@ def _floating(values: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(values, wanted)
 
 
-def _read_png(path: Path, lead: bytes, budget: Budget) -> np.ndarray:
+def _read_picture(path: Path, kind: ImageFormat, budget: Budget) -> np.ndarray:
     from PIL import Image
 
-    _check_chunks(path, budget)
-    # The first chunk declares the size, before any pixel is looked at.
-    width, height = (int.from_bytes(lead[at : at + 4], "big") for at in (16, 20))
-    budget.take(width * height * 16, "the pixels")
+    if kind is ImageFormat.PNG:
+        _check_chunks(path, budget)
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with Image.open(path, formats=(kind.name,)) as image:
+            # What the header declares, before any pixel is looked at.
+            budget.take(image.width * image.height * 16, "the pixels")
             image.load()
             grey = image if image.mode in GREYS else image.convert("L")
             values = np.asarray(grey, np.float32)
-    except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, zlib.error,
-            Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # fmt: skip
+    except FileError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise FileError(
+            path, f"expected fewer pixels, got more than are opened ({error}); make it smaller"
+        ) from None
+    except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, struct.error,
+            zlib.error) as error:  # fmt: skip
         reason = str(error)[:120] or type(error).__name__
         raise FileError(
-            path, f"expected a whole PNG, got an error ({reason}); get it again"
+            path, f"expected a whole {kind.value}, got an error ({reason}); get it again"
         ) from None
     return values / np.float32(GREYS[grey.mode])
 

@@ -72,11 +72,11 @@ def _read(
         _no_choice(path, coil_axis, variable, "BART's files")
         return read_bart(bart, limits)
     where, size = regular_file(path)
-    if told_format(where, size) is MatrixFormat.HDF5:
+    if told_format(where, size, KSpaceFormat) is MatrixFormat.HDF5:
         found = _read_named(where, variable, coil_axis, limits)
         if found is not None:
             return found
-    with open_container(where, limits) as (_, kind, catalog):
+    with open_container(where, limits, KSpaceFormat) as (_, kind, catalog):
         if kind not in FORMATS:
             raise FileError(path, f"expected k-space, got {kind.value}; name another file")
         item = choose_array(catalog, variable, NAMES)

@@ -21,7 +21,8 @@ _DEFAULT = "deblur-1.6"
 
 def bench_deblur(
     images: Annotated[
-        list[Path] | None, typer.Argument(help="Images without noise: PNG, .npy, NIfTI, .mat.")
+        list[Path] | None,
+        typer.Argument(help="Images without noise: PNG, JPEG, .npy, .mat, NIfTI."),
     ] = None,
     out: ReportFolder = None,
     problem: Annotated[

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from PIL import Image
 
 from sciml.io import write_image as write
 from tests.faults.test_kspace_readers import ENTITIES, Write, bart, xml
@@ -85,6 +86,13 @@ def declared_png(path: Path) -> None:
     )
 
 
+def declared_jpeg(path: Path) -> None:
+    Image.new("L", (16, 16)).save(path)
+    content = path.read_bytes()
+    at = content.index(b"\xff\xc0") + 5  # of the frame's header: rows and columns
+    path.write_bytes(content[:at] + struct.pack(">HH", 30_000, 30_000) + content[at + 4 :])
+
+
 BOMBS: dict[str, Write] = {
     "declared.h5": declared_hdf5,
     "deflated.h5": deflated_hdf5,
@@ -94,6 +102,7 @@ BOMBS: dict[str, Write] = {
     "declared.nii.gz": declared_nifti,
     "inflating.nii.gz": inflating_nifti,
     "declared.png": declared_png,
+    "declared.jpg": declared_jpeg,
     "declared.cfl": bart("# Dimensions\n65536 32768\n"),
 }
 MEASURE = """
@@ -104,7 +113,7 @@ for path in sys.argv[1:]:
     start = time.perf_counter()
     outcome = "read"
     try:
-        (read_image if path.endswith(("gz", "png")) else read_kspace)(path)
+        (read_image if path.endswith(("gz", "png", "jpg")) else read_kspace)(path)
     except FileError as error:
         outcome = str(error)
     seconds = time.perf_counter() - start

@@ -10,9 +10,11 @@ import ismrmrd
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
 
 from sciml.io import FileError, ImageFormat, KSpaceFormat, Limits, read_image, read_kspace
 from sciml.io import write_image as write
+from sciml.io.images import picture
 from tests.faults._fuzz import check_damaged
 from tests.numerics._kspace_files import (
     CASES,
@@ -49,6 +51,9 @@ def image_files(format: ImageFormat, folder: Path, rng: np.random.Generator) -> 
                 name = folder / f"{'compressed' if packed else 'plain'}.mat"
                 scipy.io.savemat(name, {"image": image}, do_compression=packed)
             return list(folder.iterdir())
+        case ImageFormat.JPEG:
+            Image.fromarray(picture(image)).save(path.with_suffix(".jpg"))
+            return [path.with_suffix(".jpg")]
         case ImageFormat.MAT73:
             case = next(case for case in CASES if case.format is KSpaceFormat.MAT73)
             return [written(case, folder, rng)[0]]
@@ -209,7 +214,7 @@ REFUSED: dict[str, tuple[str, Write, str]] = {
     ),
     "matrix": (".mtx", lambda p: p.write_text("%%MatrixMarket matrix array real general\n1 1\n1\n"),
                "expected k-space, got MatrixMarket"),
-    "no format": (".csv", lambda p: p.write_text("1,2\n"), "by its content"),
+    "no format": (".csv", lambda p: p.write_text("1,2\n"), "ISMRMRD, .* by its content"),
     "bart alone": (".cfl", lambda p: np.ones(4, np.complex64).tofile(p), "readable file"),
     "bart no header": (".cfl", bart("nothing"), "after '# Dimensions', got 'none'"),
     "bart words": (".cfl", bart("# Dimensions\n4 x\n"), "got '4 x'"),

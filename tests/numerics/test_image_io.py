@@ -8,6 +8,7 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sciml.io import FileError, ImageFormat, read_image, write_image
 from tests.numerics._kspace_files import random
@@ -119,3 +120,28 @@ def test_pictures(tmp_path, shared_data):
     assert not read_image(tmp_path / "c.png").data.any()
     camera = read_image(shared_data / "images" / "camera.png").data
     assert camera.shape == (512, 512) and 0.4 < camera.mean() < 0.6
+
+
+def test_photographs_as_cameras_store_them(tmp_path, rng):
+    """JPEG: grey values to its own accuracy, colours as their luma, as PNG has them."""
+    smooth = np.add.outer(np.arange(40.0), 2 * np.arange(60.0)).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / "grey.jpg", quality=95)
+    grey = read_image(tmp_path / "grey.jpg")
+    assert grey.format is ImageFormat.JPEG and grey.data.dtype == np.float32
+    np.testing.assert_allclose(grey.data, smooth / 255, atol=0.02)
+    colours = Image.fromarray(rng.integers(0, 256, (16, 24, 3), np.uint8))
+    for kind in ("RGB", "CMYK"):
+        colours.convert(kind).save(tmp_path / "colours.jpeg")
+        with Image.open(tmp_path / "colours.jpeg") as stored:
+            stored.convert("L").save(tmp_path / "colours.png")
+        same = read_image(tmp_path / "colours.png").data
+        np.testing.assert_array_equal(read_image(tmp_path / "colours.jpeg").data, same)
+
+
+def test_what_is_no_image_is_told_what_would_be_one(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.gif")
+    with pytest.raises(FileError, match=r"NIfTI-1, PNG, JPEG, BART \.cfl, NumPy \.npy.*GIF8"):
+        read_image(tmp_path / "a.gif")
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    with pytest.raises(FileError, match="expected a whole JPEG, got an error"):
+        read_image(tmp_path / "a.jpg")
