@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +21,7 @@ __all__ = [
     "machine",
     "markdown_table",
     "seconds_text",
+    "text_table",
     "three_digits",
     "today",
     "versions",
@@ -95,6 +96,17 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     return [*lines, *("| " + " | ".join(map(_cell, row.values())) + " |" for row in rows)]
+
+
+def text_table(rows: Sequence[Mapping[str, str]], words: Collection[str]) -> list[str]:
+    """Lines for a terminal, the headings first; columns of `words` on the left, others right."""
+    columns = [(name, [row[name] for row in rows]) for name in (rows[0] if rows else ())]
+    placed = []
+    for name, cells in columns:
+        width = max(map(len, (name, *cells)))
+        side = "<" if name in words else ">"
+        placed.append([f"{cell:{side}{width}}" for cell in (name, *cells)])
+    return ["  ".join(line).rstrip() for line in zip(*placed, strict=True)]
 
 
 def _cell(value: Any) -> str:

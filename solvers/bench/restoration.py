@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml import Gaussian, InverseProblem, Operator, Space
+from sciml import Gaussian, InverseProblem, Operator, Space, Stop
 from sciml._checks import integer, need, told
 from sciml.io import read_image
 from sciml.mri import psnr, ssim
@@ -207,8 +207,9 @@ def run_restoration(
         progress: told (done, total).
 
     Raises:
-        TypeError, ValueError: bad arguments.
+        TypeError, ValueError: bad arguments, or methods of which none applies to a problem.
     """
+    Stop(rtol=rtol, max_iters=max_iters)  # refused before any work
     check_unique("problem", problems)
     check_unique("image", list(images))
     for name in problems:
@@ -245,6 +246,11 @@ def run_restoration(
                     seen[method] = _clipped(found.image)
     except KeyboardInterrupt:
         interrupted = True
+    if not interrupted and all(row.method == MEASURED for row in rows):
+        raise ValueError(
+            f"expected methods for {', '.join(problems)}, got {', '.join(methods)} alone, of which "
+            "none applies: name others (fbp is for ct)"
+        )
     return RestorationReport(
         told={name: _told(DEGRADATIONS[name]) for name in problems},
         images={name: image.shape for name, image in images.items()},
@@ -252,6 +258,7 @@ def run_restoration(
         pictures=pictures,
         seed=seed,
         interrupted=interrupted,
+        asked=tuple(methods),
         environment={"machine": machine(), "versions": versions(), "date": today()},
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,8 @@ class RestorationReport:
     """All rows of a run.
 
     told: problem -> in words. images: name -> shape. pictures: problem -> method -> its image of
-    the first one. interrupted: whether rows are missing. notes: further remarks.
+    the first one. interrupted: whether rows are missing. notes: further remarks. asked: names of
+    methods.
     """
 
     told: Mapping[str, str]
@@ -77,6 +79,7 @@ class RestorationReport:
     interrupted: bool
     environment: dict[str, Any]
     notes: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     @property
     def methods(self) -> list[str]:
@@ -95,7 +98,7 @@ class RestorationReport:
     # -- tables ------------------------------------------------------------------------------
 
     def table(self) -> list[dict[str, str]]:
-        """A row for each problem and method: means over images."""
+        """A row for each problem and method: means over images, and how their solves ended."""
         rows = []
         for problem in self.told:
             for method in self.methods:
@@ -111,6 +114,7 @@ class RestorationReport:
                         "SSIM": f"{mean('ssim'):.3f}",
                         "iterations": f"{mean('iterations'):.0f}" if own[0].iterations else "",
                         "seconds": "" if method == MEASURED else seconds_text(mean("seconds")),
+                        "status": "" if method == MEASURED else _ends(own),
                     }
                 )
         return rows
@@ -184,6 +188,10 @@ class RestorationReport:
         lines += [f"- {note}" for note in (*_NOTES, *self.notes)]
         return "\n".join(lines).rstrip() + "\n"
 
+    def left_out(self) -> list[str]:
+        """Methods that were asked for and have no row, as they are for other problems."""
+        return [] if self.interrupted else [m for m in self.asked if m not in self.methods]
+
     # -- files -------------------------------------------------------------------------------
 
     def record(self) -> dict[str, Any]:
@@ -244,3 +252,11 @@ class RestorationReport:
                 axis.imshow(image, cmap="gray", vmin=0, vmax=1 / _BRIGHTER if error else 1)
                 told = f"{name}: {psnrs[name]:.2f} dB" if name in psnrs else f"{name}, {problem}"
                 axis.set_title(f"|{name} − truth| × {_BRIGHTER}" if error else told, fontsize=8)
+
+
+def _ends(rows: Sequence[Row]) -> str:
+    """CONVERGED, or of several endings how many of each: 5 CONVERGED, 1 MAX_ITERS."""
+    counts = Counter(row.status for row in rows)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{n} {status}" for status, n in counts.most_common())

@@ -50,6 +50,7 @@ def bench_deblur(
 
     Example: sciml bench deblur camera.png --problem deblur-1.6 --problem cs --out report
     """
+    from solvers.bench.report import text_table
     from solvers.bench.restoration import DEGRADATIONS, read_crops, run_restoration
     from solvers.bench.restoration_methods import METHODS, restorers
 
@@ -83,8 +84,9 @@ def bench_deblur(
             seed=seed,
             progress=bar,
         )
-    for row in report.table():
-        emit("  ".join(f"{cell:>10}" for cell in row.values()))
+    emit("\n".join(text_table(report.table(), words=("problem", "method", "status"))))
+    for name in report.left_out():
+        emit(f"{name} left out: it is for none of these problems")
     emit_written(report.write(folder))
     return INTERRUPTED if report.interrupted else 0
 

@@ -30,7 +30,7 @@ from solvers.bench.restoration import (
     run_restoration,
 )
 from solvers.bench.restoration_methods import METHODS, Restored, learned, restorers, tuned
-from solvers.bench.restoration_report import LEARNED, MEASURED
+from solvers.bench.restoration_report import LEARNED, MEASURED, Row, _ends
 from solvers.cli import main
 from solvers.neural.score_data import Photographs
 
@@ -194,6 +194,24 @@ def test_gains_are_of_the_same_images() -> None:
     assert len(gain) == 2 and (gain > 1).all()
 
 
+def test_methods_for_other_problems_are_named() -> None:
+    def first(case, judge):
+        return Restored(case.first, None, 0.0)
+
+    report = run_restoration(
+        IMAGES, NETWORK, problems=["sr"], methods={"first": first, "fbp": restorers(NETWORK)["fbp"]}
+    )
+    assert report.left_out() == ["fbp"] and report.methods == [MEASURED, "first"]
+
+
+def test_endings_are_counted() -> None:
+    def ends(status: str):
+        return [Row("sr", "a", "m", 1.0, 1.0, None, 1.0, 1, one) for one in status.split()]
+
+    assert _ends(ends("CONVERGED CONVERGED")) == "CONVERGED"
+    assert _ends(ends("MAX_ITERS CONVERGED CONVERGED")) == "2 CONVERGED, 1 MAX_ITERS"
+
+
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
@@ -237,7 +255,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_command_writes_a_report(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_a_report(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(restoration_methods, "_ROUND", 10)
     words = ["bench", "deblur", str(files / "scene.npy"), "--size", "32", "--crops", "2"]
     words += ["--weights", str(files / "own.safetensors"), "--max-iters", "5"]
     words += ["--problem", "deblur-1.6", "--problem", "ct", "--out", str(files / "report")]
@@ -251,7 +272,12 @@ def test_the_command_writes_a_report(files: Path, capsys: pytest.CaptureFixture[
     for part in ("above its rivals", "Certificates", "Every image", "scene-2", "asked of tv"):
         assert part in text
     assert (files / "report" / "restoration.png").stat().st_size > 10_000
-    assert "learned" in capsys.readouterr().out
+    heading, *lines = capsys.readouterr().out.splitlines()
+    names = ["problem", "method", "PSNR, dB", "SSIM", "iterations", "seconds", "status"]
+    assert re.split("  +", heading) == names
+    ends = {tuple(line.split()[:2]): line[heading.index("status") :] for line in lines}
+    assert ends["ct", "fbp"] == "closed form" and ends["ct", MEASURED] == ""
+    assert ends["deblur-1.6", LEARNED] == "MAX_ITERS"
     assert main(["bench", "deblur", "--list"]) == 0
     assert "deblur-1.0" in capsys.readouterr().out
 
@@ -264,6 +290,7 @@ def test_the_command_writes_a_report(files: Path, capsys: pytest.CaptureFixture[
         (["--size", "64"], "--size|smaller"),
         (["--rtol", "-1"], "--rtol"),
         (["--weights", "nowhere.safetensors"], "nowhere"),
+        (["--methods", "fbp"], "none applies"),
     ],
 )
 def test_the_command_refuses_in_words(
