@@ -137,7 +137,7 @@ def _lines_of(status: str, draws: dict[str, Any]) -> list[tuple[str, str]]:
 def _watched(seen: dict[str, Any]) -> list[tuple[str, str]]:
     held = {True: "hold", False: "do NOT hold", None: "could not be decided"}[seen["proven"]]
     last = seen["fixed_point"]
-    last = "" if last is None else f"; the last step changed it by {last:.1e}"
+    last = "" if last is None else f"; the last step changed the image by {last:.1e}, relatively"
     return [
         ("proven", f"{seen['promise']}; its conditions {held}"),
         (
@@ -162,19 +162,24 @@ def text_of(facts: dict[str, Any]) -> str:
     if facts["weight"]:
         hidden = facts["errors_on_hidden"]
         usual = ", the usual one" if facts["weight_is"] == "usual" else ", as given"
-        how = f", found: error {min(hidden):.4f} on hidden samples" if hidden else usual
-        name = "noise level" if facts["convergence"] else "weight"
-        lines.append((name, f"{facts['weight']:.2e}{how}"))
+        how = f", found: relative error {min(hidden):.4f} on hidden samples" if hidden else usual
+        size = f"{facts['weight']:.2e}"
+        name = "weight"
+        if facts["convergence"] is not None:
+            name, size = "noise level", f"{facts['weight']:.4f} of the brightest tissue"
+        lines.append((name, f"{size}{how}"))
     if facts["residual"] is not None:
         lines.append(("status", facts["status"]))
-        lines.append(("", f"{facts['iterations']} iterations, gap {facts['residual']:.1e}"))
+        lines.append(
+            ("", f"{facts['iterations']} iterations, relative residual {facts['residual']:.1e}")
+        )
     if facts["convergence"] is not None:
         lines += _watched(facts["convergence"])
     if facts["draws"] is not None:
         lines += _lines_of(facts["status"], facts["draws"])
     noise = ""
     if facts["noise"] is not None:
-        noise = f"; noise {facts['noise']:.4f} by {facts['noise_is']}"
+        noise = f"; of the noise alone {facts['noise']:.4f}, by {facts['noise_is']}"
     lines.append(("misfit", f"{facts['misfit']:.4f} of ||y||{noise}"))
     if facts["scores"] is not None:
         scores = facts["scores"]
