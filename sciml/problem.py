@@ -390,12 +390,13 @@ class InverseProblem(Problem):
         """As in Problem; where the proximal operator is iterated, an upper bound of the norm."""
         if not (self.proximal and isinstance(self.prior, Bounded)):
             return super().measure(x, scale)
-        x, back = self._descent_at(x)
-        native = self._native
+        x, native = self.start() if x is None else x, self._native
+        if native is not None and scale is not None:  # a solve begins, and a bound will do
+            found = self._bounding(x, native)
+            return self.norm(found), found
+        back = self.descent(x)
         if native is None:
             near, off = self.prior.prox_within(x + self.step * back, self.step)
-        elif scale is not None:  # a solve begins, and an upper bound will do
-            near, off = native.prox(x + native.native_step * back, native.native_step), 0
         else:  # at a minimum f(y) = x
             y = x + native.native_step * back
             near, off = native.prox_within(x + self.step * back, self.step, near=y)
@@ -410,11 +411,12 @@ class InverseProblem(Problem):
         d_t² (1 / t − 1 / T) <= d_T² (1 / t − 1 / T), whatever g: d_t <= d_T.
         """
         native = self._native
-        if native is None:
-            return None
-        x, back = self._descent_at(x)
+        return None if native is None else self.norm(self._bounding(x, native))
+
+    def _bounding(self, x: Array, native: Native) -> Array:
+        """What `distance` is the norm of, by the native step T."""
         step = native.native_step
-        return self.norm(native.prox(x + step * back, step) - x) / self.step
+        return (native.prox(x + step * self.descent(x), step) - x) / self.step
 
     @property
     def _native(self) -> Native | None:
@@ -422,10 +424,6 @@ class InverseProblem(Problem):
         prior = self.prior
         own = isinstance(prior, Native) and self.proximal and self.step < prior.native_step
         return prior if own else None
-
-    def _descent_at(self, x: Array | None) -> tuple[Array, Array]:
-        x = self.start() if x is None else x
-        return x, self.descent(x)
 
     @property
     def scale(self) -> np.ndarray:

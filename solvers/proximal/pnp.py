@@ -88,8 +88,9 @@ class PlugAndPlayADMM(Watchable):
     def init(self, problem: InverseProblem, x0: Array | None, rng: Any = None) -> _State:
         x = problem.start() if x0 is None else x0
         rho, slope = 1 / self.prox_step(problem), gradient(problem)
-        # not `residual`, which would invert a learned f where its native step is the longer one
-        first = problem.domain.norm(problem.measure(x, problem.scale)[1])
+        first = problem.distance(x)  # `residual` would invert a learned f for its own step
+        if first is None:
+            first = problem.norm(problem.residual(x))
         H = Curvature(problem, rho)
         return _State(x, x, x, slope(x) / rho, first, 0, problem, slope, H, 0.0, None)
 

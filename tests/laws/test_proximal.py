@@ -121,6 +121,8 @@ def test_the_native_step_bounds_the_residual_of_shorter_ones(name: str, rng) -> 
         x = found + size * problem.domain.random(rng, (10,))
         true, bound = problem.norm(problem.residual(x)), problem.distance(x)
         assert bound is not None
+        begun = problem.measure(x, problem.scale)[0]  # as a solve begins
+        np.testing.assert_array_equal(begun, bound)
         assert (true <= bound + 1e-8 * problem.scale).all()
         assert (bound <= 1e3 * true + 1e-6 * problem.scale).all()  # it says something
     assert posed("L1", rng, 2).distance(np.zeros((2, N))) is None
