@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,9 +12,23 @@ import scipy.sparse.linalg as spl
 import torch
 
 import solvers
-from sciml import LeastSquares, LinearSystem, Operator, Space, Status, Stop, Trait, solve
+from sciml import (
+    Gaussian,
+    InverseProblem,
+    LeastSquares,
+    LinearSystem,
+    Nonlinear,
+    Operator,
+    Space,
+    Status,
+    Stop,
+    Trait,
+    solve,
+)
 from sciml.adapters import from_pylops, from_scipy
 from sciml.operators import Dense, Diagonal
+from sciml.priors import L1
+from sciml.solver import Solver
 from sciml.testing import check_operator
 
 
@@ -166,3 +183,74 @@ def test_the_memory_of_a_multigrid_hierarchy_is_counted() -> None:
     eye = sp.eye_array(n)
     A = from_scipy(sp.csr_array(sp.kron(line, eye) + sp.kron(eye, line)))
     assert solvers.AMG()(A).nbytes > 1.2 * A.nbytes
+
+
+class Bounding(Nonlinear):
+    """x − 1 = 0, with a bound of its norm that is `loose` times as large, and cheap."""
+
+    distance_is_bound = True
+
+    def __init__(self, loose: float) -> None:
+        super().__init__(lambda x: x - 1, Space((4,)), np.zeros(4))
+        self.loose, self.sharp = loose, 0
+
+    def distance(self, x: Any) -> np.ndarray:
+        return self.loose * self.norm(x - 1)
+
+    def measure(self, x: Any, scale: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        self.sharp += 1
+        return super().measure(x, scale)
+
+    def to(self, *, dtype: Any) -> Bounding:
+        return self
+
+
+class Claim(NamedTuple):
+    x: Any
+    estimate: np.ndarray
+    flag: int = 0
+
+
+@dataclass(frozen=True)
+class Claiming(Solver):
+    """Leaves so much of the error, and says that nothing is left."""
+
+    left: float
+
+    def init(self, problem: Any, x0: Any, rng: Any) -> Claim:
+        return Claim(np.zeros(4) if x0 is None else x0, np.ones(()))
+
+    def advance(self, state: Claim, k: int) -> Claim:
+        return Claim(1 + self.left * (state.x - 1), np.zeros(()))
+
+
+def test_a_cheap_bound_decides_that_another_round_follows() -> None:
+    problem = Bounding(2.0)
+    result = solve(problem, Claiming(0.1), stop=Stop(rtol=1e-6))
+    assert result.ok and result.restarts >= 5
+    assert problem.sharp == 1  # as the solve began
+
+
+def test_a_cheap_bound_does_not_decide_that_a_solve_has_failed() -> None:
+    problem = Bounding(1e9)
+    result = solve(problem, Claiming(1e-9), stop=Stop(rtol=1e-6), throw=False)
+    assert result.status == Status.CONVERGED and problem.sharp == 2
+
+
+class Vague(L1):
+    """Its proximal operator is off, and says by how much."""
+
+    off: Any = 0.0
+
+    def prox_within(self, x: Any, step: float) -> tuple[Any, np.ndarray]:
+        return self.prox(x, step) + self.off, np.linalg.norm(self.off)
+
+
+def test_what_a_proximal_operator_leaves_open_counts_as_residual(rng) -> None:
+    space = Space((6,))
+    prior = Vague(0.5, space)
+    problem = InverseProblem(Dense(np.eye(6)), space.random(rng), Gaussian(1.0), prior)
+    x = space.random(rng)
+    true = problem.residual(x)
+    prior.off = -problem.step * true  # as if x were the minimum
+    assert problem.measure(x)[0] == pytest.approx(np.linalg.norm(true), rel=1e-12)

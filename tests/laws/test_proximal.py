@@ -164,6 +164,17 @@ def test_the_data_step_is_as_exact_as_it_says(rng) -> None:
     assert (off[1] <= 0.05 * moved).all() and (off[0] > off[1]).any()
 
 
+def test_the_answer_is_what_the_estimate_is_of(rng, monkeypatch) -> None:
+    """At the native step: x of the data step, at which z of the next step is the proximal one."""
+    monkeypatch.setattr("solvers.proximal.pnp._INEXACT", 0.0)
+    problem = posed("lpn-laplace", rng, 3, sigma=0.5)
+    assert problem.step < problem.prior.native_step
+    solver = PlugAndPlayADMM(inner=5 * N)
+    state = solver.advance(solver.init(problem, problem.domain.random(rng, (3,)), None), 3)
+    ahead = solver.advance(state, 1)
+    np.testing.assert_allclose(ahead.estimate.ravel(), problem.distance(state.x), rtol=1e-6)
+
+
 def test_a_solve_that_is_cut_short_inverts_nothing(rng, monkeypatch) -> None:
     """Its residual is the bound, which is no less than the true one."""
     problem = posed("lpn-mixture", rng, 3, sigma=0.2)

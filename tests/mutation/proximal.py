@@ -13,11 +13,13 @@ PRIOR = "sciml/priors/proximal.py"
 CONVEX = "tests/numerics/test_convex_networks.py::test_"
 LANCZOS = "sciml/_lanczos.py"
 PROBLEM = "sciml/problem.py"
+DRIVER = "sciml/solve.py"
 BASE = "solvers/proximal/_base.py"
 FISTA = "solvers/proximal/fista.py"
 PLUG = "solvers/proximal/pnp.py"
 WATCH = "solvers/proximal/convergence.py"
 LAWS = "tests/laws/test_proximal.py::test_"
+HONESTY = "tests/faults/test_honesty.py::test_"
 LEARNED = "tests/numerics/test_learned_prox.py::test_"
 
 PROXIMAL: tuple[Mutant, ...] = (
@@ -125,5 +127,33 @@ PROXIMAL: tuple[Mutant, ...] = (
         "rtol = _EXACT if s or near is None else _GIVEN",
         "rtol = _EXACT if s or near is None else np.inf",
         (LEARNED + "a_y_that_is_known_saves_the_search",),
+    ),
+    Mutant(
+        "the answer at a native step is the one that the estimate is of",
+        PLUG,
+        "return _State(x if native else z, z, x,",
+        "return _State(z, z, x,",
+        (LAWS + "the_answer_is_what_the_estimate_is_of",),
+    ),
+    Mutant(
+        "what a proximal operator leaves open counts as residual",
+        PROBLEM,
+        "return self.norm(found) + off / self.step, found",
+        "return self.norm(found), found",
+        (HONESTY + "what_a_proximal_operator_leaves_open_counts_as_residual",),
+    ),
+    Mutant(
+        "nothing is measured sharply that another round follows",
+        DRIVER,
+        "((last | again) & self.problem.distance_is_bound)",
+        "(last & self.problem.distance_is_bound)",
+        (HONESTY + "a_cheap_bound_decides_that_another_round_follows",),
+    ),
+    Mutant(
+        "a bound that has hardly fallen is measured sharply",
+        DRIVER,
+        "again = (ended == CLAIMED) & (distance <= _PROGRESS * self.residual)",
+        "again = ended == CLAIMED",
+        (HONESTY + "a_cheap_bound_does_not_decide_that_a_solve_has_failed",),
     ),
 )
