@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,25 @@ class Restored:
     iterations: int = 0
     status: str = "closed form"
     certificate: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Stopwatch:
+    """Seconds since it was made, without those spent in `paused`."""
+
+    def __init__(self) -> None:
+        self._began, self._off = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began - self._off
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._off += time.perf_counter() - began
 
 
 # The PSNR of an image, for those whose weight is tuned by it.
@@ -146,17 +166,17 @@ def _run(
     """
     problem = case.problem(prior)
     method = solver(problem)
-    began = time.perf_counter()
-    state, done, score = method.init(problem, start, None), 0, judge(start)
-    status = "MAX_ITERS"
+    done, score, status = 0, judge(start), "MAX_ITERS"
+    clock = _Stopwatch()
+    state = method.init(problem, start, None)
     while done < _LONGER * case.max_iters:
         state, done = method.advance(state, _ROUND), done + _ROUND
-        before, score = score, judge(state.x)
+        with clock.paused():
+            before, score = score, judge(state.x)
         if abs(score - before) < _STILL:
             status = "STANDS STILL"
             break
-    seconds = time.perf_counter() - began
-    return Restored(state.x, prior.weight, seconds, done, status)
+    return Restored(state.x, prior.weight, clock.seconds, done, status)
 
 
 def _filtered(case: Case, judge: Judge) -> Restored | None:
@@ -166,9 +186,9 @@ def _filtered(case: Case, judge: Judge) -> Restored | None:
         return None
     found = []
     for window in Filter:
-        began = time.perf_counter()
+        clock = _Stopwatch()
         image = filtered_back_projection(y, A, filter=window)
-        found.append(Restored(image, None, time.perf_counter() - began))
+        found.append(Restored(image, None, clock.seconds))
     return max(found, key=lambda one: judge(one.image))
 
 
@@ -187,28 +207,24 @@ def learned(case: Case, judge: Judge, *, network: ConvexNetwork) -> Restored:
         for s in level * 2.0 ** np.arange(int(np.log2(most / level)), -1, -1)
     ]
     problem, method = case.problem(priors[-1]), PlugAndPlayADMM()
-    began = time.perf_counter()
-    first = case.first
+    clock, first = _Stopwatch(), case.first
     for prior in priors[:-1]:
         state = method.init(case.problem(prior), first, None)
         first = method.advance(state, _BEFORE).x
-    watching = time.perf_counter()
     if np.finfo(first.dtype).eps * priors[-1].native_step / problem.step > case.rtol:
         problem, first = problem.to(dtype=np.float64), first.astype(np.float64)
-    watch = Watch(problem, method, values=False)
-    watching = time.perf_counter() - watching
+    with clock.paused():
+        watch = Watch(problem, method, values=False)
 
     def observe(look: Look) -> None:
-        nonlocal watching
-        began = time.perf_counter()
-        watch(look)
-        watching += time.perf_counter() - began
+        with clock.paused():
+            watch(look)
 
     stop = Stop(rtol=case.rtol, max_iters=case.max_iters)
     result = solve(problem, method, x0=first, stop=stop, observe=observe, throw=False)
+    seconds = clock.seconds
     if result.status == Status.INTERRUPTED:
         raise KeyboardInterrupt
-    seconds = time.perf_counter() - began - watching
     seen = watch.certify(result)
     certificate = {
         "residual": float(result.residual),

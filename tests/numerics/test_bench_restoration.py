@@ -145,6 +145,30 @@ def test_a_start_that_is_near_enough_is_a_row() -> None:
     assert found.status == "CONVERGED" and np.isnan(found.certificate["fixed_point"])
 
 
+@pytest.mark.parametrize("watched", ["Watch", "judge"])
+def test_watching_and_judging_are_not_in_the_seconds(watched: str, monkeypatch) -> None:
+    """By a clock that goes on while these are at work alone."""
+    now, calls = [0.0], []
+
+    def at_work(*_) -> float:
+        calls.append(1)
+        now[0] += 1.0
+        return float(len(calls) < 4)
+
+    case = _case(DEGRADATIONS["deblur-1.0"], scene(16), (0, 0), 1e-9, 3)
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    if watched == "Watch":
+        own = restoration_methods.Watch.__call__
+        monkeypatch.setattr(
+            restoration_methods.Watch, "__call__", lambda *a: (at_work(), own(*a))[1]
+        )
+        found = learned(case, lambda image: 0.0, network=NETWORK)
+    else:
+        monkeypatch.setattr(restoration_methods, "_ROUND", 2)
+        found = restorers(NETWORK)["tv"](case, at_work)
+    assert calls and found.seconds == 0.0
+
+
 def _tv(case, weight: float) -> np.ndarray:
     from solvers import PrimalDual
 
