@@ -122,6 +122,8 @@ class RestorationReport:
     def gains(self) -> list[dict[str, str]]:
         """The learned prior above each rival at its best weight: mean, least and most, dB."""
         rivals = [m for m in self.methods if m not in (LEARNED, MEASURED)]
+        if not rivals or LEARNED not in self.methods:
+            return []
         rows = []
         for problem in self.told:
             row = {"dB above, mean (least to most)": problem}
@@ -184,7 +186,8 @@ class RestorationReport:
             ("Every image", self.each),
         )
         for title, rows in sections:
-            lines += [f"## {title}", "", *markdown_table(rows()), ""]
+            if found := rows():
+                lines += [f"## {title}", "", *markdown_table(found), ""]
         lines += [f"- {note}" for note in (*_NOTES, *self.notes)]
         return "\n".join(lines).rstrip() + "\n"
 

@@ -138,13 +138,18 @@ def _watched(seen: dict[str, Any]) -> list[tuple[str, str]]:
     held = {True: "hold", False: "do NOT hold", None: "could not be decided"}[seen["proven"]]
     last = seen["fixed_point"]
     last = "" if last is None else f"; the last step changed the image by {last:.1e}, relatively"
-    return [
-        ("proven", f"{seen['promise']}; its conditions {held}"),
+    lines = [
         (
             "seen",
             f"{seen['falls']} rose in {seen['rises']} of {seen['watched']} steps, and fell by",
         ),
         ("", f"less than is proven in {seen['short']}{last}"),
+    ]
+    if not seen["watched"]:
+        lines = [("seen", "no step to compare: what came before had met the tolerance")]
+    return [
+        ("proven", f"{seen['promise']}; its conditions {held}"),
+        *lines,
         *(("note", note) for note in seen["notes"]),
     ]
 
@@ -170,9 +175,9 @@ def text_of(facts: dict[str, Any]) -> str:
         lines.append((name, f"{size}{how}"))
     if facts["residual"] is not None:
         lines.append(("status", facts["status"]))
-        lines.append(
-            ("", f"{facts['iterations']} iterations, relative residual {facts['residual']:.1e}")
-        )
+        kind = "iterations" if facts["convergence"] is None else "certified iterations"
+        told = f"{facts['iterations']} {kind}, relative residual {facts['residual']:.1e}"
+        lines.append(("", told))
     if facts["convergence"] is not None:
         lines += _watched(facts["convergence"])
     if facts["draws"] is not None:

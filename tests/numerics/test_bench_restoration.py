@@ -226,6 +226,9 @@ def test_methods_for_other_problems_are_named() -> None:
         IMAGES, NETWORK, problems=["sr"], methods={"first": first, "fbp": restorers(NETWORK)["fbp"]}
     )
     assert report.left_out() == ["fbp"] and report.methods == [MEASURED, "first"]
+    text = report.markdown()
+    assert "## Means over images" in text  # and no table without rows
+    assert "## The learned prior" not in text and "## Certificates" not in text
 
 
 def test_endings_are_counted() -> None:

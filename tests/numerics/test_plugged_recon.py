@@ -210,7 +210,9 @@ def test_the_command_prints_what_is_proven_and_seen(
     assert main([*file, "--png"]) == 0
     told = capsys.readouterr().out
     assert re.search(r"noise level 0\.\d{4} of the brightest tissue, found: relative error", told)
-    assert re.search(r"\d iterations, relative residual \d\.\de-\d\d$", told, re.MULTILINE)
+    assert re.search(
+        r"\d certified iterations, relative residual \d\.\de-\d\d$", told, re.MULTILINE
+    )
     assert "f + g does not rise" in told and "its conditions hold" in told
     assert "f + g rose in 0 of " in told and "the last step changed the image by " in told
     assert (tmp_path / "x.png").exists()
@@ -229,6 +231,9 @@ def test_the_command_takes_a_level(
     assert facts["status"] == "CONVERGED" and seen["proven"] and all(seen["conditions"].values())
     assert seen["watched"] > 0 == seen["rises"] == seen["short"] and 0 < seen["fixed_point"] < 0.01
     assert len(seen["objective"]) == seen["watched"] + 1
+    monkeypatch.setattr("solvers.mri.plugged._NEAR", 0.1)  # leave nothing
+    assert main([*file, "--lamda", "0.05"]) == 0
+    assert "no step to compare: what came before had met" in capsys.readouterr().out
     assert main([*file, "--lamda", "0.5"]) == 2
     assert "expected --lamda from 0.01 to 0.25 with lpn" in capsys.readouterr().err
     save_network(tmp_path / "other.safetensors", UNetDenoiser(4, 2), {"data": "none"})
