@@ -286,13 +286,13 @@ def test_the_command_writes_a_report(
     files: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     monkeypatch.setattr(restoration_methods, "_ROUND", 10)
-    words = ["bench", "deblur", str(files / "scene.npy"), "--size", "32", "--crops", "2"]
+    words = ["bench", "deblur", str(files / "scene.npy"), "--size", "16", "--crops", "2"]
     words += ["--weights", str(files / "own.safetensors"), "--max-iters", "5"]
-    words += ["--problem", "deblur-1.6", "--problem", "ct", "--out", str(files / "report")]
+    words += ["--problem", "deblur-1.6", "--problem", "ct-60", "--out", str(files / "report")]
     assert main(words) == 0
     record = json.loads((files / "report" / "restoration.json").read_text())
     assert {row["method"] for row in record["rows"]} == {MEASURED, *METHODS}
-    assert len(record["images"]) == 2 and set(record["problems"]) == {"deblur-1.6", "ct"}
+    assert len(record["images"]) == 2 and set(record["problems"]) == {"deblur-1.6", "ct-60"}
     mine = [row for row in record["rows"] if row["method"] == LEARNED]
     assert all({"residual", "fixed_point", "proven"} <= row["certificate"].keys() for row in mine)
     text = (files / "report" / "restoration.md").read_text()
@@ -303,7 +303,7 @@ def test_the_command_writes_a_report(
     names = ["problem", "method", "PSNR, dB", "SSIM", "iterations", "seconds", "status"]
     assert re.split("  +", heading) == names
     ends = {tuple(line.split()[:2]): line[heading.index("status") :] for line in lines}
-    assert ends["ct", "fbp"] == "closed form" and ends["ct", MEASURED] == ""
+    assert ends["ct-60", "fbp"] == "closed form" and ends["ct-60", MEASURED] == ""
     assert ends["deblur-1.6", LEARNED] == "MAX_ITERS"
     assert main(["bench", "deblur", "--list"]) == 0
     assert "deblur-1.0" in capsys.readouterr().out
