@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,7 +26,10 @@ from ..krylov.spectrum import extreme_eigenvalues
 from .jacobian import PDE, Quadrature, ResidualJacobian, residual_jacobian
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from torch import nn
+
+    from .residuals import Jacobian
 
 __all__ = ["Conditioning", "Spectrum", "conditioning", "error_bound", "spectrum"]
 
@@ -68,6 +71,26 @@ class Spectrum:
             )
         return int((self.eigenvalues >= number(share, "share") * self.eigenvalues[-1]).sum())
 
+    def plot(self, ax: Axes | None = None, label: str = "") -> Axes:
+        """The eigenvalues above rounding, from the largest on.
+
+        Raises:
+            ValueError: not all eigenvalues are known.
+        """
+        if self.rank is None:
+            raise ValueError(
+                "expected all eigenvalues to plot them, got the extreme two: raise dense_up_to"
+            )
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots()[1] if ax is None else ax
+        ax.semilogy(1 + np.arange(self.rank), self.eigenvalues[::-1][: self.rank], label=label)
+        ax.set_xlabel("index")
+        ax.set_ylabel("eigenvalue")
+        if label:
+            ax.legend(frameon=False)
+        return ax
+
     def explain(self) -> str:
         """A sentence for a person."""
         if self.exact:
@@ -82,18 +105,22 @@ def spectrum(
 ) -> Spectrum:
     """The spectrum of A, or of P A P^T.
 
+    Of a `deepxde.Model` in one line: `spectrum(residuals(model).linearise()[1])`.
+
     Up to `dense_up_to` parameters all eigenvalues, and where A is J.normal the squares of the
     singular values of J P^T, by which small ones keep their digits; block by block, and for more
     parameters, where the matrix of J is sparse and A falls apart. Else the extreme two by Lanczos'
     method, whose Ritz values lie inside the spectrum.
 
     Args:
-        A: with the trait POSITIVE, real, on vectors.
+        A: with the trait POSITIVE, real, on vectors; or the J of `residual_jacobian` or of
+            `Residuals.linearise`, for J.normal.
         P: on the same vectors, linear; need not be symmetric.
 
     Raises:
         TypeError: A is not known to be positive. ValueError: P does not fit, or NaN comes out.
     """
+    A = A.normal if _is_jacobian(A) else A
     need_positive(A)
     need(P, (Operator, type(None)), "P as an Operator")
     if P is not None and (P.domain != A.domain or P.range != A.domain or P.batch_shape):
@@ -185,6 +212,17 @@ def _root(A: Operator) -> Operator | None:
     return J if isinstance(adjoint, Adjoint) and adjoint.H is J else None
 
 
+def _is_jacobian(A: Any) -> bool:
+    """Whether A is dr / dtheta, of a module's residual or of `Residuals`."""
+    if isinstance(A, ResidualJacobian):
+        return True
+    if not isinstance(A, Operator) or not is_torch(A.home):
+        return False
+    from .residuals import Jacobian  # loads torch, which A has loaded
+
+    return isinstance(A, Jacobian)
+
+
 def _right(M: np.ndarray, P: Operator | None) -> np.ndarray:
     """M P^T, in float64."""
     if P is None:
@@ -195,7 +233,11 @@ def _right(M: np.ndarray, P: Operator | None) -> np.ndarray:
 
 def _dense(A: Operator) -> np.ndarray:
     """The matrix of A on the host, whatever library its parameters are of."""
-    if isinstance(A, ResidualJacobian) or not is_torch(A.home):
+    J = _root(A)
+    if J is not None and _is_jacobian(J):
+        matrix = J.dense().astype(np.float64)
+        return matrix.T @ matrix
+    if _is_jacobian(A) or not is_torch(A.home):
         return A.dense()
     eye = from_host(np.eye(A.domain.size), A.home, A.domain.dtype)
     return np.ascontiguousarray(to_numpy(A(eye)).T)
@@ -221,6 +263,11 @@ class Conditioning:
     P: Operator | None = None
     preconditioned: Spectrum | None = None
 
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Both spectra, on one pair of axes; see `Spectrum.plot`."""
+        ax = self.plain.plot(ax, "A")
+        return ax if self.preconditioned is None else self.preconditioned.plot(ax, "P A Pᵀ")
+
     def explain(self) -> str:
         """A paragraph for a person."""
         lines = [f"A of {self.plain.size} parameters: {self.plain.explain()}."]
@@ -231,10 +278,10 @@ class Conditioning:
 
 
 def conditioning(
-    model: nn.Module,
-    pde: PDE,
+    model: nn.Module | ResidualJacobian | Jacobian,
+    pde: PDE | None = None,
     *,
-    interior: Quadrature,
+    interior: Quadrature | None = None,
     boundary: Quadrature | None = None,
     weight: float = 1.0,
     condition: PDE | None = None,
@@ -244,7 +291,8 @@ def conditioning(
     """Diagnose the training of `model` on `pde` at the model's present parameters.
 
     Args:
-        model, pde, interior, boundary, weight, condition: see `residual_jacobian`.
+        model, pde, interior, boundary, weight, condition: see `residual_jacobian`. Or J alone in
+            place of them, such as `solvers.pinn.deepxde.residuals(model).linearise()[1]`.
         P: a preconditioner of the parameters, or a recipe A -> P such as
             `lambda A: solvers.pinn.gram(A, 1e-8)`.
         dense_up_to: parameters up to which all eigenvalues are computed.
@@ -252,9 +300,13 @@ def conditioning(
     Raises:
         TypeError, ValueError: as `residual_jacobian` and `spectrum`.
     """
-    J = residual_jacobian(
-        model, pde, interior=interior, boundary=boundary, weight=weight, condition=condition
-    )
+    J, equation, points = cast(Any, model), cast(Any, pde), cast(Any, interior)
+    if not _is_jacobian(model):
+        J = residual_jacobian(
+            J, equation, interior=points, boundary=boundary, weight=weight, condition=condition
+        )
+    elif not (pde is interior is boundary is condition is None):
+        raise TypeError("expected J alone, got a pde, points or a condition beside it")
     A = J.normal
     found: Any = P(A) if callable(P) and not isinstance(P, Operator) else P
     after = None if found is None else spectrum(A, found, dense_up_to=dense_up_to)

@@ -20,6 +20,7 @@ from torch import Tensor
 from sciml import LinearSystem, Solver, Status, Stop, solve
 from sciml._checks import integer, need, number
 from sciml.algebra import Identity
+from sciml.operators import Diagonal
 
 from ..krylov import CG
 from .residuals import Jacobian, Residuals
@@ -49,6 +50,8 @@ class Progress:
         losses: ||r||² before the first step, and after each.
         stalled: steps in a row that found nothing lower.
         unsolved: linear systems whose answer was not certified, and not used.
+        units: of unknown constants (`Residuals.units`), the least so far: one that nothing sees any
+            more, such as the place of a source that left the domain, must not run away.
     """
 
     damping: float | None = None
@@ -56,6 +59,7 @@ class Progress:
     losses: tuple[float, ...] = ()
     stalled: int = 0
     unsolved: int = 0
+    units: tuple[float, ...] = ()
 
     @property
     def iterations(self) -> int:
@@ -69,6 +73,8 @@ class GaussNewton:
 
     a is the geodesic acceleration, (J^T J + mu) a = -J^T r'' with the second derivative r'' of the
     residuals along d: where the loss has curved valleys, steps are several times as long.
+    J is taken by theta / scale: steps do not depend on the units of constants. scale is Moré's (The
+    Levenberg-Marquardt algorithm: implementation and theory, 1978), for constants alone.
 
     Args:
         normal: where the system is solved; None chooses the smaller of the two matrices, and
@@ -124,14 +130,21 @@ class GaussNewton:
         """
         theta = residuals.theta()
         r, J = residuals.linearise()
+        units = residuals.units(J)
+        units = tuple(map(min, units, now.units)) if now.units else units
+        scale = residuals.scale(units)
         loss = float(r @ r)
         losses = now.losses or (loss,)
-        g = J.adjoint(r)  # 1: half the gradient of ||r||²
+        g = scale * J.adjoint(r)  # 1: half the gradient of ||r||²
         if not bool(g.any()):
             return replace(now, losses=(*losses, loss), stalled=now.stalled + 1)
         first = self.damping * float(g @ g) / loss if now.damping is None else now.damping
         mu, nu, unsolved = first, now.growth, now.unsolved
-        system = self._system(residuals, J)  # 2: the Gram matrix
+        system = self._system(residuals, J, scale)  # 2: the Gram matrix
+
+        def move(z: Tensor) -> None:
+            residuals.assign(theta + scale * z)
+
         try:
             for _ in range(self.tries):
                 ready = system.damp(mu)
@@ -139,7 +152,7 @@ class GaussNewton:
                 unsolved += solved is None
                 found = None
                 if solved is not None:
-                    path = theta, *solved, self._bend(residuals, system, theta, r, *solved)
+                    path = move, *solved, self._bend(residuals, system, move, r, *solved)
                     found = self._search(residuals, path, g, loss)
                 if found is None:
                     residuals.assign(theta)
@@ -151,19 +164,19 @@ class GaussNewton:
                 else:
                     mu, nu = mu * max(1 / 3, 1 - (2 * gain - 1) ** 3), 2.0  # their (2.21)
                 mu = max(mu, system.least)
-                return Progress(mu, nu, (*losses, new), 0, unsolved)
+                return Progress(mu, nu, (*losses, new), 0, unsolved, units)
         except BaseException:
             residuals.assign(theta)
             raise
-        return Progress(first, 2.0, (*losses, loss), now.stalled + 1, unsolved)
+        return Progress(first, 2.0, (*losses, loss), now.stalled + 1, unsolved, units)
 
     def _bend(
-        self, residuals: Residuals, system: _System, theta: Tensor, r: Tensor, d: Tensor, Jd: Tensor
+        self, residuals: Residuals, system: _System, move: _Move, r: Tensor, d: Tensor, Jd: Tensor
     ) -> Tensor | None:
         """a of Transtrum and Sethna, r'' by finite differences along d."""
         if not self.bend or isinstance(system, _Krylov):
             return None
-        residuals.assign(theta + _APART * d)
+        move(_APART * d)
         second = 2 / _APART * ((residuals.value() - r) / _APART - Jd)
         if not bool(torch.isfinite(second).all()):
             return None
@@ -173,17 +186,17 @@ class GaussNewton:
         return bent[0]
 
     def _search(
-        self, residuals: Residuals, path: tuple[Tensor, Tensor, Tensor, Tensor | None],
+        self, residuals: Residuals, path: tuple[_Move, Tensor, Tensor, Tensor | None],
         g: Tensor, loss: float,
     ) -> tuple[float, float, float] | None:  # fmt: skip
         """(t, loss there, its fall over what the linear model promised); 4 and 5."""
-        theta, d, Jd, a = path
+        move, d, Jd, a = path
         slope, curvature = float(g @ d), float(Jd @ Jd)
         if not slope < 0:
             return None
         for k in range(self.halvings + 1):
             t = 0.5**k
-            residuals.assign(theta + t * d if a is None else theta + t * d + t * t / 2 * a)  # 5
+            move(t * d if a is None else t * d + t * t / 2 * a)  # 5
             r = residuals.value()
             new = float(r @ r)
             # sufficient decrease (Armijo); NaN is not below anything
@@ -191,11 +204,11 @@ class GaussNewton:
                 return t, new, (loss - new) / (-2 * t * slope - t * t * curvature)
         return None
 
-    def _system(self, residuals: Residuals, J: Jacobian) -> _System:
+    def _system(self, residuals: Residuals, J: Jacobian, scale: Tensor) -> _System:
         normal = self.chosen(J.range.size, J.domain.size)
         if normal is Normal.KRYLOV:
-            return _Krylov(residuals, J, self.solver, self.stop)
-        return _Cholesky(J.matrix(), samples=normal is Normal.SAMPLES)
+            return _Krylov(residuals, J, scale, self.solver, self.stop)
+        return _Cholesky(J.matrix().mul_(scale), samples=normal is Normal.SAMPLES)
 
 
 class _Cholesky:
@@ -227,9 +240,11 @@ class _Krylov:
 
     least = 0.0
 
-    def __init__(self, residuals: Residuals, J: Jacobian, solver: Solver, stop: Stop) -> None:
+    def __init__(
+        self, residuals: Residuals, J: Jacobian, scale: Tensor, solver: Solver, stop: Stop
+    ) -> None:
         self.residuals, self.J, self.solver, self.stop = residuals, J, solver, stop
-        self.mu = 0.0
+        self.S, self.mu = Diagonal(scale), 0.0
 
     def damp(self, mu: float) -> bool:
         self.mu = mu
@@ -237,15 +252,16 @@ class _Krylov:
 
     def solve(self, r: Tensor) -> tuple[Tensor, Tensor] | None:
         """None where the solve was not certified."""
-        J = self.J if self.J.current else self.residuals.linearise()[1]
+        J = (self.J if self.J.current else self.residuals.linearise()[1]) @ self.S
         A = J.normal + self.mu * Identity(J.domain)
-        found = solve(LinearSystem(A, -J.adjoint(r)), self.solver, stop=self.stop, throw=False)
+        found = solve(LinearSystem(A, -J.H(r)), self.solver, stop=self.stop, throw=False)
         if found.status == Status.INTERRUPTED:
             raise KeyboardInterrupt
         return (found.x, J(found.x)) if found.ok else None
 
 
 _System = _Cholesky | _Krylov
+_Move = Callable[[Tensor], None]  # z -> the parameters hold theta + scale z
 
 
 def _gram(J: Tensor) -> Tensor:

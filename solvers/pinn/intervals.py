@@ -69,8 +69,8 @@ def confidence_intervals(
         sigma: of the noise; estimated from the noisy terms without, with the degrees of freedom
             that the fit has left, n - trace(J G) over their rows.
         level: between 0 and 1.
-        damping: mu, relative to the largest eigenvalue of J^T J; it limits what directions count
-            that the residuals hardly see.
+        damping: mu, relative to the largest eigenvalue of J^T J (of theta / `scale`); it
+            limits what directions count that the residuals hardly see.
 
     Raises:
         ValueError: no extra parameters, no noisy term, or no degrees of freedom left.
@@ -87,17 +87,19 @@ def confidence_intervals(
         raise ValueError(f"expected indices of noisy terms from 0 to {len(terms) - 1}, got {noisy}")
 
     r, jacobian = residuals.linearise()
-    U, s, Vh = torch.linalg.svd(jacobian.matrix(), full_matrices=False)
+    # without it the damping would depend on the constants' units
+    scale = residuals.scale(residuals.units(jacobian))
+    U, s, Vh = torch.linalg.svd(jacobian.matrix().mul_(scale), full_matrices=False)
     inverse = s / (s * s + damping * s[0] * s[0])
     kept = s * inverse
     V = Vh[:, -count:].T
-    G = (V * inverse) @ U.T  # its rows of the unknowns
-    scale = torch.zeros_like(r)
+    G = scale[-count:, None] * (V * inverse) @ U.T  # its rows of the unknowns
+    size = torch.zeros_like(r)
     for k in chosen:
-        scale[rows[k]] = (terms[k].weight / terms[k].error.numel()) ** 0.5
+        size[rows[k]] = (terms[k].weight / terms[k].error.numel()) ** 0.5
     if sigma is None:
-        sigma = _estimated(r, scale, (U * U) @ kept)
-    covariance = (sigma**2 * (G * scale**2) @ G.T).numpy(force=True)
+        sigma = _estimated(r, size, (U * U) @ kept)
+    covariance = (sigma**2 * (G * size**2) @ G.T).numpy(force=True)
     value = residuals.theta()[-count:].numpy(force=True)
     deviation = np.sqrt(np.diag(covariance))
     reach = float(torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)))
@@ -114,16 +116,16 @@ def confidence_intervals(
     )
 
 
-def _estimated(r: torch.Tensor, scale: torch.Tensor, fitted: torch.Tensor) -> float:
+def _estimated(r: torch.Tensor, size: torch.Tensor, fitted: torch.Tensor) -> float:
     """sigma from the noisy rows: their residuals over what freedom the fit has left them.
 
     `fitted` is the diagonal of J G, by which a row's residual follows its own noise.
     """
-    noisy = scale > 0
+    noisy = size > 0
     left = float((1 - fitted[noisy]).sum())
     if left < 1:
         raise ValueError(
             f"expected noisy data that the model cannot fit wholly, got {left:.2g} degrees of "
             "freedom left: take fewer weights, or say sigma"
         )
-    return float(((r[noisy] / scale[noisy]).square().sum() / left) ** 0.5)
+    return float(((r[noisy] / size[noisy]).square().sum() / left) ** 0.5)

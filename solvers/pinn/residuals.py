@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -106,6 +107,14 @@ class Residuals:
             raise FloatingPointError(self._blame(r.detach()))
         return r.detach(), Jacobian(r, self.parameters, self._matrix)
 
+    def units(self, jacobian: Jacobian) -> tuple[float, ...]:
+        """What to measure each unknown constant in; there are none here."""
+        return ()
+
+    def scale(self, units: Sequence[float]) -> Tensor:
+        """(size,), what to measure changes of theta in: 1, and `units` for unknown constants."""
+        return self.theta().fill_(1)
+
     def _matrix(self, jacobian: Jacobian) -> Tensor:
         return jacobian.by_rows()
 
@@ -175,6 +184,10 @@ class Jacobian(Operator):
     def matrix(self) -> Tensor:
         """J as a tensor (rows, parameters), of 8 · rows · parameters bytes."""
         return self.by_rows() if self._matrix is None else self._matrix(self)
+
+    def dense(self) -> np.ndarray:
+        """`matrix()` on the host."""
+        return self.matrix().numpy(force=True)
 
     def by_rows(self) -> Tensor:
         """J from one backward pass a row, in chunks. Right for any r, and slow."""
@@ -288,6 +301,33 @@ class PointwiseResiduals(Residuals):
             ends += term.error.numel()
         return found
 
+    def units(self, jacobian: Jacobian) -> tuple[float, ...]:
+        """For each tensor of `extra` that by which J is as large as by the network's weights.
+
+        Constants have units of their own, on which a damped step would depend. Infinity where
+        nothing sees a constant.
+        """
+        if not self.extra:
+            return ()
+        u = _wave(jacobian.residual, jacobian.range.size)  # as a random one: no direction lacks
+        pulled = self._split(jacobian.adjoint(u))[: len(self._names)]
+        typical = sum(float(g.square().sum()) for g in pulled) ** 0.5 / float(u.norm())
+        found, done = [], jacobian.domain.size - sum(p.numel() for p in self.extra)
+        for p in self.extra:
+            v = jacobian.residual.new_zeros(jacobian.domain.size)
+            v[done : done + p.numel()] = _wave(v, p.numel())
+            length = float(jacobian(v).norm() / v.norm())
+            found.append(typical / length if typical > 0 and length > 0 else math.inf)
+            done += p.numel()
+        return tuple(found)
+
+    def scale(self, units: Sequence[float]) -> Tensor:
+        scale = super().scale(units)
+        parts = self._split(scale)[len(self._names) :]
+        for part, unit in zip(parts, units, strict=True):
+            part.fill_(unit if math.isfinite(unit) else 1.0)
+        return scale
+
     def _joined(self) -> Tensor:
         return torch.cat([term.scaled.reshape(-1) for term in self.terms()])
 
@@ -329,7 +369,7 @@ class PointwiseResiduals(Residuals):
             self.pointwise = False
             return jacobian.by_rows()
         if self.pointwise is None:
-            u = torch.cos(torch.arange(len(J), dtype=J.dtype, device=J.device))
+            u = _wave(J, len(J))
             plain = jacobian.adjoint(u)
             error = torch.linalg.vector_norm(J.T @ u - plain)
             self.pointwise = bool(error <= _AGREES * torch.linalg.vector_norm(plain))
@@ -367,6 +407,10 @@ class PointwiseResiduals(Residuals):
             unit[k] = 1
             J[:, k] = jacobian(unit)
         return J
+
+
+def _wave(like: Tensor, size: int) -> Tensor:
+    return torch.cos(torch.arange(size, dtype=like.dtype, device=like.device))
 
 
 class _NotPointwise(Exception):

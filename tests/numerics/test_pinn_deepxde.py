@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import matplotlib
+import matplotlib.figure
 import numpy as np
 import pytest
 import torch
 
+from solvers.pinn import Factor, conditioning, gram, spectrum
 from solvers.pinn.deepxde import load_deepxde, precondition, residuals
 from solvers.pinn.intervals import confidence_intervals
 
@@ -82,6 +84,28 @@ def test_two_lines_train_a_model(dde, compiled, hard):
     model.compile("adam", lr=1e-6, verbose=0)
     model.train(iterations=2, verbose=0)
     assert _error(model) < 1e-3
+
+
+def test_the_conditioning_of_a_model_in_one_line(dde):
+    model = precondition(_model(dde))
+    J = residuals(model).linearise()[1]
+    found = spectrum(J)
+    values = np.linalg.svd(J.by_rows().numpy(), compute_uv=False) ** 2
+    assert found.exact and found.size == J.domain.size and 0 < found.rank <= J.range.size
+    np.testing.assert_allclose(found.eigenvalues[::-1][:5], values[:5], rtol=1e-9)
+    both = conditioning(J, P=lambda A: gram(A, 1e-6, factor=Factor.EIGEN))
+    assert both.preconditioned is not None
+    assert both.plain.kappa == pytest.approx(found.kappa, rel=1e-6)
+    assert both.preconditioned.learned() > found.learned()
+    fast = spectrum(J, dense_up_to=1)
+    assert fast.eigenvalues[1] == pytest.approx(values[0], rel=1e-6)
+    with pytest.raises(TypeError, match="J alone"):
+        conditioning(J, lambda u, x: u(x))
+    axes = matplotlib.figure.Figure().subplots()
+    assert both.plot(axes) is axes and len(axes.lines) == 2
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), found.eigenvalues[::-1][: found.rank])
+    with pytest.raises(ValueError, match="all eigenvalues to plot"):
+        fast.plot(axes)
 
 
 def test_loss_weights_are_those_of_the_model(dde):
@@ -250,8 +274,15 @@ def test_bad_models_are_told_what_is_wrong(dde):
     second = dde.icbc.DirichletBC(line, lambda x: 0 * x, lambda x, on: on, component=1)
     with pytest.raises(ValueError, match="how many outputs"):
         train(lambda x, u: u, [second])
+    with pytest.raises(ValueError, match="how many outputs"):
+        train(lambda x, u: u[:, 1:2], [])
     with pytest.raises(ValueError, match="keep the last axis"):
         train(lambda x, u: u - x[:, 0], [])
+    seen = dde.icbc.PointSetBC(np.array([[0.2], [0.4]]), np.array([[1.0], [np.nan]]))
+    with pytest.raises(FloatingPointError, match=r"condition 0 \(PointSetBC\) at 1 of 2 points"):
+        train(lambda x, u: u, [seen])
+    with pytest.raises(ValueError, match=r"at least one training point.*num_domain"):
+        train(lambda x, u: u, [], domain=0, boundary=0)
 
 
 _ALONE = """

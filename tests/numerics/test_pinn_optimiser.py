@@ -155,6 +155,64 @@ def test_the_step_is_the_same_in_all_spaces():
         torch.testing.assert_close(other, found[0], rtol=1e-6, atol=1e-8)
 
 
+def _fitted(
+    unit: float, normal: Normal, steps: int
+) -> tuple[PointwiseResiduals, tuple[float, ...]]:
+    """-u'' = c pi² sin(pi x) / 2 with u known at some points: c is 2, and begins at 0.5.
+
+    c is counted in `unit`.
+    """
+    c = torch.tensor(0.5 / unit, dtype=F64, requires_grad=True)
+    x = torch.linspace(-1, 1, 18, dtype=F64)[:, None]
+
+    def terms(x, u):
+        f = -_d(_d(u, x), x) - c * unit * torch.pi**2 / 2 * torch.sin(torch.pi * x)
+        seen = u[:9] - torch.sin(torch.pi * x[:9]) - 0.01 * torch.cos(torch.arange(9.0))[:, None]
+        return [Term(f, slice(0, 18)), Term(seen, slice(0, 9), 10.0)]
+
+    residuals = PointwiseResiduals(_net(1, 6, 1), x, terms, extra=(c,))
+    method = GaussNewton(normal=normal, stop=Stop(rtol=1e-10, max_iters=2000))
+    return residuals, minimise(residuals, method, iterations=steps)[0].losses
+
+
+@pytest.mark.parametrize("normal", list(Normal))
+@pytest.mark.parametrize("unit", [1e-8, 1e5])
+def test_steps_do_not_depend_on_the_units_of_a_constant(unit, normal):
+    steps = 3 if normal is Normal.KRYLOV else 12
+    plain, expected = _fitted(1.0, normal, steps)
+    other, losses = _fitted(unit, normal, steps)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    assert losses[-1] < 0.1 * losses[0]
+    assert other.extra[0].item() * unit == pytest.approx(plain.extra[0].item(), rel=1e-4)
+    a, b = (confidence_intervals(r, [1], sigma=0.01) for r in (plain, other))
+    assert b.deviation[0] * unit == pytest.approx(a.deviation[0], rel=1e-3)
+    assert b.resolution[0] == pytest.approx(a.resolution[0], rel=1e-6)
+
+
+def test_a_constant_that_nothing_sees_is_left_alone():
+    c = torch.tensor(3.0, dtype=F64, requires_grad=True)
+    x = torch.linspace(0, 1, 5, dtype=F64)[:, None]
+    fit = PointwiseResiduals(
+        _net(1, 3, 1), x, lambda x, u: [Term(u - x + 0 * c, slice(0, 5))], extra=(c,)
+    )
+    minimise(fit, GaussNewton(), iterations=3)
+    assert c.item() == 3.0
+
+
+def test_a_constant_that_nothing_sees_any_more_does_not_run_away():
+    """Of exp(-c x), which is 0 for large c, J by c vanishes: units are the least so far."""
+    c = torch.tensor(1.0, dtype=F64, requires_grad=True)
+    x = torch.linspace(0.1, 1, 5, dtype=F64)[:, None]
+    fit = PointwiseResiduals(
+        _net(1, 3, 1), x, lambda x, u: [Term(u - torch.exp(-c * x), slice(0, 5))], extra=(c,)
+    )
+    now, _ = minimise(fit, GaussNewton(), iterations=1)
+    with torch.no_grad():
+        c.fill_(60.0)
+    later = GaussNewton().step(fit, now)
+    assert later.units[0] <= now.units[0] < 1e-2 * fit.units(fit.linearise()[1])[0]
+
+
 def test_losses_fall_and_the_solution_is_found():
     residuals = _poisson(10, 30)
     now, _ = minimise(residuals, GaussNewton(), iterations=60)

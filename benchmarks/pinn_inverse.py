@@ -1,0 +1,418 @@
+"""Unknown constants of equations from noisy data: Gauss-Newton steps beside DeepXDE's default.
+
+    python benchmarks/pinn_inverse.py [--seconds 30] [--seeds 10] [--rival-seeds 3] [--cases leak]
+
+Cases are like those that users of DeepXDE could not get to converge (its issues 251, 347, 613 and
+640). All have the same network, points, data, loss weights, float64 and seconds of one core's time;
+only `precondition(model)` differs. Writes results/pinn_inverse.{json,md,png}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from _report import RESULTS, write_results
+from scipy.interpolate import RegularGridInterpolator
+from scipy.linalg import expm
+
+from sciml.io import atomic_file
+from solvers.pinn.deepxde import load_deepxde, precondition, residuals
+from solvers.pinn.intervals import Intervals, confidence_intervals
+
+_NOISE = 0.01  # of the data's root mean square
+_WITHIN = 0.01  # relative error that is asked for
+_Z95 = 1.959963984540054
+# Ours ends where the loss falls by less than this share over so many steps.
+_SETTLED, _LOOKBACK = 1e-3, 20
+_LOOK_EVERY = 50  # iterations of L-BFGS between two looks at the clock
+
+dde = load_deepxde()
+
+
+@dataclass(frozen=True)
+class Case:
+    """An equation with unknown constants.
+
+    like: the issue of DeepXDE's. truth, start: of each constant. equation: (constants, x, u) -> the
+    residual. domain: of DeepXDE. known: conditions without noise. solution: (values of the
+    constants, points (n, d)) -> (n, 1). at: rng -> points of the measurements (n, d). points:
+    inside, on the boundary, at the start.
+    """
+
+    name: str
+    like: str
+    truth: Mapping[str, float]
+    start: Mapping[str, float]
+    equation: Callable[[Any, torch.Tensor, torch.Tensor], torch.Tensor]
+    domain: Any
+    known: tuple[Any, ...]
+    solution: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    at: Callable[[np.random.Generator], np.ndarray]
+    points: tuple[int, int, int]
+    layers: tuple[int, ...]
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.array(list(self.truth.values()))
+
+    def bound(self) -> np.ndarray:
+        """Cramér and Rao's: relative deviations that no unbiased estimate is below, at one draw of
+        points, if nothing but the constants were unknown."""
+        where = self.at(np.random.default_rng(0))
+        sigma = _NOISE * float(np.sqrt(np.mean(self.solution(self.values, where) ** 2)))
+        columns = []
+        for k, value in enumerate(self.values):
+            step = np.zeros(len(self.values))
+            step[k] = 1e-3 * value
+            ahead, behind = (self.solution(self.values + s * step, where) for s in (1, -1))
+            columns.append((ahead - behind)[:, 0] / 2e-3)
+        J = np.stack(columns, axis=1)  # by log constants
+        return sigma * np.sqrt(np.diag(np.linalg.inv(J.T @ J)))
+
+    def model(self, seed: int) -> tuple[Any, list[torch.Tensor], int]:
+        """(a compiled model, its constants, the index of the noisy loss)."""
+        rng = np.random.default_rng(seed)
+        dde.config.set_random_seed(seed)
+        where = self.at(rng)
+        clean = self.solution(self.values, where)
+        sigma = _NOISE * float(np.sqrt(np.mean(clean**2)))
+        seen = dde.icbc.PointSetBC(where, clean + sigma * rng.standard_normal(clean.shape))
+        constants = [dde.Variable(v, dtype=torch.float64) for v in self.start.values()]
+
+        def equation(x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+            return self.equation(constants, x, u)
+
+        inside, boundary, initial = self.points
+        conditions = [*self.known, seen]
+        if self.domain.dim == 1:
+            data = dde.data.PDE(self.domain, equation, conditions, inside, boundary, anchors=where)
+        else:
+            data = dde.data.TimePDE(
+                self.domain, equation, conditions, inside, boundary, initial, anchors=where
+            )
+        model = dde.Model(data, dde.nn.FNN(list(self.layers), "tanh", "Glorot uniform"))
+        model.compile("adam", lr=1e-3, external_trainable_variables=constants, verbose=0)
+        return model, constants, 1 + len(self.known)
+
+
+# -- the cases ----------------------------------------------------------------------------------
+
+
+def _derivatives(x: torch.Tensor, u: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """u_x, u_t, u_xx."""
+    return (
+        dde.grad.jacobian(u, x, i=0, j=0),
+        dde.grad.jacobian(u, x, i=0, j=1),
+        dde.grad.hessian(u, x, i=0, j=0),
+    )
+
+
+def _plane() -> Any:
+    return dde.geometry.GeometryXTime(dde.geometry.Interval(0, 1), dde.geometry.TimeDomain(0, 1))
+
+
+def _edges(plane: Any, start: Callable[[np.ndarray], np.ndarray]) -> tuple[Any, ...]:
+    """u = 0 at both ends, and its start."""
+    walls = dde.icbc.DirichletBC(plane, lambda x: 0 * x[:, :1], lambda x, on: on)
+    return walls, dde.icbc.IC(plane, lambda x: start(x[:, :1]), lambda x, on: on)
+
+
+def _scattered(count: int) -> Callable[[np.random.Generator], np.ndarray]:
+    return lambda rng: rng.random((count, 2))
+
+
+def _diffusion(name: str, like: str, decay: bool) -> Case:
+    """u_t = D u_xx - k u of two waves, each of which decays alone."""
+    truth = {"D": 0.1, "k": 2.0} if decay else {"D": 0.1}
+    plane = _plane()
+
+    def solution(constants: np.ndarray, p: np.ndarray) -> np.ndarray:
+        x, t = p[:, :1], p[:, 1:]
+        D, k = constants if decay else (constants[0], 0.0)
+        first, second = (np.exp(-(D * (n * np.pi) ** 2 + k) * t) for n in (1, 2))
+        return np.sin(np.pi * x) * first + np.sin(2 * np.pi * x) * second
+
+    def start(x: np.ndarray) -> np.ndarray:
+        return np.sin(np.pi * x) + np.sin(2 * np.pi * x)
+
+    def equation(constants: Any, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        _, u_t, u_xx = _derivatives(x, u)
+        found = u_t - constants[0] * u_xx
+        return found + constants[1] * u if decay else found
+
+    return Case(
+        name=name, like=like, truth=truth, start=dict.fromkeys(truth, 1.0), equation=equation,
+        domain=plane, known=_edges(plane, start),
+        solution=solution, at=_scattered(200), points=(200, 30, 30), layers=(2, 16, 16, 1),
+    )  # fmt: skip
+
+
+_SPEED, _WIDTH = 0.5, 0.1
+
+
+@cache
+def _leaked(D: float, s: float, x0: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(t, x, u): differences of second order on 400 intervals, exact in time."""
+    n, steps = 400, 100
+    t, x = np.linspace(0, 1, steps + 1), np.linspace(0, 1, n + 1)
+    up = np.diag(np.ones(n - 2), 1)
+    A = D * n**2 * (up + up.T - 2 * np.eye(n - 1)) - _SPEED * n / 2 * (up - up.T)
+    steady = -np.linalg.solve(A, s * np.exp(-(((x[1:-1] - x0) / _WIDTH) ** 2)))
+    one, u = expm(A / steps), np.zeros((steps + 1, n + 1))
+    for k in range(steps):
+        u[k + 1, 1:-1] = steady + one @ (u[k, 1:-1] - steady)
+    return t, x, u
+
+
+def _leak() -> Case:
+    """u_t + v u_x = D u_xx + s exp(-((x - x0) / w)²): where something leaks, and how much."""
+
+    def solution(constants: np.ndarray, p: np.ndarray) -> np.ndarray:
+        t, x, levels = _leaked(*constants)
+        found = RegularGridInterpolator((t, x), levels, method="cubic")
+        return found(p[:, ::-1])[:, None]
+
+    def equation(constants: Any, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        D, s, x0 = constants
+        u_x, u_t, u_xx = _derivatives(x, u)
+        source = s * torch.exp(-(((x[:, :1] - x0) / _WIDTH) ** 2))
+        return u_t + _SPEED * u_x - D * u_xx - source
+
+    plane = _plane()
+    return Case(
+        name="leak: D, s, x0", like="251", truth={"D": 0.1, "s": 2.0, "x0": 0.35},
+        start={"D": 1.0, "s": 1.0, "x0": 0.5}, equation=equation, domain=plane,
+        known=_edges(plane, lambda x: 0 * x), solution=solution, at=_scattered(200),
+        points=(200, 30, 30), layers=(2, 16, 16, 1),
+    )  # fmt: skip
+
+
+def _paper(name: str, like: str, unit: float) -> Case:
+    """y' = -A exp(-E / (R T)) y² of ageing paper, 1,000 links long at first; A = 7.8e8 an hour.
+
+    y in thousands of links, t in years, A in `unit`.
+    """
+    line = dde.geometry.TimeDomain(0, 2000 / 365)
+    rate = unit * 8760 * 1000 * math.exp(-111e3 / (8.314 * (98 + 273)))
+    A = 7.8e8 / unit
+
+    def equation(constants: Any, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return dde.grad.jacobian(y, t) + constants[0] * rate * y**2
+
+    start = dde.icbc.IC(line, lambda t: np.ones_like(t[:, :1]), lambda t, on: on)
+    return Case(
+        name=name, like=like, truth={"A": A}, start={"A": 1.0}, equation=equation, domain=line,
+        known=(start,), solution=lambda c, t: 1 / (1 + c[0] * rate * t),
+        at=lambda rng: np.linspace(0, 2000 / 365, 61)[1:, None], points=(100, 2, 0),
+        layers=(1, 20, 20, 1),
+    )  # fmt: skip
+
+
+def cases() -> dict[str, Case]:
+    return {
+        "diffusion": _diffusion("diffusion: D", "347", decay=False),
+        "reaction": _diffusion("diffusion and decay: D, k", "347", decay=True),
+        "leak": _leak(),
+        "paper": _paper("ageing paper: A in 1e8", "640", 1e8),
+        "paper-raw": _paper("ageing paper: A = 7.8e8", "613", 1.0),
+    }
+
+
+# -- training -----------------------------------------------------------------------------------
+
+
+class For(dde.callbacks.Callback):
+    """Stop after so many seconds of this process' time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.end = time.process_time() + seconds
+
+    def on_epoch_end(self) -> None:
+        if time.process_time() > self.end:
+            self.model.stop_training = True
+
+
+class Settled(dde.callbacks.Callback):
+    """Stop where the loss hardly falls any more."""
+
+    def on_epoch_end(self) -> None:
+        losses = self.model.opt.progress.losses
+        if len(losses) > _LOOKBACK and losses[-1 - _LOOKBACK] < (1 + _SETTLED) * losses[-1]:
+            self.model.stop_training = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Constants that one training found; intervals of ours, and its seconds."""
+
+    errors: np.ndarray
+    seconds: float
+    iterations: int
+    intervals: Intervals | None = None
+
+
+@contextmanager
+def _double() -> Iterator[None]:
+    """Rivals too work in float64, without which L-BFGS stops early."""
+    dde.config.set_default_float("float64")
+    try:
+        yield
+    finally:
+        dde.config.set_default_float("float32")
+
+
+def _adam(model: Any, seconds: float) -> None:
+    model.train(iterations=10**9, display_every=10**9, callbacks=[For(seconds)], verbose=0)
+
+
+def _adam_lbfgs(model: Any, seconds: float) -> None:
+    """Half of the time each, as DeepXDE's examples do."""
+    end = time.process_time() + seconds
+    _adam(model, seconds / 2)
+    options = dde.optimizers.config.LBFGS_options
+    before = dict(options)
+    options.update(maxiter=10**9, iter_per_step=_LOOK_EVERY, fun_per_step=_LOOK_EVERY * 5 // 4)
+    try:
+        variables = model.external_trainable_variables
+        model.compile("L-BFGS", external_trainable_variables=variables, verbose=0)
+        left = end - time.process_time()
+        model.train(display_every=10**9, callbacks=[For(left)], verbose=0)
+    finally:
+        options.clear()
+        options.update(before)
+
+
+def _ours(model: Any, seconds: float) -> None:
+    callbacks = [For(seconds), Settled()]
+    precondition(model).train(iterations=10**6, display_every=10**9, callbacks=callbacks, verbose=0)
+
+
+METHODS = {"Gauss-Newton": _ours, "Adam": _adam, "Adam, L-BFGS": _adam_lbfgs}
+
+
+def run(case: Case, method: str, seed: int, seconds: float) -> Outcome:
+    with _double():
+        model, constants, noisy = case.model(seed)
+        began = time.process_time()
+        METHODS[method](model, seconds)
+        took = time.process_time() - began
+        found = None
+        if method == "Gauss-Newton":
+            found = confidence_intervals(residuals(model), [noisy])
+    values = np.array([c.item() for c in constants])
+    return Outcome(values / case.values - 1, took, model.train_state.iteration, found)
+
+
+# -- what is written ----------------------------------------------------------------------------
+
+
+def rows_of(case: Case, found: Mapping[str, list[Outcome]]) -> list[dict[str, Any]]:
+    """A row for each constant."""
+    ours = [(o, o.intervals) for o in found["Gauss-Newton"] if o.intervals is not None]
+    rows = []
+    for k, (name, truth) in enumerate(case.truth.items()):
+        held = sum(bool(i.low[k] <= truth <= i.high[k]) for _, i in ours)
+        reach = np.median([_Z95 * i.deviation[k] for _, i in ours]) / truth
+        row: dict[str, Any] = {
+            "problem": case.name,
+            "like": case.like,
+            "constant": name,
+            "true": f"{truth:.3g}",
+            "start": f"{case.start[name]:.3g}",
+            "least ± possible": f"{100 * _Z95 * case.bound()[k]:.2g} %",
+            "95 % interval": f"± {100 * reach:.2g} %",
+            "holds the truth": f"{held} of {len(ours)}",
+        }
+        for method, outcomes in found.items():
+            errors = np.abs([o.errors[k] for o in outcomes])
+            within = int((errors <= _WITHIN).sum())
+            row[f"{method}: error"] = _percent(float(np.median(errors)))
+            row[f"{method}: within 1 %"] = f"{within} of {len(errors)}"
+        row["Gauss-Newton: s"] = f"{np.median([o.seconds for o, _ in ours]):.1f}"
+        rows.append(row)
+    return rows
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def draw(results: Mapping[str, tuple[Case, Mapping[str, list[Outcome]]]]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(results) + 1, 3.6), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(results), sharey=True))  # type: ignore[arg-type]
+    for axis, (case, found) in zip(axes, results.values(), strict=True):
+        for j, outcomes in enumerate(found.values()):
+            for k, marker in zip(range(len(case.truth)), "o^s", strict=False):
+                errors = np.abs([o.errors[k] for o in outcomes])
+                place = j + 0.2 * (k - (len(case.truth) - 1) / 2)
+                axis.semilogy(
+                    np.full(len(errors), place), np.maximum(errors, 1e-6), marker, color=f"C{j}",
+                    alpha=0.6, ms=5,
+                )  # fmt: skip
+        axis.axhline(_WITHIN, color="0.5", lw=1, ls="--")
+        axis.set_xticks(range(len(found)), list(found), fontsize=8)
+        axis.set_title(case.name, fontsize=9)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("relative error")
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of processor time a training")
+    parser.add_argument("--seeds", type=int, default=10, help="draws of the noise, of ours")
+    parser.add_argument("--rival-seeds", type=int, default=3)
+    known = cases()
+    parser.add_argument("--cases", nargs="*", default=list(known), choices=list(known))
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    results, rows = {}, []
+    for key in asked.cases:
+        case, found = known[key], {}
+        for method in METHODS:
+            seeds = asked.seeds if method == "Gauss-Newton" else asked.rival_seeds
+            found[method] = []
+            for seed in range(seeds):
+                print(f"{case.name}: {method}, seed {seed}", flush=True)
+                found[method].append(run(case, method, seed, asked.seconds))
+        results[key] = case, found
+        rows += rows_of(case, found)
+        iterations = {m: int(np.median([o.iterations for o in f])) for m, f in found.items()}
+        print(*rows[-len(case.truth) :], iterations, sep="\n", flush=True)
+    notes = [
+        f"{asked.seconds:g} s of one core's processor time a training, set-up included; ours ends "
+        "where the loss has settled. The same network, first weights, points, data, loss weights "
+        "(1) and float64 for all. Adam: 1e-3. Adam, L-BFGS: half of the time each. "
+        f"Noise: {100 * _NOISE:g} % of the data's root mean square, independent. Errors: medians "
+        f"over {asked.seeds} draws of noise, points and first weights ({asked.rival_seeds} for "
+        "rivals).",
+        "Least ± possible: 1.96 deviations of Cramér's and Rao's bound, as if the equation were "
+        "solved exactly: what the noise allows. 95 % interval: half its width, by "
+        "`confidence_intervals` with the noise estimated from the fit.",
+        "Diffusion: u_t = D u_xx − k u, u = sin πx + sin 2πx at first, 200 measurements. Leak: "
+        f"u_t + {_SPEED:g} u_x = D u_xx + s exp(−((x − x0) / {_WIDTH:g})²), 200 measurements; "
+        "reference by differences on 400 intervals. Ageing paper: y′ = −A exp(−E / (R T)) y², 60 "
+        "measurements over 2,000 days; A = 7.8e8 as such, and in units of 1e8.",
+        "Like: the number of DeepXDE's issue that reports such a case.",
+    ]
+    title = "Unknown constants from noisy data"
+    path = write_results("pinn_inverse", title, rows, notes=notes, packages=["torch", "deepxde"])
+    with atomic_file(RESULTS / "pinn_inverse.png") as handle:
+        draw(results).savefig(handle, dpi=110, format="png")
+    print(path.read_text())
+
+
+if __name__ == "__main__":
+    main()
