@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import borrow, jit
+from .._compile import borrow, jit, jit_inner
 
 __all__ = ["GROUP", "blocks", "factor"]
 
@@ -26,7 +26,7 @@ def blocks(rows, colour, lanes):
     return count if lanes > 1 else (count + GROUP - 1) // GROUP
 
 
-@jit
+@jit_inner
 def _own(out, i, p, along, links, mass, B, m):
     """Row i, parity p of A summed over what is not on its line, with its mass."""
     o, w, e, c = 1 - p, p * B, p * B + B, B
@@ -49,7 +49,7 @@ def _own(out, i, p, along, links, mass, B, m):
             out[t] += k[t]
 
 
-@jit
+@jit_inner
 def _pivot(p, low, s, own, c, inv, m):
     """One point of lines side by side: own sums, links c onwards; s: left by those before."""
     for t in range(m):
@@ -60,7 +60,7 @@ def _pivot(p, low, s, own, c, inv, m):
         s[t] = left * (link * q) if inv[t] != 0 else link
 
 
-@jit
+@jit_inner
 def _pivot_ring(p, low, k, s, far, end, own, c, inv, last, m):
     """`_pivot` on a ring; far: links to its end; end: what the points before left to that."""
     for t in range(m):
@@ -76,7 +76,7 @@ def _pivot_ring(p, low, k, s, far, end, own, c, inv, last, m):
         far[t] = beyond * (link * q)
 
 
-@jit
+@jit_inner
 def _factor_columns(p, links, mass, inv, y, rings, B):
     """Columns of parity p."""
     rows, W = inv.shape[0], inv.shape[2]
@@ -100,7 +100,7 @@ def _factor_columns(p, links, mass, inv, y, rings, B):
             _pivot(y[0, i, p, B:], y[1, i, p, B:], end, own, scratch[4], v, m)
 
 
-@jit
+@jit_inner
 def _factor_rows(colour, links, mass, inv, x, rings, B):
     """Rows of one colour, group by group."""
     rows, W = inv.shape[0], inv.shape[2]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 
 __all__ = [
     "JUMPS",
@@ -37,7 +37,7 @@ JUMPS = (_DIRECT, _COLUMNS, _ROWS, _COLUMNS, _ROWS)
 SMOOTH = (_SUMS,)
 
 
-@jit
+@jit_inner
 def row_at(i, rows, ring):
     """Where row i of the level is among the links; what is beyond the halo is an empty row."""
     if ring:
@@ -45,7 +45,7 @@ def row_at(i, rows, ring):
     return i + 1 if -1 <= i <= rows else rows + 1
 
 
-@jit
+@jit_inner
 def _weigh(out, a, b, m):
     """out = a / (a + b), a half where both vanish."""
     for t in range(m):
@@ -53,7 +53,7 @@ def _weigh(out, a, b, m):
         out[t] = a[t] / s if s > 0 else 0.5
 
 
-@jit
+@jit_inner
 def _shares(out, E, S_top, S, D_top, U_top, D, U, B, m):
     """1 / the sum of the links of each centre in an odd row; 0 where there are none."""
     w, e, n, s = E[0], E[1], S_top[1], S[1]
@@ -66,7 +66,7 @@ def _shares(out, E, S_top, S, D_top, U_top, D, U, B, m):
         out[t] = 1 / x if x > 0 else 0.0
 
 
-@jit
+@jit_inner
 def _pull(out, direct, near, n, far, f, c_near, p, s, c_far, q, r, m):
     """out = how strongly a coarse point pulls at each edge point beside it.
 
@@ -83,7 +83,7 @@ def _pull(out, direct, near, n, far, f, c_near, p, s, c_far, q, r, m):
         out[t] = x
 
 
-@jit
+@jit_inner
 def row_ends(h, B, m, ghost, ring):
     """The weights of edges in a row where there is no point: in its halo, and past its end."""
     if ring:
@@ -94,7 +94,7 @@ def row_ends(h, B, m, ghost, ring):
             h[m : m + B] = 0
 
 
-@jit
+@jit_inner
 def column_ends(v, B, m, ring):
     """The halo of the weights of edges in columns."""
     if ring:
