@@ -15,7 +15,7 @@ import numpy as np
 
 from .._compile import borrow, jit, jit_inner
 from .blocks2d import finest_links, gather, gather_natural, scatter, split
-from .cycle2d import down, up
+from .cycle2d import copy, down, up, wrap_even, wrap_odd
 from .steps2d import solve_dense, step, view2, view3, view4
 
 __all__ = ["BROKEN", "CURVED", "advance"]
@@ -34,12 +34,12 @@ def _solve_split(inverse, r, z, columns, work, B):
     for i in range(r.shape[0]):
         for j in range(columns):
             at = (j // 2 + 1) * B
-            f[(i * columns + j) * B : (i * columns + j + 1) * B] = r[i, j % 2, at : at + B]
+            copy(f[(i * columns + j) * B :], r[i, j % 2, at:], B)
     solve_dense(inverse, f, e, B)
     for i in range(r.shape[0]):
         for j in range(columns):
             at = (j // 2 + 1) * B
-            z[i, j % 2, at : at + B] = e[(i * columns + j) * B : (i * columns + j + 1) * B]
+            copy(z[i, j % 2, at:], e[(i * columns + j) * B :], B)
 
 
 @jit_inner
@@ -146,11 +146,11 @@ def _new_direction(p, z, beta, rings, columns, B, m):
         _scale_and_add(p[k, B:], beta, z[k, B:], m)
     if rings[1]:
         if columns % 2:  # the slot beyond the last column stands for the first one
-            p[1, m : m + B] = p[0, B : 2 * B]
-            p[1, :B] = p[0, m : m + B]
+            copy(p[1, m:], p[0, B:], B)
+            copy(p[1], p[0, m:], B)
         else:
-            p[0, m + B : m + 2 * B] = p[0, B : 2 * B]
-            p[1, :B] = p[1, m : m + B]
+            wrap_even(p, B, m)
+            wrap_odd(p, B, m)
 
 
 @jit_inner

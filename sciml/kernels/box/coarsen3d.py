@@ -22,6 +22,7 @@ from numba import prange
 
 from .._compile import borrow, jit, jit_inner, jit_parallel
 from .coarsen2d import write_row
+from .cycle2d import copy
 from .weights2d import row_at
 from .weights3d import BETWEEN, EVEN, add, between, even_plane, stored, towards
 
@@ -124,12 +125,6 @@ def _own(link, links, k, c, planes, n1, rings, B):
 
 
 @jit_inner
-def _copy(out, x, m):
-    for t in range(m):
-        out[t] = x[t]
-
-
-@jit_inner
 def _weigh(q, c, p, m):
     for t in range(m):
         q[t] += c[t] * p[t]
@@ -166,7 +161,7 @@ def _centres(out, P, g, q, links, table, k, c, planes, n1, ghost, rings, B, m):
     q[:], w[:] = 0, 0
     for s in range(len(table)):
         row = table[s]
-        _copy(link, _own(row, links, k, c, planes, n1, rings, B), n)
+        copy(link, _own(row, links, k, c, planes, n1, rings, B), n)
         add(w, link, n)
         for x in range(row[6]):
             _weigh(q[row[7 + x]], link, P[row[4], row[7 + x]], n)
@@ -203,7 +198,7 @@ def _links(out, P, g, d, links, table, k, c, planes, n1, rings, B, m):
     link, n = g[0], m + B
     for s in range(len(table)):
         row = table[s]
-        _copy(link, _own(row, links, k, c, planes, n1, rings, B), n)
+        copy(link, _own(row, links, k, c, planes, n1, rings, B), n)
         for x in range(row[6]):
             _minus(d[x], P[row[4], row[7 + x]], P[row[5], row[7 + x]], n)
             for y in range(x):
@@ -242,7 +237,8 @@ def _spread(out, mass, P, g, links, k, c, planes, n1, rings, B, m):
         for t in range(m):
             s[B + t] = own[t] if total[t] != 0 or point == 0 else 0.0
         if rings[2]:
-            s[:B], s[m + B :] = s[m : m + B], s[B : 2 * B]
+            copy(s, s[m:], B)
+            copy(s[m + B :], s[B:], B)
         at = 9 * (point >> 2) + 3 * ((point >> 1) & 1) + (point & 1)
         for x in range(8):
             _weigh(out[x >> 2, c + 1 + ((x >> 1) & 1), (x & 1) * B :], s, P[at, x], n)
@@ -311,7 +307,10 @@ def _coarsen(
                 _spread(out[:, 13], mass, P, g, links, k, c, planes, n1, rings, B, m)
         if k >= first:
             _invert(inv, mass, g, links, k, n1, ghost, B, m)
-            weights[:EVEN, k + 1], weights[EVEN:, k + 1] = upper[:, :-1], w[:, :-1]
+            for s in range(EVEN + BETWEEN):
+                for c in range(half1 + 1):
+                    own = upper[s, c] if s < EVEN else w[s - EVEN, c]
+                    copy(weights[s, k + 1, c], own, W)
             if massive:
                 for c in range(half1):
                     write_row(coarse_mass[k, c], out[0, 13, c + 1], B, half2)
@@ -322,7 +321,9 @@ def _coarsen(
         upper, lower = lower, upper
         out[0], out[1] = out[1], 0
     if rings[0] and last == half0:
-        weights[:, 0] = weights[:, last]
+        for s in range(EVEN + BETWEEN):
+            for c in range(half1 + 1):
+                copy(weights[s, 0, c], weights[s, last, c], W)
 
 
 @jit_parallel

@@ -19,6 +19,7 @@ import numpy as np
 from numba import prange
 
 from .._compile import borrow, jit, jit_inner, jit_parallel
+from .cycle2d import copy
 from .relax3d import correct_even, correct_odd, left_over, relax_back, relax_first, row_of
 
 __all__ = ["down", "down_parallel", "up", "up_parallel"]
@@ -140,13 +141,12 @@ def _coarse_plane(correction, k, e, rings, B, m):
     """Plane k of the natural coarse array into e, (coarse rows + 1, W), with what it meets next."""
     rows = correction.shape[1]
     for d in range(rows):
-        row, out = correction[k, d], e[d, B:]
-        for t in range(row.size):
-            out[t] = row[t]
+        row = correction[k, d]
+        copy(e[d, B:], row, row.size)
         if rings[2]:
-            e[d, m + B : m + 2 * B] = e[d, B : 2 * B]
+            copy(e[d, m + B :], e[d, B:], B)
     if rings[1]:
-        e[rows] = e[0]
+        copy(e[rows], e[0], e.shape[1])
 
 
 @jit

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._compile import borrow, jit, jit_inner
+from .cycle2d import copy
 
 __all__ = ["GROUP", "blocks", "factor"]
 
@@ -127,9 +128,9 @@ def _factor_rows(colour, links, mass, inv, x, rings, B):
         ends[:] = 0
         s, far, end = ends[0], ends[1], ends[2]
         if rings[1]:
-            far[:] = c[1, m * group : m * group + L]
+            copy(far, c[1, m * group :], L)
         else:
-            s[:] = c[1, :L]
+            copy(s, c[1], L)
         for a in range(L, m * group + L, L):
             for p in range(2):
                 P, low, own_, link, here = (

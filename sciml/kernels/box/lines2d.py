@@ -22,7 +22,7 @@ from numba import prange
 
 from .._compile import borrow, jit, jit_inner, jit_parallel
 from .beside2d import add_above, add_beside, around, load_part
-from .cycle2d import store, wrap_even, wrap_odd
+from .cycle2d import copy, store, wrap_even, wrap_odd
 from .factor2d import GROUP, blocks
 
 __all__ = ["down", "down_parallel", "up", "up_parallel"]
@@ -334,9 +334,9 @@ def _correct_rows(first, last, u, correction, weights, rings, B):
     m = u.shape[2] - 2 * B
     row = np.zeros(m + B, u.dtype)
     for c in range(first, last):
-        row[:m] = correction[c]
+        copy(row, correction[c], m)
         if rings[1]:
-            row[m:] = row[:B]
+            copy(row[m:], row, B)
         h, x, y, after = weights[0, c + 1, B:], u[2 * c, 0, B:], u[2 * c, 1, B:], row[B:]
         for t in range(m):
             x[t] += row[t]

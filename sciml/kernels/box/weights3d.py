@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._compile import jit_inner
+from .cycle2d import copy
 
 __all__ = ["BETWEEN", "EVEN", "add", "between", "even_plane", "stored", "towards"]
 
@@ -123,17 +124,25 @@ def _face(x, links, i, j, p, normal, top, bottom, left, right, g, B, m):
 @jit_inner
 def _end(w, low, high, m, B, odd, ghost, ring):
     """The ends of one weight along a row: of rings, or what points outside have."""
-    if ring:
-        if odd:
-            w[:B] = w[m : m + B]
+    for t in range(B):
+        if ring:
+            w[t] = w[m + t]
+            if not odd:
+                w[m + B + t] = w[B + t]
         else:
-            w[:B], w[m + B :] = w[m : m + B], w[B : 2 * B]
-    elif odd:
-        w[:B] = low
-        if ghost:
-            w[m : m + B] = high
-    else:
-        w[:B], w[m + B :] = low, high
+            w[t] = low
+            if not odd:
+                w[m + B + t] = high
+            elif ghost:
+                w[m + t] = high
+
+
+@jit_inner
+def _close(w, half1):
+    """The rows beyond the ends of a ring of rows."""
+    for q in range(w.shape[0]):
+        copy(w[q, 0], w[q, half1], w.shape[2])
+        copy(w[q, half1 + 1], w[q, 1], w.shape[2])
 
 
 @jit_inner
@@ -169,7 +178,8 @@ def even_plane(w, k, links, planes, n1, ghost, rings, g, B, m):
         else:
             w[1, c + 1] = 0
     if rings[1]:
-        w[:2, half1 + 1] = w[:2, 1]
+        for q in range(2):
+            copy(w[q, half1 + 1], w[q, 1], w.shape[2])
     else:
         w[1, 0] = 1
     for c in range(half1):
@@ -180,7 +190,7 @@ def even_plane(w, k, links, planes, n1, ghost, rings, g, B, m):
         else:
             x[0], x[1], x[2] = 0, 0, 1
     if rings[1]:
-        w[:, 0], w[:, half1 + 1] = w[:, half1], w[:, 1]
+        _close(w, half1)
     else:
         w[2, 0], w[3:5, 0] = 1, 0
 
@@ -205,7 +215,7 @@ def between(w, k, upper, lower, links, planes, n1, ghost, rings, g, B, m):
         _edge(x, links, i, 2 * c + 1, 0, 0, g, B, m)
         _end(x, 0.5, 0.5, m, B, False, ghost, rings[2])
     if rings[1]:
-        w[0, half1 + 1] = w[0, 1]
+        copy(w[0, half1 + 1], w[0, 1], w.shape[2])
     for c in range(half1):
         x, side = w[1:4, c + 1], w[0, c + 1, B:]
         top, bottom = upper[0, c + 1, B:], lower[0, c + 1, B:]
@@ -219,6 +229,6 @@ def between(w, k, upper, lower, links, planes, n1, ghost, rings, g, B, m):
         else:
             x[0], x[1], x[2] = 0, 1, 0
     if rings[1]:
-        w[:, 0], w[:, half1 + 1] = w[:, half1], w[:, 1]
+        _close(w, half1)
     else:
         w[4, 0] = 1
