@@ -59,6 +59,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Thousands of tests and all modules stay: no collection, of which benchmarks ask for many,
-    need look at them again."""
+    need look at them again. Tests that ask numba for its threads leave torch its own."""
+    from sciml.kernels._threads import start
+
+    start()
     gc.collect()
     gc.freeze()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from llvmlite.binding import Linkage
 from numba import prange
+from numba.core.caching import NullCache
 
 import sciml
 from sciml.kernels._compile import jit, jit_inner, jit_parallel
@@ -64,6 +70,40 @@ def test_python_cannot_enter_what_has_no_entry():
         _power(2.0, 1, True)
 
 
+def test_kernels_run_their_own_copies():
+    """Of a name that two define, the first that is loaded would serve both."""
+    fresh = []
+    for kernel in (_power, _powers, _count_parallel):
+        again = {_power: jit_inner, _powers: jit, _count_parallel: jit_parallel}[kernel]
+        fresh.append(again(kernel.py_func))
+        fresh[-1]._cache = NullCache()  # whose code comes without its module
+        (arguments,) = kernel.nopython_signatures
+        fresh[-1].compile(arguments.args)
+    for kernel in fresh:
+        (found,) = kernel.overloads.values()
+        module = found.library._final_module
+        shared = [f.name for f in module.functions if f.linkage == Linkage.linkonce_odr]
+        assert not shared
+    (inner,) = fresh[0].overloads.values()
+    kinds = {f.linkage for f in inner.library._final_module.functions if not f.is_declaration}
+    assert kinds == {Linkage.available_externally}, "machine code that nobody runs"
+
+
+@pytest.mark.slow
+def test_compiled_and_cached_code_gives_the_same_bytes(tmp_path):
+    code = """
+import numpy as np
+from sciml.operators import Diffusion
+from solvers.multigrid import Multigrid
+rng = np.random.default_rng(1)
+A, b = Diffusion(10 ** rng.uniform(-2, 2, (19, 26))), rng.standard_normal((19, 26))
+print(Multigrid(dtype=np.float64)(A)(b).tobytes().hex())
+"""
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = partial(subprocess.check_output, [sys.executable, "-c", code], cwd=ROOT, env=env)
+    assert run() == run()
+
+
 def is_kernel(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef) and any(
         isinstance(d, ast.Name) and d.id in DECORATORS for d in node.decorator_list
@@ -99,3 +139,16 @@ def test_what_only_kernels_call_has_no_entry():
         and node.name not in known
     ]
     assert not needless, f"expected jit_inner for {needless}"
+
+
+def test_torch_keeps_its_number_of_threads():
+    """OpenMP has one number for the process, which numba's threads would set as they start."""
+    code = """
+import torch
+from sciml.kernels._threads import threads
+torch.set_num_threads(1)
+print(threads(1 << 20), torch.get_num_threads())
+"""
+    env = {**os.environ, "NUMBA_NUM_THREADS": "2"}
+    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=env, text=True)
+    assert found.split() == ["2", "1"]
