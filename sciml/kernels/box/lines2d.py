@@ -354,7 +354,7 @@ def _column_blocks(m):
     return (m + _SLOTS - 1) // _SLOTS
 
 
-@jit_inner
+@jit
 def down(r, u, links, x, y, weights, coarse, w, rings, lanes, scale):
     """Pre-smoothing of r scale from zero into u, and its restricted residual.
 
@@ -380,7 +380,7 @@ def down(r, u, links, x, y, weights, coarse, w, rings, lanes, scale):
         _restrict_rows(0, coarse.shape[0], u, links, weights, coarse, rings, B)
 
 
-@jit_inner
+@jit
 def up(r, u, links, x, y, weights, correction, z, w, rings, lanes, scale, back):
     """z = what post-smoothing makes of u + P correction, times back; u is overwritten."""
     B, m, half = lanes, u.shape[2] - 2 * lanes, correction.shape[0]
