@@ -23,14 +23,17 @@ demo: $(VENV)/.ready-demo
 # One thread per worker: the workers already fill the cores.
 test pytest slow: export OMP_NUM_THREADS = 1
 test pytest slow: export OPENBLAS_NUM_THREADS = 1
+# Modules are compiled as they are imported (see `install`): kept, or each process would do it again.
+test pytest slow demo: export PYTHONDONTWRITEBYTECODE =
 
 # Pyright keeps one core busy: beside the tests rather than before them.
 test: $(VENV)/.ready-test
 	@$(MAKE) --no-print-directory --jobs=2 lint pytest
 
 # A file's tests stay in one worker: together, both would compile the kernels that it needs.
+# Files in the order of tests/conftest.py: those that compile most come first, each kernel once.
 pytest: $(VENV)/.ready-test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 slow: $(VENV)/.ready-test
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow --timeout 7200
@@ -68,11 +71,12 @@ $(BIN)/pip:
 	@$(PYTHON) -m venv $(VENV)
 
 # torch first and exactly: a looser requirement may bring another build and gigabytes of CUDA.
+# Not compiled: most modules are never imported, and pip would compile all of them on one core.
 define install
 	@echo "sciml: installing $(1) into $(VENV) (a few minutes the first time)"
-	@$(PIP) install -c constraints.txt torch==2.13.0
-	@$(PIP) install -c constraints.txt hatchling editables
-	@$(PIP) install -c constraints.txt --no-build-isolation -e $(2)
+	@$(PIP) install --no-compile -c constraints.txt torch==2.13.0
+	@$(PIP) install --no-compile -c constraints.txt hatchling editables
+	@$(PIP) install --no-compile -c constraints.txt --no-build-isolation -e $(2)
 	@touch $@
 endef
 

@@ -11,6 +11,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Files that compile most of the kernels, in three and in two dimensions by turns: of two workers
+# each takes one, so that few kernels are compiled by both, and no long file is left for the end.
+_FIRST = (
+    "test_algebraic3d.py",
+    "test_batched.py",
+    "test_multigrid3d.py",
+    "test_multigrid.py",
+    "test_bench_neural.py",
+    "test_lines2d.py",
+)
+
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("ci")
 
@@ -37,7 +48,9 @@ def _has_cuda() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked `gpu` where there is no CUDA device."""
+    """Files of `_FIRST` first; skip what is marked `gpu` where there is no CUDA device."""
+    place = {name: i for i, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not _has_cuda():
         for item in marked:
@@ -46,6 +59,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Thousands of tests and all modules stay: no collection, of which benchmarks ask for many,
-    need look at them again."""
+    need look at them again. Tests that ask numba for its threads leave torch its own."""
+    from sciml.kernels._threads import start
+
+    start()
     gc.collect()
     gc.freeze()

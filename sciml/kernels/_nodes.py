@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ._compile import borrow, jit, jit_parallel
+from ._compile import borrow, jit, jit_inner, jit_parallel
 from ._sums import distance
 
 __all__ = ["nodes_2d", "nodes_2d_parallel", "nodes_3d", "nodes_3d_parallel"]
 
 
-@jit
+@jit_inner
 def _node_row_2d(kl, kh, x, xn, y, f, w0, w1):
     """One row of nodes between the rows `kl` and `kh` of cells."""
     last = x.size - 1
@@ -39,7 +39,7 @@ def nodes_2d(start, stop, member, k, x, y, w, b, sums):
     _rows_of_nodes(start, stop, member, k, x, out, lines, w, b, sums)
 
 
-@jit
+@jit_inner
 def _rows_of_nodes(start, stop, member, k, x, y, lines, w, b, sums):
     k, x, y, lines, b = borrow(k), borrow(x), borrow(y), borrow(lines), borrow(b)
     f, ghost, scratch = lines[0], lines[1], lines[2]
@@ -57,7 +57,7 @@ def _rows_of_nodes(start, stop, member, k, x, y, lines, w, b, sums):
             sums[r] = distance(b[m, i], out, sums.dtype.type(0))
 
 
-@jit
+@jit_inner
 def _node_row_3d(kll, klh, khl, khh, x, xn, xu, y, f, e, w0, w1, w2):
     """One row of nodes: khl is the row of cells above in axis 0 and below in axis 1."""
     last = x.size - 1
@@ -81,7 +81,7 @@ def _node_row_3d(kll, klh, khl, khh, x, xn, xu, y, f, e, w0, w1, w2):
     e[last] = u
 
 
-@jit
+@jit_inner
 def _node_plane(kl, kh, x, xu, y, e, ghost, lines, w):
     """One plane of nodes between the planes `kl` and `kh` of cells."""
     n1 = x.shape[0]
@@ -104,7 +104,7 @@ def nodes_3d(start, stop, member, k, x, y, w, b, sums):
     _planes_of_nodes(start, stop, member, k, x, out, planes, lines, w, b, sums)
 
 
-@jit
+@jit_inner
 def _planes_of_nodes(start, stop, member, k, x, y, planes, lines, w, b, sums):
     k, x, y, planes, lines = borrow(k), borrow(x), borrow(y), borrow(planes), borrow(lines)
     b = borrow(b)

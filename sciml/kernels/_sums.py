@@ -6,12 +6,12 @@ where the arrays happen to lie.
 
 from __future__ import annotations
 
-from ._compile import jit
+from ._compile import jit_inner
 
 __all__ = ["distance", "inner"]
 
 
-@jit
+@jit_inner
 def inner(x, y, zero):
     """<x, y>."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero
@@ -30,7 +30,7 @@ def inner(x, y, zero):
     return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@jit
+@jit_inner
 def distance(b, y, zero):
     """Σ (b − y)²."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zero

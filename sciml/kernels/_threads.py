@@ -9,9 +9,11 @@ parallel launch therefore runs every kernel serially (a data loader's worker, fo
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from types import TracebackType
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import numba
 from numba.np.ufunc.parallel import threading_layer
 
-__all__ = ["in_threads", "launch", "parallel_section", "threads"]
+__all__ = ["in_threads", "launch", "parallel_section", "start", "threads"]
 
 # Launching costs some 10 µs, what one thread needs for about this many entries.
 _WORTH_IT = 1 << 15
@@ -63,6 +65,20 @@ def parallel_section() -> _Section:
     return _SECTION
 
 
+@cache
+def start() -> None:
+    """Start numba's threads, and leave torch its own number.
+
+    numba's OpenMP layer sets the number of threads for the whole process, where torch, told to take
+    one, would take as many as there are cores from then on.
+    """
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    numba.get_num_threads()  # which starts them
+    if torch:
+        torch.set_num_threads(before)
+
+
 def threads(work: int) -> int:
     """Threads to use for a kernel over `work` entries: 1 where more would not pay or not be safe.
 
@@ -70,6 +86,7 @@ def threads(work: int) -> int:
     """
     if work < _WORTH_IT or _SECTION.owner not in (None, os.getpid()):
         return 1
+    start()
     return numba.get_num_threads()
 
 

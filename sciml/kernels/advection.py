@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from ._compile import jit, jit_parallel
+from ._compile import jit, jit_inner, jit_parallel
 from ._threads import launch
 
 __all__ = ["carry"]
@@ -94,7 +94,7 @@ def _carry_parallel(
         _carry(first, last, field, known, offset, velocity, seen, step, out, low, high)
 
 
-@jit
+@jit_inner
 def _flow(velocity: Any, seen: Any, at: Any) -> Any:
     """The velocity at a position; a component of which nothing is known there is 0."""
     x, y, z = at
@@ -104,7 +104,7 @@ def _flow(velocity: Any, seen: Any, at: Any) -> Any:
     return u, v, w
 
 
-@jit
+@jit_inner
 def _back(at: Any, flow: Any, step: float, top: Any) -> Any:
     """at - step * flow, within the box."""
     return (
@@ -114,7 +114,7 @@ def _back(at: Any, flow: Any, step: float, top: Any) -> Any:
     )
 
 
-@jit
+@jit_inner
 def _clamped(x: float, top: float) -> float:
     """x within [0, top]; NaN is taken to 0, since an index is made of it."""
     if not x > 0:
@@ -122,7 +122,7 @@ def _clamped(x: float, top: float) -> float:
     return min(x, top)
 
 
-@jit
+@jit_inner
 def _linear(field: Any, known: Any, x: float, y: float, z: float) -> Any:
     """(value, total weight, least, largest): linear, over the known ones of the eight corners."""
     x = _clamped(x, field.shape[0] - 1.0)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from .._memory import empty
-from ._compile import jit, jit_parallel
+from ._compile import jit, jit_inner, jit_parallel
 from ._threads import parallel_section, threads
 from .sparse import unsigned
 
@@ -84,7 +84,7 @@ def _units(largest: np.ndarray) -> np.ndarray:
 # of one function apart.
 
 
-@jit
+@jit_inner
 def _sizes_of(scale: Any, x: Any, largest: Any, piece: int) -> None:
     first = piece * _ROWS
     for m in range(x.shape[0]):
@@ -107,7 +107,7 @@ def _sizes_parallel(scale: Any, x: Any, largest: Any) -> None:
         _sizes_of(scale, x, largest, piece)
 
 
-@jit
+@jit_inner
 def _enter_piece(scale: Any, x: Any, unit: Any, b: Any, piece: int) -> None:
     first = piece * _ROWS
     for m in range(x.shape[0]):
@@ -127,7 +127,7 @@ def _enter_parallel(scale: Any, x: Any, unit: Any, b: Any) -> None:
         _enter_piece(scale, x, unit, b, piece)
 
 
-@jit
+@jit_inner
 def _leave_piece(scale: Any, e: Any, unit: Any, out: Any, piece: int) -> None:
     first = piece * _ROWS
     for m in range(out.shape[0]):
@@ -150,7 +150,7 @@ def _leave_parallel(scale: Any, e: Any, unit: Any, out: Any) -> None:
 # -- the cycle ---------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _times_piece(ends: Any, indices: Any, data: Any, base: Any, v: Any, v_at: int, out: Any,
                  at: int, first: int) -> None:  # fmt: skip
     rows = ends[first : first + _ROWS + 1]
@@ -166,7 +166,7 @@ def _times_piece(ends: Any, indices: Any, data: Any, base: Any, v: Any, v_at: in
             om[i] = total
 
 
-@jit
+@jit_inner
 def _times(ends: Any, indices: Any, data: Any, base: Any, v: Any, v_at: int, out: Any,
            at: int) -> None:  # fmt: skip
     """out[at:] = base[at:] + M v[v_at:] for every member; base None for zeros."""
@@ -184,7 +184,7 @@ def _times_parallel(ends: Any, indices: Any, data: Any, base: Any, v: Any, v_at:
         _times_piece(ends, indices, data, base, v, v_at, out, at, piece * _ROWS)
 
 
-@jit
+@jit_inner
 def _solve_coarsest(inverse: Any, b: Any, e: Any, at: int) -> None:
     for m in range(b.shape[0]):
         bm, em = b[m, at:], e[m, at:]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from ._compile import jit, jit_parallel
+from ._compile import jit, jit_inner, jit_parallel
 from ._threads import launch
 
 __all__ = ["interpolation", "splitting", "strong_couplings"]
@@ -201,7 +201,7 @@ def _first_pass(indptr: Any, indices: Any, t_indptr: Any, t_indices: Any) -> Any
     return kind
 
 
-@jit
+@jit_inner
 def _swap(i: Any, to: Any, nodes: Any, place: Any) -> None:
     other, at = nodes[to], place[i]
     nodes[to], nodes[at] = i, other

@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from .._memory import empty
-from ._compile import jit, jit_parallel
+from ._compile import jit_inner, jit_parallel
 from ._nodes import nodes_2d
 from ._sums import inner
 from ._threads import parallel_section, threads
@@ -24,13 +24,13 @@ __all__ = ["search"]
 _BLOCK = 1 << 15
 
 
-@jit
+@jit_inner
 def _combine(z, beta, p, x):
     for j in range(x.size):
         x[j] = z[j] + beta * p[j]
 
 
-@jit
+@jit_inner
 def _edges(t, chunks, z, beta, p, x):
     """The first and last row of a chunk, which its neighbours read."""
     rows = x.shape[0]
@@ -40,20 +40,20 @@ def _edges(t, chunks, z, beta, p, x):
         _combine(z[last], beta, p[last], x[last])
 
 
-@jit
+@jit_inner
 def _inside(first, last, begin, end, z, beta, p, x):
     """Rows begin..end, but for the first and last of the chunk first..last, which are done."""
     for r in range(max(begin, first + 1), min(end, last - 1)):
         _combine(z[r], beta, p[r], x[r])
 
 
-@jit
+@jit_inner
 def _inners(begin, end, x, y, sums, zero):
     for r in range(begin, end):
         sums[r] = inner(x[r], y[r], zero)
 
 
-@jit
+@jit_inner
 def _step(t, chunks, block, z, beta, p, x, b):
     """Forms what block b of chunk t needs: (end of the chunk, begin and end of the block)."""
     rows = x.shape[0]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from ._compile import jit, jit_parallel
+from ._compile import jit, jit_inner, jit_parallel
 from ._threads import parallel_section, threads
 
 __all__ = [
@@ -34,11 +34,18 @@ def unsigned(index: np.ndarray) -> np.ndarray:
     return index.view(np.uint32 if index.dtype.itemsize == 4 else np.uint64)
 
 
+def _constant(a: np.ndarray) -> np.ndarray:
+    """A read-only view: one signature for the kernels, whoever owns the memory."""
+    view = a.view()
+    view.flags.writeable = False
+    return view
+
+
 def csr_matvec(
     data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
     """y[b] = A[b] x[b]: data (1 or B, nnz), x (B, n), y (B, m), pattern `unsigned`."""
-    args = (data, indices, indptr, x, y, y.dtype.type(0))
+    args = (_constant(data), indices, indptr, x, y, y.dtype.type(0))
     if threads(indices.size * x.shape[0]) == 1:
         _matvecs(*args)
     else:
@@ -55,7 +62,7 @@ def csr_matvec_ordered(
     y: np.ndarray,
 ) -> None:
     """As `csr_matvec`, where entry k of the pattern has the value conj(data[order[k]])."""
-    args = (data, order, indices, indptr, x, y, y.dtype.type(0))
+    args = (_constant(data), order, indices, indptr, x, y, y.dtype.type(0))
     if threads(indices.size * x.shape[0]) == 1:
         _ordered(*args)
     else:
@@ -67,7 +74,7 @@ def csr_matvec_ordered(
 # of one function apart, and would run the serial one for both.
 
 
-@jit
+@jit_inner
 def _rows(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any, first: int) -> None:
     ends, out = indptr[first : first + _ROWS + 1], y[first : first + _ROWS]
     for i in range(out.size):
@@ -94,7 +101,7 @@ def _matvecs_parallel(data: Any, indices: Any, indptr: Any, x: Any, y: Any, zero
         _rows(data[b * step], indices, indptr, x[b], y[b], zero, (i % pieces) * _ROWS)
 
 
-@jit
+@jit_inner
 def _rows_ordered(
     data: Any, order: Any, indices: Any, indptr: Any, x: Any, y: Any, zero: Any, first: int
 ) -> None:

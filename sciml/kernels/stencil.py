@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from .._memory import empty
-from ._compile import borrow, jit, jit_parallel
+from ._compile import borrow, jit, jit_inner, jit_parallel
 from ._nodes import nodes_2d, nodes_2d_parallel, nodes_3d, nodes_3d_parallel
 from ._sums import distance
 from ._threads import in_threads, parallel_section, threads
@@ -29,7 +29,7 @@ __all__ = ["cells", "in_range", "nodes"]
 _LIMITS = {np.dtype(np.float32): (1e24, 120), np.dtype(np.float64): (1e200, 1000)}
 
 
-@jit
+@jit_inner
 def _two_faces(a, b, c, one, zero):
     """ab/(a+b) and ac/(a+c); 0 where a solid cell (0) is met: s t is 0 only where a is."""
     s = a + b
@@ -39,7 +39,7 @@ def _two_faces(a, b, c, one, zero):
     return b * (t * r), c * (s * r)
 
 
-@jit
+@jit_inner
 def _three_faces(a, b, c, d, one, zero):
     """ab/(a+b), ac/(a+c) and ad/(a+d)."""
     s = a + b
@@ -52,7 +52,7 @@ def _three_faces(a, b, c, d, one, zero):
     return b * (t * ur), c * (s * ur), d * (st * r)
 
 
-@jit
+@jit_inner
 def _cell_row_2d(k, x, kn, xn, wn, y, f, c, w, wraps):
     """One row of cells. (kn, xn, wn): the next row and the weight of the faces to it.
 
@@ -80,7 +80,7 @@ def _cell_row_2d(k, x, kn, xn, wn, y, f, c, w, wraps):
     f[last] = v_last
 
 
-@jit
+@jit_inner
 def _cell_row_3d(k, x, kn, xn, wn, ku, xu, wu, y, f, e, c, w, wraps):
     """`_cell_row_2d` with the row (ku, xu, wu) of the next plane, whose fluxes are in `e`."""
     one, zero, unit = c[0], c[1], c[2]
@@ -110,7 +110,7 @@ def _cell_row_3d(k, x, kn, xn, wn, ku, xu, wu, y, f, e, c, w, wraps):
     e[last] = u_last
 
 
-@jit
+@jit_inner
 def _pin(k, x, y, pin, zero):
     """Rows of solid cells: pin * x."""
     for j in range(k.size):
@@ -118,7 +118,7 @@ def _pin(k, x, y, pin, zero):
             y[j] = pin * x[j]
 
 
-@jit
+@jit_inner
 def _first_fluxes(k, x, low, f):
     """Fluxes into the first row from the boundary before it."""
     for j in range(k.size):
@@ -136,7 +136,7 @@ def _cells_2d(start, stop, member, k, x, y, c, w, pins, wraps, b, sums):
     _rows_of_cells(start, stop, member, k, x, out, lines, c, w, pins, wraps, b, sums)
 
 
-@jit
+@jit_inner
 def _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps, b, sums):
     k, x, y, lines, w, b = borrow(k), borrow(x), borrow(y), borrow(lines), borrow(w), borrow(b)
     f, ghost, scratch = lines[0], lines[1], lines[2]
@@ -164,7 +164,7 @@ def _rows_of_cells(start, stop, member, k, x, y, lines, c, w, pins, wraps, b, su
             sums[r] = distance(b[m, i], out, zero)
 
 
-@jit
+@jit_inner
 def _cell_plane(k, x, ku, xu, wu, y, e, ghost, lines, c, w, wraps):
     """One plane of cells. (ku, xu, wu): the next plane; `e`: fluxes from plane to plane."""
     n1 = x.shape[0]
@@ -193,7 +193,7 @@ def _cells_3d(start, stop, member, k, x, y, c, w, pins, wraps, b, sums):
     _planes_of_cells(start, stop, member, k, x, out, planes, lines, c, w, pins, wraps, b, sums)
 
 
-@jit
+@jit_inner
 def _planes_of_cells(start, stop, member, k, x, y, planes, lines, c, w, pins, wraps, b, sums):
     k, x, y, planes, lines = borrow(k), borrow(x), borrow(y), borrow(planes), borrow(lines)
     w, b = borrow(w), borrow(b)

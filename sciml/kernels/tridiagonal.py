@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._compile import borrow, jit
+from ._compile import borrow, jit, jit_inner
 from ._threads import in_threads
 
 __all__ = ["solve_columns"]
@@ -56,7 +56,7 @@ def _solve(start: Any, stop: Any, x: Any, mu: Any, low: Any, high: Any, ring: An
             _block(x[b], mu, first, last, low, high, work, rows, scale[b])
 
 
-@jit
+@jit_inner
 def _block(
     x: Any, mu: Any, first: Any, last: Any, low: Any, high: Any, work: Any, rows: Any, scale: Any
 ):
@@ -83,7 +83,7 @@ def _block(
             xi[j] = scale * z[j]
 
 
-@jit
+@jit_inner
 def _block_ring(x: Any, mu: Any, first: Any, last: Any, work: Any, rows: Any, scale: Any):
     """The last unknown g is solved for last: y = y' + g (1 − w), where T' has not its row,
     T' y' = x and T' w = mu; with w no sum has terms of both signs.

@@ -12,7 +12,7 @@ import numpy as np
 from numba import prange
 
 from .._memory import empty
-from ._compile import jit, jit_parallel
+from ._compile import jit, jit_inner, jit_parallel
 from ._sums import inner
 from ._threads import parallel_section, threads
 
@@ -58,7 +58,7 @@ def _launch(serial: Any, parallel: Any, work: int, args: tuple[Any, ...]) -> Non
             parallel(*args)
 
 
-@jit
+@jit_inner
 def _descend_chunk(
     x: Any, r: Any, p: Any, q: Any, alpha: Any, x_new: Any, r_new: Any, sums: Any, i: int
 ) -> None:
@@ -90,7 +90,7 @@ def _descend_parallel(
         _descend_chunk(x, r, p, q, alpha, x_new, r_new, sums, i)
 
 
-@jit
+@jit_inner
 def _add_scaled_chunk(z: Any, beta: Any, p: Any, out: Any, i: int, chunks: int) -> None:
     b, first = i // chunks, (i % chunks) * _CHUNK
     for j in range(first, min(first + _CHUNK, z.shape[1])):

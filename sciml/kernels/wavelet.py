@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from ._compile import jit, jit_parallel
+from ._compile import jit, jit_inner, jit_parallel
 from ._threads import parallel_section, threads
 
 __all__ = ["join", "split"]
@@ -49,12 +49,12 @@ def _along(
                 parallel(moved[index], *filters)
 
 
-@jit
+@jit_inner
 def _blocks(x: Any) -> int:
     return x.shape[0] * x.shape[1] * ((x.shape[3] + _BLOCK - 1) // _BLOCK)
 
 
-@jit
+@jit_inner
 def _lines(x: Any, i: int) -> Any:
     """Block i: all entries along axis 2 of a few neighbours along axis 3."""
     blocks = (x.shape[3] + _BLOCK - 1) // _BLOCK
@@ -62,7 +62,7 @@ def _lines(x: Any, i: int) -> Any:
     return x[rest // x.shape[1], rest % x.shape[1], :, first : min(first + _BLOCK, x.shape[3])]
 
 
-@jit
+@jit_inner
 def _wrap(a: Any, count: int, pad: int) -> None:
     """Periodic ends around the rows pad, ..., pad + count − 1."""
     for i in range(pad):
@@ -70,7 +70,7 @@ def _wrap(a: Any, count: int, pad: int) -> None:
         a[pad + count + i] = a[pad + i % count]
 
 
-@jit
+@jit_inner
 def _filter(out: Any, a: Any, h: Any, parity: int, pad: int, sign: int) -> None:
     """out[i] += Σ h[k] a[i ± shift of k], over the k of one parity, two of them at a time."""
     width, middle = a.shape[1], h.size // 2
@@ -88,7 +88,7 @@ def _filter(out: Any, a: Any, h: Any, parity: int, pad: int, sign: int) -> None:
         k += 4
 
 
-@jit
+@jit_inner
 def _split_one(x: Any, low: Any, high: Any, i: int) -> None:
     lines = _lines(x, i)
     n, width, pad = lines.shape[0], lines.shape[1], low.size // 2
@@ -110,7 +110,7 @@ def _split_one(x: Any, low: Any, high: Any, i: int) -> None:
             lines[n - half + j, w] = details[j, w]
 
 
-@jit
+@jit_inner
 def _join_one(x: Any, low: Any, high: Any, i: int) -> None:
     lines = _lines(x, i)
     n, width, pad = lines.shape[0], lines.shape[1], low.size // 2

@@ -224,6 +224,7 @@ def run_restoration(
             )
     methods = restorers(network) if methods is None else methods
     check_unique("method", list(methods))
+    Stop(rtol=rtol, max_iters=max_iters)  # refuses what is none, before the first method's minutes
     rows: list[Row] = []
     pictures: dict[str, dict[str, np.ndarray]] = {}
     done, total, interrupted = 0, len(problems) * len(images) * len(methods), False

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import jit
+from .._compile import jit, jit_inner
 from .blocks2d import tie
 from .relax3d import ALL, directions_of
 
 __all__ = ["assemble", "csr"]
 
 
-@jit
+@jit_inner
 def _number(i, j, k, n, rings):
     """The number of a point; −1 if it lies outside."""
     if rings[0]:

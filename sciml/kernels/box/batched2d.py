@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import borrow, jit
+from .._compile import borrow, jit, jit_inner
 from .blocks2d import finest_links, gather, gather_natural, scatter, split
-from .cycle2d import down, up
+from .cycle2d import copy, down, up, wrap_even, wrap_odd
 from .steps2d import solve_dense, step, view2, view3, view4
 
 __all__ = ["BROKEN", "CURVED", "advance"]
@@ -27,22 +27,22 @@ BROKEN, CURVED = -1, 1
 # -- one cycle ------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _solve_split(inverse, r, z, columns, work, B):
     """`solve_dense` on split vectors, where the finest level is the coarsest."""
     f, e = work[0], work[1]
     for i in range(r.shape[0]):
         for j in range(columns):
             at = (j // 2 + 1) * B
-            f[(i * columns + j) * B : (i * columns + j + 1) * B] = r[i, j % 2, at : at + B]
+            copy(f[(i * columns + j) * B :], r[i, j % 2, at:], B)
     solve_dense(inverse, f, e, B)
     for i in range(r.shape[0]):
         for j in range(columns):
             at = (j // 2 + 1) * B
-            z[i, j % 2, at : at + B] = e[(i * columns + j) * B : (i * columns + j + 1) * B]
+            copy(z[i, j % 2, at:], e[(i * columns + j) * B :], B)
 
 
-@jit
+@jit_inner
 def _cycle(r, z, grid, links, inv, weights, mass, inverse, u, work):
     """z = one cycle on the split r, from zero. work: (3, size of the natural arrays)."""
     table, steps, rings, B = grid.table, grid.steps, grid.rings, grid.lanes
@@ -69,7 +69,7 @@ def _cycle(r, z, grid, links, inv, weights, mass, inverse, u, work):
 # -- conjugate gradients --------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _repeat(row, values):
     """One number for each lane, repeated along a row."""
     B = values.size
@@ -79,7 +79,7 @@ def _repeat(row, values):
             part[q] = values[q]
 
 
-@jit
+@jit_inner
 def _per_lane(total, sums):
     """total[q] = Σ over the slots of `sums` in lane q."""
     B = total.size
@@ -91,45 +91,45 @@ def _per_lane(total, sums):
 
 
 # Loops over a row: the fewer arrays in one, the better it is vectorised.
-@jit
+@jit_inner
 def _add_product(sums, a, b, m):
     for t in range(m):
         sums[t] += a[t] * b[t]
 
 
-@jit
+@jit_inner
 def _add_scaled(x, alpha, p, m):
     for t in range(m):
         x[t] += alpha[t] * p[t]
 
 
-@jit
+@jit_inner
 def _subtract_scaled(r, alpha, y, m):
     for t in range(m):
         r[t] -= alpha[t] * y[t]
 
 
-@jit
+@jit_inner
 def _scale_and_add(p, beta, z, m):
     for t in range(m):
         p[t] = z[t] + beta[t] * p[t]
 
 
-@jit
+@jit_inner
 def _flux(y, x, a, na, b, nb, m):
     for t in range(m):
         c = np.float64(x[t])
         y[t] = a[t] * (c - np.float64(na[t])) + b[t] * (c - np.float64(nb[t]))
 
 
-@jit
+@jit_inner
 def _add_flux(y, x, a, na, b, nb, m):
     for t in range(m):
         c = np.float64(x[t])
         y[t] += a[t] * (c - np.float64(na[t])) + b[t] * (c - np.float64(nb[t]))
 
 
-@jit
+@jit_inner
 def _inner(sums, r, z, B, m):
     """sums[t] = Σ over rows and parities of r z."""
     sums, r, z = borrow(sums), borrow(r), borrow(z)
@@ -139,21 +139,21 @@ def _inner(sums, r, z, B, m):
             _add_product(sums, r[i, k, B:], z[i, k, B:], m)
 
 
-@jit
+@jit_inner
 def _new_direction(p, z, beta, rings, columns, B, m):
     """p = z + beta p in one row, with its halos on a ring."""
     for k in range(2):
         _scale_and_add(p[k, B:], beta, z[k, B:], m)
     if rings[1]:
         if columns % 2:  # the slot beyond the last column stands for the first one
-            p[1, m : m + B] = p[0, B : 2 * B]
-            p[1, :B] = p[0, m : m + B]
+            copy(p[1, m:], p[0, B:], B)
+            copy(p[1], p[0, m:], B)
         else:
-            p[0, m + B : m + 2 * B] = p[0, B : 2 * B]
-            p[1, :B] = p[1, m : m + B]
+            wrap_even(p, B, m)
+            wrap_odd(p, B, m)
 
 
-@jit
+@jit_inner
 def _apply_row(y, x, north, south, E, N, S, mass, sums, columns, B, m):
     """y = A x in one row between north and south, and sums += x y."""
     e, o, last = x[0], x[1], m - B
@@ -169,7 +169,7 @@ def _apply_row(y, x, north, south, E, N, S, mass, sums, columns, B, m):
         _add_product(sums, a, b, m)
 
 
-@jit
+@jit_inner
 def _direct(p, z, beta, y, links, mass, sums, grid, m):
     """p = z + beta p, y = A p, sums[t] = Σ p y. p: (rows + 2, 2, W), a row of halo at both ends."""
     p, z, beta, y, sums = borrow(p), borrow(z), borrow(beta), borrow(y), borrow(sums)
@@ -194,7 +194,7 @@ def _direct(p, z, beta, y, links, mass, sums, grid, m):
         )  # fmt: skip
 
 
-@jit
+@jit_inner
 def _descend(x, r, p, y, f, alpha, sums, B, m):
     """x += alpha p, r −= alpha y, f = r in the dtype of the cycle, sums[t] = Σ r²."""
     x, r, p, y, f = borrow(x), borrow(r), borrow(p), borrow(y), borrow(f)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from .._compile import jit
+from .._compile import jit_inner
 
 __all__ = ["add_above", "add_beside", "around", "load_part"]
 
 
-@jit
+@jit_inner
 def _add2(out, a, xa, b, xb, m):
     for t in range(m):
         out[t] += a[t] * xa[t] + b[t] * xb[t]
 
 
-@jit
+@jit_inner
 def _add6(out, a, xa, b, xb, c, xc, d, xd, e, xe, f, xf, m):
     for t in range(m):
         y = (c[t] * xc[t] + d[t] * xd[t]) + (e[t] * xe[t] + f[t] * xf[t])
         out[t] += (a[t] * xa[t] + b[t] * xb[t]) + y
 
 
-@jit
+@jit_inner
 def add_beside(out, p, x, n, s, links, i, a, m, B):
     """out += links · neighbours in the columns beside; parity p of row i, entries from a."""
     o, w, e = 1 - p, a + p * B, a + p * B + B
@@ -35,7 +35,7 @@ def add_beside(out, p, x, n, s, links, i, a, m, B):
     )  # fmt: skip
 
 
-@jit
+@jit_inner
 def add_above(out, p, n, s, links, i, m, B):
     """out += links · neighbours in the rows n and s around row i; parity p."""
     o, w, e = 1 - p, p * B, p * B + B
@@ -50,14 +50,14 @@ def add_above(out, p, n, s, links, i, m, B):
     )  # fmt: skip
 
 
-@jit
+@jit_inner
 def around(i, rows, ring):
     """Rows before and after i; −1 where there is none."""
     before = i - 1 if i > 0 else (rows - 1 if ring else -1)
     return before, i + 1 if i + 1 < rows else (0 if ring else -1)
 
 
-@jit
+@jit_inner
 def load_part(out, r, i, p, a, m, B, scale):
     """out = row i of the natural r times scale, parity p, entries from a; 0 where there is none."""
     row = r[i] if i < r.shape[0] else r[0, :0]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._compile import borrow, jit
+from .._compile import borrow, jit, jit_inner
 from .coarsen2d import coarsen
 from .finest2d import links_of_cells, links_of_nodes
 from .steps2d import view3, view4
@@ -84,7 +84,7 @@ class Levels(NamedTuple):
 # -- members side by side -------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def gather_natural(wide, k, members, scale):
     """k of the members into (rows, columns lanes), times scale."""
     B = members.size
@@ -96,7 +96,7 @@ def gather_natural(wide, k, members, scale):
                 row[j * B + q] = a[j] * scale
 
 
-@jit
+@jit_inner
 def gather(wide, x, places, factors, wanted):
     """x of the places into the split array `wide`, times factors; 0 where not wanted."""
     B = places.size
@@ -113,7 +113,7 @@ def gather(wide, x, places, factors, wanted):
             _blank(wide, q, B)
 
 
-@jit
+@jit_inner
 def _blank(wide, q, B):
     """0 in lane q."""
     for i in range(wide.shape[0]):
@@ -123,7 +123,7 @@ def _blank(wide, q, B):
                 row[t] = 0
 
 
-@jit
+@jit_inner
 def scatter(wide, x, places, factors, wanted):
     """`gather` undone; places that are not wanted are left alone."""
     B = places.size
@@ -140,7 +140,7 @@ def scatter(wide, x, places, factors, wanted):
 # -- set-up ---------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def finest_links(links, wide, systems, rings, B):
     """Links of A from k times unit; on a ring also the row before the first."""
     if systems.nodal:
@@ -151,7 +151,7 @@ def finest_links(links, wide, systems, rings, B):
         links_of_cells(0, wide.shape[0], wide, links, w, 1.0, rings, B)
 
 
-@jit
+@jit_inner
 def tie(A, a, b, link, B):
     """Add the links between the points a and b of each lane to A; a negative one lies outside."""
     for q in range(B):
@@ -184,7 +184,7 @@ def assemble(A, links, mass, rows, columns, rings, B):
                     A[q, a, a] += mass[i, j % 2, at + q]
 
 
-@jit
+@jit_inner
 def _number(i, j, rows, columns, rings):
     """The number of point (i, j); −1 outside."""
     if rings[0]:
@@ -194,7 +194,7 @@ def _number(i, j, rows, columns, rings):
     return i * columns + j if 0 <= i < rows and 0 <= j < columns else -1
 
 
-@jit
+@jit_inner
 def _invert(A, inverse, q, B):
     """Lane q of inverse (N, N lanes) from A, positive definite; whether a pivot was too small.
 

@@ -19,20 +19,20 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 from .weights2d import column_ends, row_at, row_ends
 
 __all__ = ["coarsen", "coarsen_parallel", "write_row"]
 
 
-@jit
+@jit_inner
 def _share(a, b):
     """a / (a + b), a half where both vanish."""
     s = a + b
     return a / s if s != 0 else 0.5
 
 
-@jit
+@jit_inner
 def _row_weights(h, E, B, m, ghost, ring):
     """h[t]: weight of the western coarse point for odd slot J = t/B − 1 of an even row."""
     west, east = E[0], E[1]
@@ -41,7 +41,7 @@ def _row_weights(h, E, B, m, ghost, ring):
     row_ends(h, B, m, ghost, ring)
 
 
-@jit
+@jit_inner
 def _column_weights(v, S, S_up, B, m, ring):
     """v[t]: weight of the northern coarse point for even slot J = t/B − 1 of an odd row."""
     north, south, inner = S_up[0, B:], S[0, B:], v[B:]
@@ -50,7 +50,7 @@ def _column_weights(v, S, S_up, B, m, ring):
     column_ends(v, B, m, ring)
 
 
-@jit
+@jit_inner
 def _found(out, weights, k, ring):
     """The weights of row k that `weights2d` found; a half in a row outside."""
     n = weights.shape[0] - 1
@@ -62,7 +62,7 @@ def _found(out, weights, k, ring):
         out[:] = 0.5
 
 
-@jit
+@jit_inner
 def _centres(p, q, c, E, S_top, S, D_top, U_top, D, U, h, g, v, B, m):
     """For cell t: p, the weights of its centre at its corners (0 north-west, 1 north-east, 2
     south-west, 3 south-east), q = Σ_j c_j P_j, and c: its link to N, S, W, E, and their sum."""
@@ -83,7 +83,7 @@ def _centres(p, q, c, E, S_top, S, D_top, U_top, D, U, h, g, v, B, m):
         p0[t], p1[t], p2[t], p3[t] = x0 * r, x1 * r, x2 * r, x3 * r
 
 
-@jit
+@jit_inner
 def _outside(p, B, m, top, bottom, ghost, ring):
     """A centre outside takes the value of a corner that is outside too: 0."""
     if top or bottom:
@@ -98,7 +98,7 @@ def _outside(p, B, m, top, bottom, ghost, ring):
             p[1, m : m + B] = 1
 
 
-@jit
+@jit_inner
 def _pairs(x, p, q, c, E, S_top, S, D_top, U_top, D, U, h, g, v, B, m):
     """x[k, t]: what cell t adds to the links of its corners. k: 0 north (0-1), 1 south (2-3),
     2 west (0-2), 3 east (1-3), 4 the falling diagonal (0-3), 5 the rising one (1-2, a slot on)."""
@@ -132,7 +132,7 @@ def _pairs(x, p, q, c, E, S_top, S, D_top, U_top, D, U, h, g, v, B, m):
         x0[t], x1[t], x2[t], x3[t], x4[t], x5[t] = north, south, west, right, fall, rise
 
 
-@jit
+@jit_inner
 def write_row(dst, src, B, half):
     """The columns -1, 0, ..., half of src (column c at (c + 1) B) by parity into the row dst."""
     even, odd = dst[0, B:], dst[1]
@@ -154,7 +154,7 @@ def write_row(dst, src, B, half):
             q[t] = b[t]
 
 
-@jit
+@jit_inner
 def _invert(inv, E, S, S_up, D, U, D_up, U_up, mass, B, m, ghost):
     """1 / the diagonal of one row; 0 where there is no point."""
     e0, e1, s0, s1, n0, n1 = E[0, B:], E[1, B:], S[0, B:], S[1, B:], S_up[0, B:], S_up[1, B:]
@@ -174,7 +174,7 @@ def _invert(inv, E, S, S_up, D, U, D_up, U_up, mass, B, m, ghost):
         i1[m - B : m] = 0
 
 
-@jit
+@jit_inner
 def _spread(x, p, mass_top, mass, h, g, v, B, m):
     """x[k, t]: the mass that cell t gives to its corners k, that of its north and west side too."""
     a, b, c, d, east = x[0], x[1], x[2], x[3], mass[1]
@@ -255,7 +255,7 @@ def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, 
         h, g = g, h
 
 
-@jit
+@jit_inner
 def _level_rows(inv, weights, mass, k, links, none, h, v, B, m, ghost, ring0):
     """Weights of cell row k, and the inverse diagonals of fine rows 2k and 2k + 1."""
     nine, rows = links.shape[0] == 4, inv.shape[0]
@@ -272,7 +272,7 @@ def _level_rows(inv, weights, mass, k, links, none, h, v, B, m, ghost, ring0):
         _invert(inv[i], E, S, S_up, D, U, D_up, U_up, s, B, m, ghost)
 
 
-@jit
+@jit_inner
 def _coarse_row(coarse, k, E, S_top, S, h, v, x, x_old, out, B, m, half):
     """Row k of the coarse links from the cells of rows k (x) and k − 1 (x_old)."""
     e0, e1, s0, s1 = E[0], E[1], S_top[0], S[0]
@@ -294,7 +294,7 @@ def _coarse_row(coarse, k, E, S_top, S, h, v, x, x_old, out, B, m, half):
     write_row(coarse[3, k + 1], x[5], B, half)
 
 
-@jit
+@jit_inner
 def _coarse_mass(mass, k, y, y_old, out, B, m, half, ring):
     """Row k of the coarse mass."""
     out[:] = 0

@@ -20,8 +20,9 @@ import itertools
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 from .coarsen2d import write_row
+from .cycle2d import copy
 from .weights2d import row_at
 from .weights3d import BETWEEN, EVEN, add, between, even_plane, stored, towards
 
@@ -71,7 +72,7 @@ _CENTRE7, _OTHER7, _CENTRE27, _OTHER27 = _tables()
 # -- the energy of a row of cells -----------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _put_edge(P, point, x, y, w, m):
     low, high = P[point, x], P[point, y]
     for t in range(m):
@@ -79,7 +80,7 @@ def _put_edge(P, point, x, y, w, m):
         high[t] = 1 - w[t]
 
 
-@jit
+@jit_inner
 def _put_face(P, point, x0, x1, x2, x3, w0, w1, w2, m):
     a, b, c, d = P[point, x0], P[point, x1], P[point, x2], P[point, x3]
     for t in range(m):
@@ -87,7 +88,7 @@ def _put_face(P, point, x0, x1, x2, x3, w0, w1, w2, m):
         d[t] = 1 - (w0[t] + w1[t] + w2[t])
 
 
-@jit
+@jit_inner
 def _interpolation(P, upper, lower, w, c, B, m):
     """P[point, corner] for the cells of row c, but for their centres."""
     for a in range(2):
@@ -106,7 +107,7 @@ def _interpolation(P, upper, lower, w, c, B, m):
         _put_face(P, 12 + 2 * a, a, a + 2, a + 4, a + 6, f[0], f[1], f[2], m)
 
 
-@jit
+@jit_inner
 def _pair(out, x, y, c, B):
     """Where the link between the corners x < y of the cells of row c is summed up."""
     x0, x1, x2 = x >> 2, (x >> 1) & 1, x & 1
@@ -115,7 +116,7 @@ def _pair(out, x, y, c, B):
     return out[x0, number - 1, c + 1 + x1, x2 * B :]
 
 
-@jit
+@jit_inner
 def _own(link, links, k, c, planes, n1, rings, B):
     """A link of the table, for the cells of row (k, c)."""
     i = row_at(2 * k + link[1], planes, rings[0])
@@ -123,50 +124,44 @@ def _own(link, links, k, c, planes, n1, rings, B):
     return links[stored(links, link[0]), i, j, link[3] & 1, (link[3] >> 1) * B :]
 
 
-@jit
-def _copy(out, x, m):
-    for t in range(m):
-        out[t] = x[t]
-
-
-@jit
+@jit_inner
 def _weigh(q, c, p, m):
     for t in range(m):
         q[t] += c[t] * p[t]
 
 
-@jit
+@jit_inner
 def _take(out, c, a, b, m):
     for t in range(m):
         out[t] -= c[t] * a[t] * b[t]
 
 
-@jit
+@jit_inner
 def _minus(d, a, b, m):
     for t in range(m):
         d[t] = a[t] - b[t]
 
 
-@jit
+@jit_inner
 def _mean(p, q, w, m):
     for t in range(m):
         p[t] = q[t] / (w[t] if w[t] != 0 else 1.0)
 
 
-@jit
+@jit_inner
 def _star(out, p, pp, q, qq, w, m):
     for t in range(m):
         out[t] += (p[t] * qq[t] + pp[t] * q[t]) - w[t] * p[t] * pp[t]
 
 
-@jit
+@jit_inner
 def _centres(out, P, g, q, links, table, k, c, planes, n1, ghost, rings, B, m):
     """The centres of a row of cells: interpolation, and what their links add to the coarse."""
     link, w, n = g[0], g[1], m + B
     q[:], w[:] = 0, 0
     for s in range(len(table)):
         row = table[s]
-        _copy(link, _own(row, links, k, c, planes, n1, rings, B), n)
+        copy(link, _own(row, links, k, c, planes, n1, rings, B), n)
         add(w, link, n)
         for x in range(row[6]):
             _weigh(q[row[7 + x]], link, P[row[4], row[7 + x]], n)
@@ -182,7 +177,7 @@ def _centres(out, P, g, q, links, table, k, c, planes, n1, ghost, rings, B, m):
             _star(_pair(out, y, x, c, B), p[y], p[x], q[y], q[x], w, n)
 
 
-@jit
+@jit_inner
 def _outside(p, k, c, planes, n1, ghost, rings, B, m):
     """A centre outside takes the value of a corner that is outside too: 0."""
     low = (k < 0 and not rings[0]) or (c < 0 and not rings[1])
@@ -197,13 +192,13 @@ def _outside(p, k, c, planes, n1, ghost, rings, B, m):
             p[1, m : m + B] = 1
 
 
-@jit
+@jit_inner
 def _links(out, P, g, d, links, table, k, c, planes, n1, rings, B, m):
     """What the links between other points of a row of cells add to the coarse ones."""
     link, n = g[0], m + B
     for s in range(len(table)):
         row = table[s]
-        _copy(link, _own(row, links, k, c, planes, n1, rings, B), n)
+        copy(link, _own(row, links, k, c, planes, n1, rings, B), n)
         for x in range(row[6]):
             _minus(d[x], P[row[4], row[7 + x]], P[row[5], row[7 + x]], n)
             for y in range(x):
@@ -213,7 +208,7 @@ def _links(out, P, g, d, links, table, k, c, planes, n1, rings, B, m):
 # -- diagonals and mass ---------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _total(out, links, i, j, p, B, m):
     """The sum of all links of the points of parity p in row (i, j) of the links."""
     out[:] = 0
@@ -226,7 +221,7 @@ def _total(out, links, i, j, p, B, m):
                     add(out, towards(links, i, j, p, a, b, c, B), m)
 
 
-@jit
+@jit_inner
 def _spread(out, mass, P, g, links, k, c, planes, n1, rings, B, m):
     """The mass of a row of cells, given to their corners; what has no links keeps it."""
     total, s, n = g[0], g[1], m + B
@@ -242,13 +237,14 @@ def _spread(out, mass, P, g, links, k, c, planes, n1, rings, B, m):
         for t in range(m):
             s[B + t] = own[t] if total[t] != 0 or point == 0 else 0.0
         if rings[2]:
-            s[:B], s[m + B :] = s[m : m + B], s[B : 2 * B]
+            copy(s, s[m:], B)
+            copy(s[m + B :], s[B:], B)
         at = 9 * (point >> 2) + 3 * ((point >> 1) & 1) + (point & 1)
         for x in range(8):
             _weigh(out[x >> 2, c + 1 + ((x >> 1) & 1), (x & 1) * B :], s, P[at, x], n)
 
 
-@jit
+@jit_inner
 def _invert(inv, mass, g, links, k, n1, ghost, B, m):
     """1 / the diagonals of planes 2k and 2k + 1; 0 where there is no point."""
     total = g[0]
@@ -282,7 +278,7 @@ def coarsen(first, last, links, mass, inv, weights, coarse, coarse_mass, rings, 
     _coarsen(first, last, *own, rings, n2, lanes, planes, out, P, scratch)
 
 
-@jit
+@jit_inner
 def _coarsen(
     first, last, links, mass, inv, weights, coarse, coarse_mass, rings, n2, lanes, weigh, out, P, g
 ):
@@ -311,7 +307,10 @@ def _coarsen(
                 _spread(out[:, 13], mass, P, g, links, k, c, planes, n1, rings, B, m)
         if k >= first:
             _invert(inv, mass, g, links, k, n1, ghost, B, m)
-            weights[:EVEN, k + 1], weights[EVEN:, k + 1] = upper[:, :-1], w[:, :-1]
+            for s in range(EVEN + BETWEEN):
+                for c in range(half1 + 1):
+                    own = upper[s, c] if s < EVEN else w[s - EVEN, c]
+                    copy(weights[s, k + 1, c], own, W)
             if massive:
                 for c in range(half1):
                     write_row(coarse_mass[k, c], out[0, 13, c + 1], B, half2)
@@ -322,7 +321,9 @@ def _coarsen(
         upper, lower = lower, upper
         out[0], out[1] = out[1], 0
     if rings[0] and last == half0:
-        weights[:, 0] = weights[:, last]
+        for s in range(EVEN + BETWEEN):
+            for c in range(half1 + 1):
+                copy(weights[s, 0, c], weights[s, last, c], W)
 
 
 @jit_parallel

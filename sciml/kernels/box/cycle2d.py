@@ -22,9 +22,10 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 
 __all__ = [
+    "copy",
     "down",
     "down_parallel",
     "load",
@@ -39,33 +40,33 @@ _ACROSS, _UPDOWN, _ALL = 1, 2, 3
 ROWS = 8  # of scratch
 
 
-@jit
+@jit_inner
 def _across(out, f, inv, w, xw, e, xe, m):
     for t in range(m):
         out[t] = (f[t] + (w[t] * xw[t] + e[t] * xe[t])) * inv[t]
 
 
-@jit
+@jit_inner
 def _updown5(out, f, inv, n, xn, s, xs, m):
     for t in range(m):
         out[t] = (f[t] + (n[t] * xn[t] + s[t] * xs[t])) * inv[t]
 
 
-@jit
+@jit_inner
 def _all5(out, f, inv, w, xw, e, xe, n, xn, s, xs, m):
     for t in range(m):
         a = w[t] * xw[t] + e[t] * xe[t]
         out[t] = (f[t] + (a + (n[t] * xn[t] + s[t] * xs[t]))) * inv[t]
 
 
-@jit
+@jit_inner
 def _updown9(out, f, inv, n, xn, s, xs, nw, xnw, ne, xne, sw, xsw, se, xse, m):
     for t in range(m):
         a = (n[t] * xn[t] + s[t] * xs[t]) + (nw[t] * xnw[t] + ne[t] * xne[t])
         out[t] = (f[t] + (a + (sw[t] * xsw[t] + se[t] * xse[t]))) * inv[t]
 
 
-@jit
+@jit_inner
 def _all9(out, f, inv, w, xw, e, xe, n, xn, s, xs, nw, xnw, ne, xne, sw, xsw, se, xse, m):
     for t in range(m):
         a = (n[t] * xn[t] + s[t] * xs[t]) + (nw[t] * xnw[t] + ne[t] * xne[t])
@@ -73,7 +74,7 @@ def _all9(out, f, inv, w, xw, e, xe, n, xn, s, xs, nw, xnw, ne, xne, sw, xsw, se
         out[t] = (f[t] + (a + b)) * inv[t]
 
 
-@jit
+@jit_inner
 def _even(out, f, inv, which, x, n, s, links, i, B, m):
     """out = (f + links · neighbours) inv at the even columns of row i; x, n, s: the rows around."""
     E, S, N = links[0, i + 1], links[1, i + 1], links[1, i]
@@ -102,7 +103,7 @@ def _even(out, f, inv, which, x, n, s, links, i, B, m):
         _all9(out, f, inv, w, o, e, xe, ln, xn, ls, xs, nw, xnw, ne, xne, sw, xsw, se, xse, m)
 
 
-@jit
+@jit_inner
 def _odd(out, f, inv, which, x, n, s, links, i, B, m):
     """`_even` for the odd columns."""
     E, S, N = links[0, i + 1], links[1, i + 1], links[1, i]
@@ -127,17 +128,24 @@ def _odd(out, f, inv, which, x, n, s, links, i, B, m):
         _all9(out, f, inv, w, xw, r, xr, ln, xn, ls, xs, nw, xnw, ne, xne, sw, xsw, se, xse, m)
 
 
-@jit
+@jit_inner
+def copy(out, x, m):
+    """out[:m] = x[:m], which takes thirty times as long to compile where it is written so."""
+    for t in range(m):
+        out[t] = x[t]
+
+
+@jit_inner
 def wrap_even(x, B, m):
-    x[0, m + B : m + 2 * B] = x[0, B : 2 * B]
+    copy(x[0, m + B :], x[0, B:], B)
 
 
-@jit
+@jit_inner
 def wrap_odd(x, B, m):
-    x[1, :B] = x[1, m : m + B]
+    copy(x[1], x[1, m:], B)
 
 
-@jit
+@jit_inner
 def load(x, f, B, scale):
     """Natural row x into the split row f, times scale; a slot without a column gets 0."""
     even, odd = f[0, B:], f[1, B:]
@@ -160,7 +168,7 @@ def load(x, f, B, scale):
             odd[h * B + t] = 0
 
 
-@jit
+@jit_inner
 def store(f, x, B, scale):
     """The split row f into the natural row x, times scale."""
     even, odd = f[0, B:], f[1, B:]
@@ -182,7 +190,7 @@ def store(f, x, B, scale):
             x[(n - 1) * B + t] = even[h * B + t] * scale
 
 
-@jit
+@jit_inner
 def _load_row(x, i, f, B, scale):
     """Row i of the natural x times scale, in the split row f, or of the split x as it is; a row
     added to make a ring even gets 0."""
@@ -195,7 +203,7 @@ def _load_row(x, i, f, B, scale):
     return f
 
 
-@jit
+@jit_inner
 def _store_row(f, x, i, B, scale):
     """The split row f times scale into row i of x, natural or split."""
     if x.ndim == 3:
@@ -207,7 +215,7 @@ def _store_row(f, x, i, B, scale):
         store(f, x[i], B, scale)
 
 
-@jit
+@jit_inner
 def _relax_even_row(u, i, r, f, inv, links, zero, ring, B, m, scale):
     """Row i (even) from zero: colours (0,0), (0,1)."""
     f = _load_row(r, i, f, B, scale)
@@ -221,7 +229,7 @@ def _relax_even_row(u, i, r, f, inv, links, zero, ring, B, m, scale):
         wrap_odd(u, B, m)
 
 
-@jit
+@jit_inner
 def _relax_odd_row(u, i, n, s, r, f, inv, links, ring, B, m, scale):
     """Row i (odd) from zero, between the rows n and s: colours (1,0), (1,1)."""
     f = _load_row(r, i, f, B, scale)
@@ -233,7 +241,7 @@ def _relax_odd_row(u, i, n, s, r, f, inv, links, ring, B, m, scale):
         wrap_odd(u, B, m)
 
 
-@jit
+@jit_inner
 def _restrict(out, rest, below, above, h, v, v_above, B, m):
     """One coarse row: P^T of the residuals in a row (rest) and the odd rows around it."""
     east, r0, r1, left = h[B:], rest[0, B:], rest[1, B:], rest[1]
@@ -250,7 +258,7 @@ def down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale):
     _down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale, scratch)
 
 
-@jit
+@jit_inner
 def _down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale, scratch):
     r, u, links, inv, weights = borrow(r), borrow(u), borrow(links), borrow(inv), borrow(weights)
     coarse, scratch = borrow(coarse), borrow(scratch)
@@ -295,7 +303,7 @@ def _down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale, s
         q, q_next = q_next, q
 
 
-@jit
+@jit_inner
 def _correct_even_row(v, u, e, h, ring, B, m):
     """v = u + P e in an even row, e the coarse row."""
     v0, v1, u0, u1, east = v[0, B:], v[1, B:], u[0, B:], u[1, B:], h[B:]
@@ -308,19 +316,16 @@ def _correct_even_row(v, u, e, h, ring, B, m):
         wrap_odd(v, B, m)
 
 
-@jit
+@jit_inner
 def _coarse_row(correction, c, e, ring, B, m):
     """Row c of the natural coarse array into e, with its halo."""
     row = correction[c]
-    n = row.size
-    mid = e[B:]
-    for t in range(n):
-        mid[t] = row[t]
+    copy(e[B:], row, row.size)
     if ring:
-        e[m + B : m + 2 * B] = e[B : 2 * B]
+        copy(e[m + B :], e[B:], B)
 
 
-@jit
+@jit_inner
 def _finish_odd_row(z, i, u, e, e_next, v, n, s, r, f, inv, links, ring, B, m, scale):
     """Row i (odd) corrected and relaxed: colours (1,1), (1,0)."""
     f = _load_row(r, i, f, B, scale)
@@ -344,7 +349,7 @@ def up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, scal
     _up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, scale, back, scratch)
 
 
-@jit
+@jit_inner
 def _up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, scale, back, scratch):
     r, u, links, inv, weights = borrow(r), borrow(u), borrow(links), borrow(inv), borrow(weights)
     correction, z, scratch = borrow(correction), borrow(z), borrow(scratch)

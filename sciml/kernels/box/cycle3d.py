@@ -18,13 +18,14 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
+from .cycle2d import copy
 from .relax3d import correct_even, correct_odd, left_over, relax_back, relax_first, row_of
 
 __all__ = ["down", "down_parallel", "up", "up_parallel"]
 
 
-@jit
+@jit_inner
 def _from_plane(out, here, before, after, w, c, B, m):
     """out: from what is left in a row of an even plane, and in the odd rows around it."""
     e, n, s = w[0, c], w[1, c], w[1, c - 1]
@@ -40,7 +41,7 @@ def _from_plane(out, here, before, after, w, c, B, m):
         out[t] = h0[o] + ((across + rows) + (faces + rest))
 
 
-@jit
+@jit_inner
 def _from_below(out, here, before, after, w, c, B, m):
     """out += from the odd plane after it."""
     v, p0, p1, q0, q1 = w[5, c], w[6, c], w[7, c], w[9, c], w[10, c - 1]
@@ -51,7 +52,7 @@ def _from_below(out, here, before, after, w, c, B, m):
         out[t] += v[o] * h0[o] + faces
 
 
-@jit
+@jit_inner
 def _from_above(out, here, before, after, w, c, B, m):
     """out += from the odd plane before it, which has the weights w."""
     v, p0, p1, p2 = w[5, c], w[6, c], w[7, c], w[8, c]
@@ -64,7 +65,7 @@ def _from_above(out, here, before, after, w, c, B, m):
         out[t] += (1 - v[o]) * h0[o] + (across + rows)
 
 
-@jit
+@jit_inner
 def _restrict(out, above, rest, below, w, w_above, d, ring, zero, B):
     """Row d of a coarse plane: P^T of what is left in its plane and the odd ones around it.
 
@@ -93,7 +94,7 @@ def down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale):
     _down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale, scratch)
 
 
-@jit
+@jit_inner
 def _down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale, scratch):
     r, u, links = borrow(r), borrow(u), borrow(links)
     inv, weights = borrow(inv), borrow(weights)
@@ -135,18 +136,17 @@ def _down(first, last, r, u, links, inv, weights, coarse, rings, lanes, scale, s
         q, q_next = q_next, q
 
 
-@jit
+@jit_inner
 def _coarse_plane(correction, k, e, rings, B, m):
     """Plane k of the natural coarse array into e, (coarse rows + 1, W), with what it meets next."""
     rows = correction.shape[1]
     for d in range(rows):
-        row, out = correction[k, d], e[d, B:]
-        for t in range(row.size):
-            out[t] = row[t]
+        row = correction[k, d]
+        copy(e[d, B:], row, row.size)
         if rings[2]:
-            e[d, m + B : m + 2 * B] = e[d, B : 2 * B]
+            copy(e[d, m + B :], e[d, B:], B)
     if rings[1]:
-        e[rows] = e[0]
+        copy(e[rows], e[0], e.shape[1])
 
 
 @jit
@@ -161,7 +161,7 @@ def up(first, last, r, u, links, inv, weights, correction, z, rings, lanes, scal
     )  # fmt: skip
 
 
-@jit
+@jit_inner
 def _up(
     first, last, r, u, links, inv, weights, correction, z, rings, lanes, scale, back,
     scratch, coarse,

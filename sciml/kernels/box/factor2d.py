@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import borrow, jit
+from .._compile import borrow, jit, jit_inner
+from .cycle2d import copy
 
 __all__ = ["GROUP", "blocks", "factor"]
 
@@ -26,7 +27,7 @@ def blocks(rows, colour, lanes):
     return count if lanes > 1 else (count + GROUP - 1) // GROUP
 
 
-@jit
+@jit_inner
 def _own(out, i, p, along, links, mass, B, m):
     """Row i, parity p of A summed over what is not on its line, with its mass."""
     o, w, e, c = 1 - p, p * B, p * B + B, B
@@ -49,7 +50,7 @@ def _own(out, i, p, along, links, mass, B, m):
             out[t] += k[t]
 
 
-@jit
+@jit_inner
 def _pivot(p, low, s, own, c, inv, m):
     """One point of lines side by side: own sums, links c onwards; s: left by those before."""
     for t in range(m):
@@ -60,7 +61,7 @@ def _pivot(p, low, s, own, c, inv, m):
         s[t] = left * (link * q) if inv[t] != 0 else link
 
 
-@jit
+@jit_inner
 def _pivot_ring(p, low, k, s, far, end, own, c, inv, last, m):
     """`_pivot` on a ring; far: links to its end; end: what the points before left to that."""
     for t in range(m):
@@ -76,7 +77,7 @@ def _pivot_ring(p, low, k, s, far, end, own, c, inv, last, m):
         far[t] = beyond * (link * q)
 
 
-@jit
+@jit_inner
 def _factor_columns(p, links, mass, inv, y, rings, B):
     """Columns of parity p."""
     rows, W = inv.shape[0], inv.shape[2]
@@ -100,7 +101,7 @@ def _factor_columns(p, links, mass, inv, y, rings, B):
             _pivot(y[0, i, p, B:], y[1, i, p, B:], end, own, scratch[4], v, m)
 
 
-@jit
+@jit_inner
 def _factor_rows(colour, links, mass, inv, x, rings, B):
     """Rows of one colour, group by group."""
     rows, W = inv.shape[0], inv.shape[2]
@@ -127,9 +128,9 @@ def _factor_rows(colour, links, mass, inv, x, rings, B):
         ends[:] = 0
         s, far, end = ends[0], ends[1], ends[2]
         if rings[1]:
-            far[:] = c[1, m * group : m * group + L]
+            copy(far, c[1, m * group :], L)
         else:
-            s[:] = c[1, :L]
+            copy(s, c[1], L)
         for a in range(L, m * group + L, L):
             for p in range(2):
                 P, low, own_, link, here = (

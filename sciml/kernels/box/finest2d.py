@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 from .coarsen2d import write_row
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-@jit
+@jit_inner
 def harmonic(out, a, b, w, m):
     """w a b / (a + b); 0 where either is 0."""
     for t in range(m):
@@ -30,13 +30,13 @@ def harmonic(out, a, b, w, m):
         out[t] = w * (a[t] * (b[t] / (s if s > 0 else out.dtype.type(1))))
 
 
-@jit
+@jit_inner
 def scaled(out, a, w):
     for t in range(a.size):
         out[t] = w * a[t]
 
 
-@jit
+@jit_inner
 def along_row(out, a, w, ring, B, width):
     """out: the links along a row of k (a, scaled) from column −1 on; w: as in `links_of_cells`."""
     harmonic(out[B:], a, a[B:], w[0], width - B)

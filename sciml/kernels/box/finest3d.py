@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 from .coarsen2d import write_row
 from .finest2d import along_row, harmonic, scaled
 
 __all__ = ["links_of_cells", "links_of_cells_parallel", "links_of_nodes", "links_of_nodes_parallel"]
 
 
-@jit
+@jit_inner
 def _to_next(out, here, there, k, i, j, axis, w, rings, scale, B):
     """Links of row (i, j) of k, scaled in here, to the next one along an axis."""
     at = i if axis == 0 else j
@@ -61,7 +61,7 @@ def links_of_cells(first, last, k, links, weights, unit, rings, lanes):
             write_row(links[0, i + 1, j + 1], out, B, n)
 
 
-@jit
+@jit_inner
 def _sum4(out, a, b, c, d, w):
     for t in range(out.size):
         out[t] = w * ((np.float64(a[t]) + b[t]) + (np.float64(c[t]) + d[t]))

@@ -20,9 +20,9 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 from .beside2d import add_above, add_beside, around, load_part
-from .cycle2d import store, wrap_even, wrap_odd
+from .cycle2d import copy, store, wrap_even, wrap_odd
 from .factor2d import GROUP, blocks
 
 __all__ = ["down", "down_parallel", "up", "up_parallel"]
@@ -34,34 +34,34 @@ _SLOTS = 128  # entries of a row that a block of columns holds
 # -- lines along rows -----------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _get(v, t):
     """Eight numbers of v from t on, which stay side by side in a register."""
     t = np.uint64(t)  # which numba does not check for being negative
     return v[t], v[t + _1], v[t + _2], v[t + _3], v[t + _4], v[t + _5], v[t + _6], v[t + _7]
 
 
-@jit
+@jit_inner
 def _put(v, t, a):
     t = np.uint64(t)
     v[t], v[t + _1], v[t + _2], v[t + _3], v[t + _4], v[t + _5], v[t + _6], v[t + _7] = a
 
 
-@jit
+@jit_inner
 def _times(a, b):
     a0, a1, a2, a3, a4, a5, a6, a7 = a
     b0, b1, b2, b3, b4, b5, b6, b7 = b
     return a0 * b0, a1 * b1, a2 * b2, a3 * b3, a4 * b4, a5 * b5, a6 * b6, a7 * b7
 
 
-@jit
+@jit_inner
 def _plus(a, b):
     a0, a1, a2, a3, a4, a5, a6, a7 = a
     b0, b1, b2, b3, b4, b5, b6, b7 = b
     return a0 + b0, a1 + b1, a2 + b2, a3 + b3, a4 + b4, a5 + b5, a6 + b6, a7 + b7
 
 
-@jit
+@jit_inner
 def _solve_row(g, x, L, q):
     """g <- (line)^-1 g for the lanes q, ..., q + 7 of L."""
     m = g.shape[1] - 2 * L
@@ -80,7 +80,7 @@ def _solve_row(g, x, L, q):
         _put(e, a, c)
 
 
-@jit
+@jit_inner
 def _solve_ring(g, x, L, q):
     """`_solve_row` where the last point, an odd one, meets the first."""
     m = g.shape[1] - 2 * L
@@ -105,7 +105,7 @@ def _solve_ring(g, x, L, q):
         _put(e, a, c)
 
 
-@jit
+@jit_inner
 def _interleave(g, u, first, m):
     """Rows first, first + 2, ... of u, of one lane, as lanes of g; 0 beyond the last row."""
     count = min(GROUP, (u.shape[0] + 1 - first) // 2)
@@ -127,7 +127,7 @@ def _interleave(g, u, first, m):
             y[k + 4], y[k + 5], y[k + 6], y[k + 7] = e[t], f[t], h[t], i[t]
 
 
-@jit
+@jit_inner
 def _separate(g, u, first, m):
     """`_interleave` undone."""
     for k in range(min(GROUP, (u.shape[0] + 1 - first) // 2)):
@@ -174,19 +174,19 @@ def _rows(first, last, colour, fresh, r, u, links, x, rings, B, scale):
 # -- lines along columns --------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _multiply_add(out, a, x, m):
     for t in range(m):
         out[t] += a[t] * x[t]
 
 
-@jit
+@jit_inner
 def _back(o, p, v, low, after, m):
     for t in range(m):
         o[t] = p[t] * v[t] + low[t] * after[t]
 
 
-@jit
+@jit_inner
 def _back_with_change(o, p, v, low, after, m):
     for t in range(m):
         x = p[t] * v[t] + low[t] * after[t]
@@ -230,7 +230,7 @@ def _columns(first, last, p, fresh, keep, r, u, links, y, w, rings, B, scale):
                     _multiply_add(v, far, end, m)
 
 
-@jit
+@jit_inner
 def _close_columns(w, y, p, c, m):
     """Between the sweeps: the last row of a ring gets what the others leave it."""
     end = w.shape[0] - 1
@@ -238,7 +238,7 @@ def _close_columns(w, y, p, c, m):
         _multiply_add(w[end, p, c:], y[2, i, p, c:], w[i, p, c:], m)
 
 
-@jit
+@jit_inner
 def _edges(u, p, ring, B, m):
     """What is read beyond the ends of the columns of parity p."""
     for i in range(u.shape[0]):
@@ -253,7 +253,7 @@ def _edges(u, p, ring, B, m):
 # -- transfers ------------------------------------------------------------------------------------
 
 
-@jit
+@jit_inner
 def _residual_beside(out, i, d, links, zero, rings, m, B):
     """The residual in the even columns of row i: links · d at the odd ones."""
     before, after = around(i, d.shape[0], rings[0])
@@ -262,7 +262,7 @@ def _residual_beside(out, i, d, links, zero, rings, m, B):
     add_beside(out, 0, d[i], n, s, links, i, 0, m, B)
 
 
-@jit
+@jit_inner
 def _restrict_columns(first, last, d, links, weights, coarse, rings, B):
     """Coarse rows from residuals in the even columns."""
     d, links, weights, coarse = borrow(d), borrow(links), borrow(weights), borrow(coarse)
@@ -284,7 +284,7 @@ def _restrict_columns(first, last, d, links, weights, coarse, rings, B):
         above, below = below, above
 
 
-@jit
+@jit_inner
 def _restrict_rows(first, last, d, links, weights, coarse, rings, B):
     """Coarse rows from residuals in the even rows."""
     d, links, weights, coarse = borrow(d), borrow(links), borrow(weights), borrow(coarse)
@@ -306,7 +306,7 @@ def _restrict_rows(first, last, d, links, weights, coarse, rings, B):
             out[t] = r0[t] + (east[t] * r1[t] + (1 - west[t]) * left[t])
 
 
-@jit
+@jit_inner
 def _correct_columns(first, last, u, correction, weights, rings, B):
     """u += P correction in the even columns, below coarse rows first..last."""
     u, correction, weights = borrow(u), borrow(correction), borrow(weights)
@@ -327,16 +327,16 @@ def _correct_columns(first, last, u, correction, weights, rings, B):
                 x[t] += v[t] * e[t] + (1 - v[t]) * f[t]
 
 
-@jit
+@jit_inner
 def _correct_rows(first, last, u, correction, weights, rings, B):
     """u += P correction in the even rows."""
     u, correction, weights = borrow(u), borrow(correction), borrow(weights)
     m = u.shape[2] - 2 * B
     row = np.zeros(m + B, u.dtype)
     for c in range(first, last):
-        row[:m] = correction[c]
+        copy(row, correction[c], m)
         if rings[1]:
-            row[m:] = row[:B]
+            copy(row[m:], row, B)
         h, x, y, after = weights[0, c + 1, B:], u[2 * c, 0, B:], u[2 * c, 1, B:], row[B:]
         for t in range(m):
             x[t] += row[t]
@@ -398,7 +398,7 @@ def up(r, u, links, x, y, weights, correction, z, w, rings, lanes, scale, back):
     _give(0, z.shape[0], u, z, B, back)
 
 
-@jit
+@jit_inner
 def _give(first, last, u, z, B, back):
     u, z = borrow(u), borrow(z)
     for i in range(first, last):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import jit
+from .._compile import jit, jit_inner
 from .cycle2d import load, store, wrap_even, wrap_odd
 
 __all__ = [
@@ -33,7 +33,7 @@ def directions_of(links):
     return ALL if links.shape[0] > 3 else _SEVEN
 
 
-@jit
+@jit_inner
 def row_of(plane, j, ring, zero):
     """Row j of a plane, or what lies there outside."""
     rows = plane.shape[0]
@@ -42,33 +42,33 @@ def row_of(plane, j, ring, zero):
     return plane[j % rows] if ring else zero
 
 
-@jit
+@jit_inner
 def _one(own, f, d, a, x, b, y, m):
     for t in range(m):
         own[t] = (f[t] + (a[t] * x[t] + b[t] * y[t])) * d[t]
 
 
-@jit
+@jit_inner
 def _two(own, f, d, a, x, b, y, c, z, e, w, m):
     for t in range(m):
         own[t] = (f[t] + ((a[t] * x[t] + b[t] * y[t]) + (c[t] * z[t] + e[t] * w[t]))) * d[t]
 
 
-@jit
+@jit_inner
 def _three(own, f, d, a, x, b, y, c, z, e, w, g, u, h, v, m):
     for t in range(m):
         s = (a[t] * x[t] + b[t] * y[t]) + (c[t] * z[t] + e[t] * w[t])
         own[t] = (f[t] + (s + (g[t] * u[t] + h[t] * v[t]))) * d[t]
 
 
-@jit
+@jit_inner
 def _add_three(own, a, x, b, y, c, z, e, w, g, u, h, v, m):
     for t in range(m):
         s = (a[t] * x[t] + b[t] * y[t]) + (c[t] * z[t] + e[t] * w[t])
         own[t] += s + (g[t] * u[t] + h[t] * v[t])
 
 
-@jit
+@jit_inner
 def _seven(own, f, d, above, here, below, links, i, j, p, wanted, rings, zero, B, m):
     """`_relax` where a point has six neighbours."""
     west, east = p * B, (p + 1) * B
@@ -106,7 +106,7 @@ def _seven(own, f, d, above, here, below, links, i, j, p, wanted, rings, zero, B
             own[t] = f[t] * d[t]
 
 
-@jit
+@jit_inner
 def _three_ways(own, x, y, links, s, i, j, a, b, p, B, m):
     """own += the links s to s + 2, in the directions (a, b, -1 to 1), and the opposite ones."""
     q, west, east = 1 - p, p * B, (p + 1) * B
@@ -124,7 +124,7 @@ def _three_ways(own, x, y, links, s, i, j, a, b, p, B, m):
     )  # fmt: skip
 
 
-@jit
+@jit_inner
 def _relax(own, f, d, above, here, below, links, i, j, p, wanted, rings, zero, B, m):
     """own = (f + Σ links · neighbours) d for the points of parity p in row (i, j).
 
@@ -151,7 +151,7 @@ def _relax(own, f, d, above, here, below, links, i, j, p, wanted, rings, zero, B
         own[t] *= d[t]
 
 
-@jit
+@jit_inner
 def left_over(rest, above, x, below, i, links, one, rings, zero, B, m):
     """What is left of the residual in plane i: the sum over neighbours that were relaxed later."""
     for j in range(x.shape[0]):
@@ -163,7 +163,7 @@ def left_over(rest, above, x, below, i, links, one, rings, zero, B, m):
             wrap_odd(rest[j], B, m)
 
 
-@jit
+@jit_inner
 def _load_row(x, i, j, f, B, scale):
     """Row (i, j) of the natural x times scale, by parity in f; a row added to a ring gets 0."""
     if i < x.shape[0] and j < x.shape[1]:
@@ -172,7 +172,7 @@ def _load_row(x, i, j, f, B, scale):
         f[:] = 0
 
 
-@jit
+@jit_inner
 def _relax_row(x, above, below, i, j, p, wanted, f, inv, links, rings, zero, B, m):
     """The points of parity p in row j of plane i (x)."""
     own, part, d = x[j, p, B:], f[p, B:], inv[i, j, p, B:]
@@ -184,7 +184,7 @@ def _relax_row(x, above, below, i, j, p, wanted, f, inv, links, rings, zero, B, 
             wrap_odd(x[j], B, m)
 
 
-@jit
+@jit_inner
 def relax_first(x, above, below, i, r, f, inv, links, rings, zero, B, m, scale):
     """Plane i from zero: the colours in order, each from those before it."""
     for odd in range(2):
@@ -195,7 +195,7 @@ def relax_first(x, above, below, i, r, f, inv, links, rings, zero, B, m, scale):
                 _relax_row(x, above, below, i, j, p, colour, f, inv, links, rings, zero, B, m)
 
 
-@jit
+@jit_inner
 def relax_back(x, above, below, i, r, f, inv, links, rings, zero, B, m, scale, z, back):
     """Plane i after the correction: the colours in reverse; into z, times back."""
     for even in range(2):
@@ -207,20 +207,20 @@ def relax_back(x, above, below, i, r, f, inv, links, rings, zero, B, m, scale, z
                 store(x[j], z[i, j], B, back)
 
 
-@jit
+@jit_inner
 def _close(row, rings, B, m):
     if rings[2]:
         wrap_even(row, B, m)
         wrap_odd(row, B, m)
 
 
-@jit
+@jit_inner
 def _edge(out, u, w, low, high, m):
     for t in range(m):
         out[t] = u[t] + (w[t] * low[t] + (1 - w[t]) * high[t])
 
 
-@jit
+@jit_inner
 def _face(out, u, w0, w1, w2, x0, x1, x2, x3, m):
     for t in range(m):
         a, b, c = w0[t], w1[t], w2[t]
@@ -228,7 +228,7 @@ def _face(out, u, w0, w1, w2, x0, x1, x2, x3, m):
         out[t] = u[t] + ((a * x0[t] + b * x1[t]) + (c * x2[t] + rest * x3[t]))
 
 
-@jit
+@jit_inner
 def correct_even(v, u, e, w, rings, B, m):
     """v = u + P e in an even plane; e: (coarse rows + 1, W), w: (12, coarse rows + 1, W)."""
     for d in range(e.shape[0] - 1):
@@ -245,7 +245,7 @@ def correct_even(v, u, e, w, rings, B, m):
             _close(out, rings, B, m)
 
 
-@jit
+@jit_inner
 def correct_odd(v, u, e, below, w, rings, B, m):
     """v = u + P e in an odd plane between the coarse planes e and below, but for its centres."""
     for d in range(e.shape[0] - 1):

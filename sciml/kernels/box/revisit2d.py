@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 from .cycle2d import load, store, wrap_even, wrap_odd
 
 __all__ = ["add", "residual", "residual_parallel"]
 
 
-@jit
+@jit_inner
 def _flux(out, f, x, w, xw, e, xe, n, xn, s, xs, nw, xnw, ne, xne, sw, xsw, se, xse, m):
     for t in range(m):
         y = x[t]
@@ -22,7 +22,7 @@ def _flux(out, f, x, w, xw, e, xe, n, xn, s, xs, nw, xnw, ne, xne, sw, xsw, se, 
         out[t] = f[t] + ((a + b) + (c + d))
 
 
-@jit
+@jit_inner
 def _flux_rows(out, f, x, n, s, links, i, B, m):
     """out = f + Σ links (neighbour − x) in row i. As differences: sums over strongly coupled points
     then lose nothing to rounding, however strong the coupling, which float32 needs."""
@@ -45,7 +45,7 @@ def _flux_rows(out, f, x, n, s, links, i, B, m):
     )  # fmt: skip
 
 
-@jit
+@jit_inner
 def _split_row(x, i, rows, f, rings, B, m):
     """Row i of the natural array x with halos; zeros outside. Points that were added to close a
     ring take the mean of their two neighbours, which leaves no residual at them."""
@@ -69,7 +69,7 @@ def _split_row(x, i, rows, f, rings, B, m):
         wrap_odd(f, B, m)
 
 
-@jit
+@jit_inner
 def _mean(x, f, B):
     """f <- (f + x) / 2, x a natural row."""
     half = f.dtype.type(0.5)
@@ -110,7 +110,7 @@ def residual_parallel(chunks, f, z, kept, links, mass, rings, lanes):
         residual(t * n // chunks, (t + 1) * n // chunks, f, z, kept, links, mass, rings, lanes)
 
 
-@jit
+@jit_inner
 def add(z, kept):
     """z <- z + kept."""
     z, kept = borrow(z), borrow(kept)

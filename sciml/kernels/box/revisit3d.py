@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
 from .cycle2d import load, store, wrap_even, wrap_odd
 from .relax3d import directions_of, row_of
 
 __all__ = ["residual", "residual_parallel"]
 
 
-@jit
+@jit_inner
 def _ends(i, n, padded):
     """The points whose mean the point i is: itself, or the two around one that closes a ring."""
     return (i, i) if i < n else (i - 1, (i + 1) % padded)
 
 
-@jit
+@jit_inner
 def _split_plane(x, i, f, row, padded, rings, B, m):
     """Plane i of the natural array x with halos; zeros outside. Points that were added to close a
     ring take the mean of their two neighbours, which leaves no residual at them."""
@@ -43,13 +43,13 @@ def _split_plane(x, i, f, row, padded, rings, B, m):
             wrap_odd(f[j], B, m)
 
 
-@jit
+@jit_inner
 def _flux(out, own, a, x, b, y, m):
     for t in range(m):
         out[t] += a[t] * (x[t] - own[t]) + b[t] * (y[t] - own[t])
 
 
-@jit
+@jit_inner
 def _flux_row(out, above, here, below, links, i, j, p, rings, zero, B, m):
     """out += Σ links (neighbour − own) for the points of parity p in row (i, j). As differences:
     sums over strongly coupled points then lose nothing to rounding, which float32 needs."""

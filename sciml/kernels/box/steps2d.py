@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._compile import jit
+from .._compile import jit, jit_inner
 from .cycle2d import down, up
 from .revisit2d import add, residual
 
@@ -22,17 +22,17 @@ __all__ = [
 DOWN, UP, RESIDUAL, ADD, SOLVE = 0, 1, 2, 3, 4
 
 
-@jit
+@jit_inner
 def view2(flat, at, a, b):
     return flat[at : at + a * b].reshape(a, b)
 
 
-@jit
+@jit_inner
 def view3(flat, at, a, b, c):
     return flat[at : at + a * b * c].reshape(a, b, c)
 
 
-@jit
+@jit_inner
 def view4(flat, at, a, b, c, d):
     return flat[at : at + a * b * c * d].reshape(a, b, c, d)
 
@@ -51,7 +51,7 @@ def solve_dense(inverse, f, z, lanes):
                 out[t] += a[t] * x[t]
 
 
-@jit
+@jit_inner
 def step(kind, level, table, links, inv, mass, weights, u, f, z, kept, inverse, rings, lanes):
     """One step on a level that relaxes points; see `tail2d.run`."""
     one, B = inv.dtype.type(1), lanes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._compile import borrow, jit
+from .._compile import borrow, jit, jit_inner
 from . import lines2d
 from .steps2d import DOWN, UP, step, view2, view3, view4
 
@@ -36,7 +36,7 @@ def run(
             )
 
 
-@jit
+@jit_inner
 def _lines(kind, level, table, links, weights, u, f, z, factors, spare, rings, lanes):
     """`step` on a level that relaxes lines."""
     one, B = links.dtype.type(1), lanes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._compile import borrow, jit
+from .._compile import borrow, jit, jit_inner
 from .cycle3d import down, up
 from .revisit2d import add
 from .revisit3d import residual
@@ -11,7 +11,7 @@ from .steps2d import ADD, DOWN, RESIDUAL, SOLVE, solve_dense, view2, view3, view
 __all__ = ["run"]
 
 
-@jit
+@jit_inner
 def _step(kind, level, table, links, inv, mass, weights, u, f, z, kept, inverse, rings, lanes):
     one, B = inv.dtype.type(1), lanes
     t = table[level]

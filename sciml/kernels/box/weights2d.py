@@ -18,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .._compile import borrow, jit, jit_parallel
+from .._compile import borrow, jit, jit_inner, jit_parallel
+from .cycle2d import copy
 
 __all__ = [
     "JUMPS",
@@ -37,7 +38,7 @@ JUMPS = (_DIRECT, _COLUMNS, _ROWS, _COLUMNS, _ROWS)
 SMOOTH = (_SUMS,)
 
 
-@jit
+@jit_inner
 def row_at(i, rows, ring):
     """Where row i of the level is among the links; what is beyond the halo is an empty row."""
     if ring:
@@ -45,7 +46,7 @@ def row_at(i, rows, ring):
     return i + 1 if -1 <= i <= rows else rows + 1
 
 
-@jit
+@jit_inner
 def _weigh(out, a, b, m):
     """out = a / (a + b), a half where both vanish."""
     for t in range(m):
@@ -53,7 +54,25 @@ def _weigh(out, a, b, m):
         out[t] = a[t] / s if s > 0 else 0.5
 
 
-@jit
+@jit_inner
+def _sum(out, a, b, c, m):
+    for t in range(m):
+        out[t] = a[t] + (b[t] + c[t])
+
+
+@jit_inner
+def _positive(out, a, m):
+    for t in range(m):
+        out[t] = np.maximum(a[t], 0)
+
+
+@jit_inner
+def _rest(out, a, m):
+    for t in range(m):
+        out[t] = 1 - a[t]
+
+
+@jit_inner
 def _shares(out, E, S_top, S, D_top, U_top, D, U, B, m):
     """1 / the sum of the links of each centre in an odd row; 0 where there are none."""
     w, e, n, s = E[0], E[1], S_top[1], S[1]
@@ -66,7 +85,7 @@ def _shares(out, E, S_top, S, D_top, U_top, D, U, B, m):
         out[t] = 1 / x if x > 0 else 0.0
 
 
-@jit
+@jit_inner
 def _pull(out, direct, near, n, far, f, c_near, p, s, c_far, q, r, m):
     """out = how strongly a coarse point pulls at each edge point beside it.
 
@@ -83,22 +102,23 @@ def _pull(out, direct, near, n, far, f, c_near, p, s, c_far, q, r, m):
         out[t] = x
 
 
-@jit
+@jit_inner
 def row_ends(h, B, m, ghost, ring):
     """The weights of edges in a row where there is no point: in its halo, and past its end."""
     if ring:
-        h[:B] = h[m : m + B]
+        copy(h, h[m:], B)
     else:
         h[:B] = 1
         if ghost:
             h[m : m + B] = 0
 
 
-@jit
+@jit_inner
 def column_ends(v, B, m, ring):
     """The halo of the weights of edges in columns."""
     if ring:
-        v[:B], v[m + B :] = v[m : m + B], v[B : 2 * B]
+        copy(v, v[m:], B)
+        copy(v[m + B :], v[B:], B)
     else:
         v[:B], v[m + B :] = 0.5, 0.5
 
@@ -124,20 +144,20 @@ def edges(first, last, which, links, weights, rings, n1, lanes):
         top, mid = row_at(2 * k, rows, ring0), row_at(2 * k + 1, rows, ring0)
         h, v = weights[0, k + 1], weights[1, k + 1]
         if which == _SUMS:
-            a[: m + B] = E[top, 0, : m + B] + (D[up, 0, : m + B] + U[top, 1, : m + B])
-            b[: m + B] = E[top, 1, : m + B] + (U[up, 0, B:] + D[top, 1, : m + B])
+            _sum(a, E[top, 0], D[up, 0], U[top, 1], m + B)
+            _sum(b, E[top, 1], U[up, 0, B:], D[top, 1], m + B)
             _weigh(h, a, b, m + B)
             row_ends(h, B, m, ghost, ring1)
-            a[:m] = S[top, 0, B : m + B] + (D[top, 1, :m] + U[top, 1, B : m + B])
-            b[:m] = S[mid, 0, B : m + B] + (U[mid, 0, B : m + B] + D[mid, 0, B : m + B])
+            _sum(a, S[top, 0, B:], D[top, 1], U[top, 1, B:], m)
+            _sum(b, S[mid, 0, B:], U[mid, 0, B:], D[mid, 0, B:], m)
             _weigh(v[B:], a, b, m)
             column_ends(v, B, m, ring1)
             if 2 * k + 1 >= rows:
                 v[:] = 0
             continue
         if which == _DIRECT:
-            a[: m + B] = np.maximum(E[top, 0, : m + B], 0)
-            b[: m + B] = np.maximum(E[top, 1, : m + B], 0)
+            _positive(a, E[top, 0], m + B)
+            _positive(b, E[top, 1], m + B)
             _weigh(h, a, b, m + B)
             row_ends(h, B, m, ghost, ring1)
             continue
@@ -146,11 +166,12 @@ def edges(first, last, which, links, weights, rings, n1, lanes):
             if 2 * k + 1 >= rows:
                 v[:] = 0
                 continue
-            here[:] = h
+            copy(here, h, W)
             there[:] = 0.5
             if k + 1 < coarse or ring0:
-                there[:] = weights[0, (k + 1) % coarse + 1]
-            left[:], right[:] = 1 - here, 1 - there
+                copy(there, weights[0, (k + 1) % coarse + 1], W)
+            _rest(left, here, W)
+            _rest(right, there, W)
             w, e = E[mid, 1], E[mid, 0, B:]
             _pull(
                 a, S[top, 0, B:], D[top, 1], left, U[top, 1, B:], here[B:],
@@ -166,9 +187,8 @@ def edges(first, last, which, links, weights, rings, n1, lanes):
         _shares(x, E[up], S[over], S[up], D[over], U[over], D[up], U[up], B, m)
         here[:] = 0  # a row outside pulls nowhere
         if k > 0 or ring0:
-            here[:] = weights[1, k if k > 0 else coarse]
-            here[:] = 1 - here
-        there[:] = v
+            _rest(here, weights[1, k if k > 0 else coarse], W)
+        copy(there, v, W)
         n, s = S[up, 1], S[top, 1]
         _pull(
             a, E[top, 0], D[up, 0], here, U[top, 1], there,

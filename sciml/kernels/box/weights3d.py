@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._compile import jit
+from .._compile import jit_inner
+from .cycle2d import copy
 
 __all__ = ["BETWEEN", "EVEN", "add", "between", "even_plane", "stored", "towards"]
 
 EVEN, BETWEEN = 5, 7  # weights in an even plane, and in the odd one after it
 
 
-@jit
+@jit_inner
 def stored(links, number):
     """Where the link with offset 9 di + 3 dj + dl > 0 is stored."""
     if links.shape[0] > 3:
@@ -29,7 +30,7 @@ def stored(links, number):
     return 0 if number == 1 else (1 if number == 3 else 2)
 
 
-@jit
+@jit_inner
 def towards(links, i, j, p, a, b, c, B):
     """The link in direction (a, b, c) of the points of parity p in row (i, j) of the links."""
     number = 9 * a + 3 * b + c
@@ -39,13 +40,13 @@ def towards(links, i, j, p, a, b, c, B):
     return links[stored(links, -number), i + a, j + b, q & 1, (1 + (q >> 1)) * B :]
 
 
-@jit
+@jit_inner
 def add(out, x, m):
     for t in range(m):
         out[t] += np.float64(x[t])
 
 
-@jit
+@jit_inner
 def _sides(low, high, links, i, j, p, axis, B, m):
     """Sums of links to either side along an axis."""
     low[:], high[:] = 0, 0
@@ -63,7 +64,7 @@ def _sides(low, high, links, i, j, p, axis, B, m):
                 add(high, towards(links, i, j, p, a, b, 1, B), m)
 
 
-@jit
+@jit_inner
 def _edge(out, links, i, j, p, axis, g, B, m):
     """out[t]: weight of the lower coarse point; a half where there are no links."""
     low, high = g[0], g[1]
@@ -74,7 +75,7 @@ def _edge(out, links, i, j, p, axis, g, B, m):
         out[t] = low[t] / s if s != 0 else 0.5
 
 
-@jit
+@jit_inner
 def _collapsed(out, links, i, j, p, normal, u, v, B, m):
     """Sum along the normal of links in the direction (u, v) of the other two axes."""
     out[:] = 0
@@ -88,7 +89,7 @@ def _collapsed(out, links, i, j, p, normal, u, v, B, m):
             add(out, towards(links, i, j, p, u, v, d, B), m)
 
 
-@jit
+@jit_inner
 def _face(x, links, i, j, p, normal, top, bottom, left, right, g, B, m):
     """x (3, W): weights of the corners (0,0), (0,1), (1,0) of a face; (1,1) has the rest.
 
@@ -120,32 +121,40 @@ def _face(x, links, i, j, p, normal, top, bottom, left, right, g, B, m):
         p0[t], p1[t], p2[t] = x0 * r + rest, x1 * r + rest, x2 * r + rest
 
 
-@jit
+@jit_inner
 def _end(w, low, high, m, B, odd, ghost, ring):
     """The ends of one weight along a row: of rings, or what points outside have."""
-    if ring:
-        if odd:
-            w[:B] = w[m : m + B]
+    for t in range(B):
+        if ring:
+            w[t] = w[m + t]
+            if not odd:
+                w[m + B + t] = w[B + t]
         else:
-            w[:B], w[m + B :] = w[m : m + B], w[B : 2 * B]
-    elif odd:
-        w[:B] = low
-        if ghost:
-            w[m : m + B] = high
-    else:
-        w[:B], w[m + B :] = low, high
+            w[t] = low
+            if not odd:
+                w[m + B + t] = high
+            elif ghost:
+                w[m + t] = high
 
 
-@jit
+@jit_inner
+def _close(w, half1):
+    """The rows beyond the ends of a ring of rows."""
+    for q in range(w.shape[0]):
+        copy(w[q, 0], w[q, half1], w.shape[2])
+        copy(w[q, half1 + 1], w[q, 1], w.shape[2])
+
+
+@jit_inner
 def _column_face(x, links, i, j, normal, top, bottom, side, ghost, rings, g, B, m):
     """`_face` for faces between columns, with their ends; side: weights of the edges at columns."""
     _face(x, links, i, j, 1, normal, top, bottom, side, side[B:], g, B, m)
-    _end(x[0], 1, 0, m, B, True, ghost, rings[2])
-    _end(x[1], 0, 1, m, B, True, ghost, rings[2])
-    _end(x[2], 0, 0, m, B, True, ghost, rings[2])
+    _end(x[0], 1.0, 0.0, m, B, True, ghost, rings[2])
+    _end(x[1], 0.0, 1.0, m, B, True, ghost, rings[2])
+    _end(x[2], 0.0, 0.0, m, B, True, ghost, rings[2])
 
 
-@jit
+@jit_inner
 def even_plane(w, k, links, planes, n1, ghost, rings, g, B, m):
     """w (5, coarse rows + 2, W): weights in plane 2k, of coarse rows −1, 0, ...
 
@@ -161,7 +170,7 @@ def even_plane(w, k, links, planes, n1, ghost, rings, g, B, m):
     for c in range(half1):
         x = w[0, c + 1]
         _edge(x, links, i, 2 * c + 1, 1, 2, g, B, m)
-        _end(x, 1, 0, m, B, True, ghost, rings[2])
+        _end(x, 1.0, 0.0, m, B, True, ghost, rings[2])
         if 2 * c + 1 < n1:
             x = w[1, c + 1]
             _edge(x, links, i, 2 * c + 2, 0, 1, g, B, m)
@@ -169,7 +178,8 @@ def even_plane(w, k, links, planes, n1, ghost, rings, g, B, m):
         else:
             w[1, c + 1] = 0
     if rings[1]:
-        w[:2, half1 + 1] = w[:2, 1]
+        for q in range(2):
+            copy(w[q, half1 + 1], w[q, 1], w.shape[2])
     else:
         w[1, 0] = 1
     for c in range(half1):
@@ -180,12 +190,12 @@ def even_plane(w, k, links, planes, n1, ghost, rings, g, B, m):
         else:
             x[0], x[1], x[2] = 0, 0, 1
     if rings[1]:
-        w[:, 0], w[:, half1 + 1] = w[:, half1], w[:, 1]
+        _close(w, half1)
     else:
         w[2, 0], w[3:5, 0] = 1, 0
 
 
-@jit
+@jit_inner
 def between(w, k, upper, lower, links, planes, n1, ghost, rings, g, B, m):
     """w (7, coarse rows + 2, W): weights in plane 2k + 1, between the even planes upper and lower.
 
@@ -205,7 +215,7 @@ def between(w, k, upper, lower, links, planes, n1, ghost, rings, g, B, m):
         _edge(x, links, i, 2 * c + 1, 0, 0, g, B, m)
         _end(x, 0.5, 0.5, m, B, False, ghost, rings[2])
     if rings[1]:
-        w[0, half1 + 1] = w[0, 1]
+        copy(w[0, half1 + 1], w[0, 1], w.shape[2])
     for c in range(half1):
         x, side = w[1:4, c + 1], w[0, c + 1, B:]
         top, bottom = upper[0, c + 1, B:], lower[0, c + 1, B:]
@@ -219,6 +229,6 @@ def between(w, k, upper, lower, links, planes, n1, ghost, rings, g, B, m):
         else:
             x[0], x[1], x[2] = 0, 1, 0
     if rings[1]:
-        w[:, 0], w[:, half1 + 1] = w[:, half1], w[:, 1]
+        _close(w, half1)
     else:
         w[4, 0] = 1
