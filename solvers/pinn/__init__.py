@@ -10,12 +10,14 @@ from .jacobian import Quadrature, ResidualJacobian, residual_jacobian
 from .preconditioners import (
     Factor,
     LowRank,
+    Sketch,
     TriangularInverse,
     Weighting,
     analytic,
     best_weight,
     gram,
     nystrom,
+    sketch,
 )
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "LowRank",
     "Quadrature",
     "ResidualJacobian",
+    "Sketch",
     "Spectrum",
     "TriangularInverse",
     "Weighting",
@@ -39,5 +42,6 @@ __all__ = [
     "nystrom",
     "poisson",
     "residual_jacobian",
+    "sketch",
     "spectrum",
 ]

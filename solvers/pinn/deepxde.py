@@ -26,7 +26,7 @@ from sciml._checks import need, told
 from .gauss_newton import GaussNewton, Progress
 from .residuals import PointwiseResiduals, Term
 
-__all__ = ["load_deepxde", "precondition", "residuals"]
+__all__ = ["as_network", "lent_residuals", "load_deepxde", "precondition", "residuals"]
 
 # Seconds pass between two lines of DeepXDE's display, at whose default a training ends in silence.
 _DISPLAY_EVERY = 10
@@ -137,6 +137,43 @@ def residuals(model: Any) -> PointwiseResiduals:
     need(model, dde.Model, "a deepxde.Model", "deepxde.Model(data, net)")
     with _double(dde, model):
         return _residuals(dde, model, *_batch(model))
+
+
+def as_network(module: torch.nn.Module) -> Any:
+    """Any torch module (points, dim) -> (points, outputs) as a network of DeepXDE's.
+
+    `apply_feature_transform` and `apply_output_transform` work; weights keep their precision.
+    """
+    need(module, torch.nn.Module, "a torch module")
+
+    class Network(load_deepxde().nn.NN):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            x = inputs if self._input_transform is None else self._input_transform(inputs)
+            u = self.module(x)
+            return u if self._output_transform is None else self._output_transform(inputs, u)
+
+    return Network()
+
+
+@contextlib.contextmanager
+def lent_residuals(model: Any) -> Iterator[PointwiseResiduals]:
+    """`residuals` of any model, whose network and variables are in float64 meanwhile."""
+    dde = load_deepxde()
+    need(model, dde.Model, "a deepxde.Model", "deepxde.Model(data, net)")
+    lent = [*model.net.parameters(), *model.net.buffers(), *model.external_trainable_variables]
+    kept = [(p, p.data, p.grad) for p in lent if p.is_floating_point()]
+    try:
+        with _double(dde, model):
+            for p, data, _ in kept:
+                p.grad, p.data = None, data.double()
+            yield _residuals(dde, model, *_batch(model))
+    finally:
+        for p, data, gradient in kept:
+            p.data, p.grad = data, gradient
 
 
 def _refuse(dde: ModuleType, model: Any) -> None:

@@ -14,22 +14,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sciml import LinearSystem, Solver, Status, Stop, solve
+from sciml import LinearSystem, Operator, Result, Solver, Status, Stop, solve
 from sciml._checks import integer, need, number
 from sciml.algebra import Identity
 from sciml.operators import Diagonal
 
 from ..krylov import CG
+from ..krylov._base import Krylov
+from .preconditioners import Sketch, sketch
 from .residuals import Jacobian, Residuals
 
-__all__ = ["Ended", "GaussNewton", "Normal", "Progress", "minimise"]
+__all__ = ["Ended", "GaussNewton", "Normal", "Nystrom", "Progress", "minimise"]
 
 _EPS = 2.2e-16
 # r'' is taken over this share of d.
 _APART = 0.1
+# Losses at the same weights, points and parameters differ by no more, relatively.
+_SAME = 1e-9
 
 
 class Normal(enum.Enum):
@@ -47,11 +52,14 @@ class Progress:
     Attributes:
         damping: mu of the next step; None before the first.
         growth: the factor that mu grows by when the next step fails.
-        losses: ||r||² before the first step, and after each.
+        losses: ||r||² before the first step, and after each. They never rise but at `changes`.
         stalled: steps in a row that found nothing lower.
         unsolved: linear systems whose answer was not certified, and not used.
         units: of unknown constants (`Residuals.units`), the least so far: one that nothing sees any
             more, such as the place of a source that left the domain, must not run away.
+        inner: iterations of the Krylov solver in all steps.
+        changes: (steps done, ||r||²) where the loss was another one before a step than after the
+            step before: weights or points were changed between them.
     """
 
     damping: float | None = None
@@ -60,11 +68,41 @@ class Progress:
     stalled: int = 0
     unsolved: int = 0
     units: tuple[float, ...] = ()
+    inner: int = 0
+    changes: tuple[tuple[int, float], ...] = ()
 
     @property
     def iterations(self) -> int:
         """Steps taken."""
         return max(0, len(self.losses) - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nystrom:
+    """A preconditioner of KRYLOV's systems: a sketch of J^T J, with the mu of each.
+
+    The idea of NNCG (Rathore, Lei, Frangella, Lu and Udell, Challenges in Training PINNs, ICML
+    2024), for Gauss-Newton's matrix. A sketch costs as much as `rank` iterations of the solver, so
+    that it is made once a solve has taken as many without: at most about twice the cheaper way is
+    spent. It serves the other mu of that step and no other step: an old sketch is worse than none.
+
+    Args:
+        rank: of the sketch. 8 bytes a rank and parameter are held.
+        seed: each sketch is drawn from it and from the steps done, so that a resumed training draws
+            the same ones.
+    """
+
+    rank: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        integer(self.rank, "rank", 1)
+        integer(self.seed, "seed", 0)
+
+    def made(self, J: Operator, step: int) -> Sketch:
+        """The sketch for a step."""
+        rng = np.random.default_rng((self.seed, step))
+        return sketch(J.normal, min(self.rank, J.domain.size), rng=rng)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +124,7 @@ class GaussNewton:
             since a is one more solve.
         solver, stop: for KRYLOV; the solver may hold a preconditioner. An answer that is not
             certified is not used: mu is raised, which makes the system easier.
+        nystrom: for KRYLOV, a preconditioner in place of the solver's own.
         entries: the most of J as a matrix; the memory used is about 40 bytes for each.
     """
 
@@ -96,6 +135,7 @@ class GaussNewton:
     bend: float = 0.75
     solver: Solver = field(default_factory=CG)
     stop: Stop = field(default_factory=lambda: Stop(rtol=1e-2, max_iters=500))
+    nystrom: Nystrom | None = None
     entries: int = 40_000_000
 
     def __post_init__(self) -> None:
@@ -109,6 +149,19 @@ class GaussNewton:
         integer(self.halvings, "halvings", 0)
         integer(self.tries, "tries", 1)
         integer(self.entries, "entries", 0)
+        need(self.nystrom, (Nystrom, type(None)), "nystrom as Nystrom(rank=...)")
+        if self.nystrom is None:
+            return
+        if self.normal not in (None, Normal.KRYLOV):
+            raise ValueError(
+                f"expected normal=Normal.KRYLOV with nystrom, got {self.normal}: the others solve "
+                "by Cholesky"
+            )
+        if not isinstance(self.solver, Krylov) or self.solver.M is not None:
+            raise ValueError(
+                f"expected a Krylov solver without a preconditioner, got {self.solver!r}: leave "
+                "out its M or nystrom"
+            )
 
     def chosen(self, rows: int, columns: int) -> Normal:
         """Where J of this shape is solved for."""
@@ -135,12 +188,14 @@ class GaussNewton:
         scale = residuals.scale(units)
         loss = float(r @ r)
         losses = now.losses or (loss,)
+        if abs(loss - losses[-1]) > _SAME * loss:
+            now = replace(now, changes=(*now.changes, (now.iterations, loss)))
         g = scale * J.adjoint(r)  # 1: half the gradient of ||r||²
         if not bool(g.any()):
             return replace(now, losses=(*losses, loss), stalled=now.stalled + 1)
         first = self.damping * float(g @ g) / loss if now.damping is None else now.damping
         mu, nu, unsolved = first, now.growth, now.unsolved
-        system = self._system(residuals, J, scale)  # 2: the Gram matrix
+        system = self._system(residuals, J, scale, now.iterations)  # 2: the Gram matrix
 
         def move(z: Tensor) -> None:
             residuals.assign(theta + scale * z)
@@ -164,11 +219,17 @@ class GaussNewton:
                 else:
                     mu, nu = mu * max(1 / 3, 1 - (2 * gain - 1) ** 3), 2.0  # their (2.21)
                 mu = max(mu, system.least)
-                return Progress(mu, nu, (*losses, new), 0, unsolved, units)
+                found = Progress(mu, nu, (*losses, new), 0, unsolved, units)
+                return self._after(found, now, system)
         except BaseException:
             residuals.assign(theta)
             raise
-        return Progress(first, 2.0, (*losses, loss), now.stalled + 1, unsolved, units)
+        found = Progress(first, 2.0, (*losses, loss), now.stalled + 1, unsolved, units)
+        return self._after(found, now, system)
+
+    def _after(self, found: Progress, before: Progress, system: _System) -> Progress:
+        inner = before.inner + (system.iterations if isinstance(system, _Krylov) else 0)
+        return replace(found, inner=inner, changes=before.changes)
 
     def _bend(
         self, residuals: Residuals, system: _System, move: _Move, r: Tensor, d: Tensor, Jd: Tensor
@@ -204,10 +265,10 @@ class GaussNewton:
                 return t, new, (loss - new) / (-2 * t * slope - t * t * curvature)
         return None
 
-    def _system(self, residuals: Residuals, J: Jacobian, scale: Tensor) -> _System:
+    def _system(self, residuals: Residuals, J: Jacobian, scale: Tensor, step: int) -> _System:
         normal = self.chosen(J.range.size, J.domain.size)
         if normal is Normal.KRYLOV:
-            return _Krylov(residuals, J, scale, self.solver, self.stop)
+            return _Krylov(residuals, J, scale, self, step)
         return _Cholesky(J.matrix().mul_(scale), samples=normal is Normal.SAMPLES)
 
 
@@ -241,10 +302,11 @@ class _Krylov:
     least = 0.0
 
     def __init__(
-        self, residuals: Residuals, J: Jacobian, scale: Tensor, solver: Solver, stop: Stop
+        self, residuals: Residuals, J: Jacobian, scale: Tensor, method: GaussNewton, step: int
     ) -> None:
-        self.residuals, self.J, self.solver, self.stop = residuals, J, solver, stop
-        self.S, self.mu = Diagonal(scale), 0.0
+        self.residuals, self.J, self.method, self.step = residuals, J, method, step
+        self.S, self.mu, self.iterations = Diagonal(scale), 0.0, 0
+        self.sketch: Sketch | None = None
 
     def damp(self, mu: float) -> bool:
         self.mu = mu
@@ -253,11 +315,29 @@ class _Krylov:
     def solve(self, r: Tensor) -> tuple[Tensor, Tensor] | None:
         """None where the solve was not certified."""
         J = (self.J if self.J.current else self.residuals.linearise()[1]) @ self.S
-        A = J.normal + self.mu * Identity(J.domain)
-        found = solve(LinearSystem(A, -J.H(r)), self.solver, stop=self.stop, throw=False)
+        system = LinearSystem(J.normal + self.mu * Identity(J.domain), -J.H(r))
+        solver, stop, nystrom = self.method.solver, self.method.stop, self.method.nystrom
+        if nystrom is None or not isinstance(solver, Krylov):
+            found = self._run(system, solver, stop, None)
+        else:
+            found, x = None, None
+            if self.sketch is None:
+                few = nystrom.rank if stop.max_iters is None else min(nystrom.rank, stop.max_iters)
+                trial = replace(stop, max_iters=few)
+                found = self._run(system, solver, trial, None)
+                x = found.x if found.status == Status.MAX_ITERS else None
+            if found is None or not found.ok:
+                self.sketch = self.sketch or nystrom.made(J, self.step)
+                M = self.sketch.inverse(self.mu)
+                found = self._run(system, replace(solver, M=M), stop, x)
+        return (found.x, J(found.x)) if found.ok else None
+
+    def _run(self, system: LinearSystem, solver: Solver, stop: Stop, x0: Tensor | None) -> Result:
+        found = solve(system, solver, x0=x0, stop=stop, throw=False)
+        self.iterations += int(found.iterations)
         if found.status == Status.INTERRUPTED:
             raise KeyboardInterrupt
-        return (found.x, J(found.x)) if found.ok else None
+        return found
 
 
 _System = _Cholesky | _Krylov

@@ -24,12 +24,14 @@ from .conditioning import _dense, _finite, _right, need_positive
 __all__ = [
     "Factor",
     "LowRank",
+    "Sketch",
     "TriangularInverse",
     "Weighting",
     "analytic",
     "best_weight",
     "gram",
     "nystrom",
+    "sketch",
 ]
 
 
@@ -151,33 +153,83 @@ def gram(A: Operator, damping: float = 0.0, *, factor: Factor = Factor.CHOLESKY)
     return TriangularInverse(_as(L, A))
 
 
-def nystrom(A: Operator, rank: int, damping: float, *, rng: np.random.Generator) -> LowRank:
-    """P with P^2 the randomised Nyström preconditioner of A + damping I, from `rank` products A v.
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """A of rank r, near a positive semidefinite A: U diag(values) U^T.
 
-    Frangella, Tropp and Udell, SIAM J. Matrix Anal. Appl. 44 (2023), algorithm 2.1 and (1.3). Where
-    the eigenvalues beyond `rank` are below damping, kappa of P (A + damping I) P is a small
-    constant; that of P A P is not where A is singular.
+    Attributes:
+        basis: U (n, r), orthonormal columns. values: (r,) >= 0, descending.
+    """
+
+    basis: Array
+    values: Array
+
+    def inverse(self, damping: float) -> LowRank:
+        """Near (lambda_r + mu) (A + mu I)^-1: the Nyström preconditioner, a solver's M."""
+        return LowRank(self.basis, self._relative(damping), 1.0)
+
+    def root(self, damping: float) -> LowRank:
+        """P with P^2 = inverse(damping)."""
+        return LowRank(self.basis, self._relative(damping) ** 0.5, 1.0)
+
+    def _relative(self, damping: float) -> Array:
+        if number(damping, "damping") == 0:
+            raise ValueError("expected damping > 0, got 0")
+        return (self.values[-1] + damping) / (self.values + damping)
+
+
+def sketch(A: Operator, rank: int, *, rng: np.random.Generator) -> Sketch:
+    """The randomised Nyström approximation of A, from `rank` products A v.
+
+    Frangella, Tropp and Udell, Randomized Nyström Preconditioning, SIAM J. Matrix Anal. Appl. 44
+    (2023), algorithm 2.1.
 
     Args:
-        A: real, positive semidefinite, on vectors. damping: mu > 0, in the units of A.
-        rank: of the sketch, 1 to the size of A. rng: draws it.
+        A: real, positive semidefinite, on vectors. rank: 1 to the size of A. rng: draws it.
+
+    Raises:
+        ValueError: a rank above the size of A, or NaN in A's products.
     """
     need_positive(A)
-    n, rank, damping = A.domain.size, integer(rank, "rank", 1), number(damping, "damping")
+    n, rank = A.domain.size, integer(rank, "rank", 1)
     need(rng, np.random.Generator, "rng as a numpy.random.Generator")
-    if rank > n or damping == 0:
-        raise ValueError(f"expected rank <= {n} and damping > 0, got {rank} and {damping:g}")
+    if rank > n:
+        raise ValueError(f"expected rank <= {n}, got {rank}")
     like = np.zeros(1) if A.home is None else A.home
     omega = np.linalg.qr(rng.standard_normal((n, rank)))[0]  # 1, 2
     Y = to_numpy(A(from_host(omega.T, like, A.domain.dtype))).astype(np.float64).T  # 3
     shift = float(np.finfo(A.domain.real_dtype).eps * np.linalg.norm(_finite(Y)))  # 4
+    shift, C = _shifted(omega.T @ Y, shift)
     Y = Y + shift * omega  # 5
-    core = omega.T @ Y
-    C = np.linalg.cholesky((core + core.T) / 2)  # 6
     U, sizes, _ = np.linalg.svd(np.linalg.solve(C, Y.T).T, full_matrices=False)  # 7, 8
-    values = np.maximum(sizes**2 - shift, 0.0)  # 9
-    scaled = np.sqrt((values[-1] + damping) / (values + damping))
-    return LowRank(_as(U, A), _as(scaled, A), 1.0)
+    return Sketch(_as(U, A), _as(np.maximum(sizes**2 - shift, 0.0), A))  # 9
+
+
+def _shifted(core: np.ndarray, shift: float) -> tuple[float, np.ndarray]:
+    """(s, Cholesky's factor of core + s I) with s the least of shift, 10 shift, ... that has one.
+
+    The eigenvalues of a network's A fall below rounding: the products' errors can exceed `shift`.
+    """
+    core, eye = (core + core.T) / 2, np.eye(len(core))
+    while True:
+        try:
+            return shift, np.linalg.cholesky(core + shift * eye)  # 6
+        except np.linalg.LinAlgError:
+            shift = max(10 * shift, np.finfo(float).tiny)
+
+
+def nystrom(A: Operator, rank: int, damping: float, *, rng: np.random.Generator) -> LowRank:
+    """P with P^2 the randomised Nyström preconditioner of A + damping I, from `rank` products A v.
+
+    Frangella, Tropp and Udell (2023), (1.3). Where the eigenvalues beyond `rank` are below damping,
+    kappa of P (A + damping I) P is a small constant; that of P A P is not where A is singular.
+
+    Args:
+        A, rank, rng: see `sketch`. damping: mu > 0, in the units of A.
+    """
+    if number(damping, "damping") == 0:
+        raise ValueError("expected damping > 0, got 0")
+    return sketch(A, rank, rng=rng).root(damping)
 
 
 @dataclass(frozen=True)
