@@ -11,6 +11,8 @@ import torch
 from sciml._checks import told
 
 from .case import Case, Certificate, Predict, certificate, relative_error
+from .cavity import cavity
+from .darcy import darcy
 from .elliptic import helmholtz, poisson_1d, poisson_2d
 from .evolution import advection, burgers, heat
 from .networks import waves
@@ -27,7 +29,7 @@ def _cases() -> dict[str, Case]:
         poisson_1d("poisson-1d", [1, 5, 20, 50], widths=[12, 20, 20, 1], points=1200,
                    features=lambda x: torch.cat(waves(x, octaves), dim=1), nodes=240),
         poisson_2d(), helmholtz(), advection(30), advection(50), advection(80), heat(), burgers(),
-        allen_cahn(), kdv(),
+        allen_cahn(), kdv(), cavity(), darcy(),
     )  # fmt: skip
     return {case.name: case for case in found}
 

@@ -36,6 +36,7 @@ class Case:
         fixed: (axis, end) of the faces where the solution is given; end 0 is low, 1 is high.
         periodic: axes.
         judged: the first outputs, which errors are of (a pressure is known up to a constant).
+        steps: of Gauss-Newton that `train_case` takes.
         classical: solves a linear problem without a network, and how.
     """
 
@@ -52,7 +53,14 @@ class Case:
     fixed: tuple[tuple[int, int], ...] = ()
     periodic: tuple[int, ...] = ()
     judged: int = 1
+    steps: int = 200
     classical: tuple[str, Callable[[], Predict]] | None = None
+
+    @property
+    def evolves(self) -> bool:
+        """Whether the last axis is time: its end is no face where the solution is given."""
+        last = len(self.low) - 1
+        return last > 0 and (last, 1) not in self.fixed
 
     @property
     def points(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["network", "waves"]
+__all__ = ["bubble", "network", "waves"]
 
 
 def network(
@@ -32,3 +32,9 @@ def waves(x: Tensor, frequencies: Sequence[float]) -> list[Tensor]:
     """Sine and cosine of w x for each w, (points, 1) each; x is (points, 1)."""
     phase = x * torch.tensor(frequencies, dtype=x.dtype, device=x.device)
     return [torch.sin(phase), torch.cos(phase)]
+
+
+def bubble(x: Tensor, u: Tensor) -> Tensor:
+    """u times what is 0 around the unit square and 1 in its middle."""
+    a, b = x[:, 0:1], x[:, 1:2]
+    return 16 * a * (1 - a) * b * (1 - b) * u
