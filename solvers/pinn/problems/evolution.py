@@ -127,7 +127,9 @@ def burgers() -> Case:
 
         ends = dde.icbc.DirichletBC(domain, lambda x: 0 * x[:, 0:1], lambda x, on: on)
         start = dde.icbc.IC(domain, lambda x: -np.sin(np.pi * x[:, 0:1]), lambda x, on: on)
-        data = dde.data.TimePDE(domain, equation, [ends, start], 2500, 80, 160)
+        # closer to the shock: what drawing points by their residual ends with
+        near = domain.random_points(1000, random="Hammersley") ** [3, 1]
+        data = dde.data.TimePDE(domain, equation, [ends, start], 1500, 80, 160, anchors=near)
         return dde.Model(data, network(dde, [2, 20, 20, 20, 1]))
 
     def terms(u: Sequence[Field], x: np.ndarray) -> Sequence[Sequence[np.ndarray]]:
