@@ -42,7 +42,7 @@ def allen_cahn() -> Case:
             return -5 * np.fft.rfft(np.fft.irfft(v, n) ** 3)
 
         start = x**2 * np.cos(np.pi * x)
-        values = etdrk4(start, 5 - 1e-4 * k**2, cubic, 1 / 2000, 2000, 5)
+        values = etdrk4(start, 5 - 1e-4 * k**2, cubic, 1 / 800, 800, 4)
         return periodic_course(values, -1, 1, 1)
 
     return _case(
@@ -73,7 +73,7 @@ def kdv() -> Case:
         def flux(v: np.ndarray) -> np.ndarray:
             return -0.5j * k * np.fft.rfft(np.fft.irfft(v, n) ** 2)
 
-        values = etdrk4(np.cos(np.pi * x), 0.0025j * k**3, flux, 1 / 4000, 4000, 10)
+        values = etdrk4(np.cos(np.pi * x), 0.0025j * k**3, flux, 1 / 2000, 2000, 5)
         return periodic_course(values, -1, 1, 1)
 
     return _case(
@@ -113,6 +113,6 @@ def _case(
 
     return Case(
         name=name, summary=summary, build=build, low=(-1.0, 0.0), high=(1.0, 1.0),
-        reference=reference, known="Fourier and ETDRK4", terms=terms, grid=(513, 401),
+        reference=reference, known="Fourier and ETDRK4", terms=terms, grid=(513, 201),
         tested=(257, 101), fixed=((1, 0),), periodic=(0,),
     )  # fmt: skip

@@ -16,6 +16,9 @@ __all__ = [
     "periodic_course",
 ]
 
+# Points are often those of a grid, which is evaluated as one up to so many times their number.
+_OF_A_GRID = 4
+
 
 def chebyshev(n: int, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes in rising order, (n + 1,), and the differentiation matrix.
@@ -77,9 +80,8 @@ def on_square(nodes: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], n
     """Points (n, 2) -> values (n, 1), by the polynomial through the nodes of both axes."""
 
     def predict(points: np.ndarray) -> np.ndarray:
-        # points are often those of a grid: each coordinate once
-        (x, i), (y, j) = (np.unique(points[:, k], return_inverse=True) for k in (0, 1))
-        if len(x) * len(y) <= 4 * len(points):
+        (x, i), (y, j) = _coordinates(points)
+        if len(x) * len(y) <= _OF_A_GRID * len(points):
             return (interpolation(nodes, x) @ values @ interpolation(nodes, y).T)[i, j][:, None]
         rows, columns = interpolation(nodes, points[:, 0]), interpolation(nodes, points[:, 1])
         return np.einsum("pi,pi->p", rows @ values, columns)[:, None]
@@ -144,6 +146,14 @@ def periodic_course(values: np.ndarray, low: float, high: float, end: float):
     spline = RectBivariateSpline(np.linspace(0, end, times), x, wrapped, kx=5, ky=5)
 
     def predict(points: np.ndarray) -> np.ndarray:
+        (x, i), (t, j) = _coordinates(points)
+        if len(x) * len(t) <= _OF_A_GRID * len(points):
+            return spline(t, x)[j, i][:, None]
         return spline.ev(points[:, 1], points[:, 0])[:, None]
 
     return predict
+
+
+def _coordinates(points: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Both coordinates, each value once, and which one each point has."""
+    return [np.unique(points[:, k], return_inverse=True) for k in (0, 1)]
