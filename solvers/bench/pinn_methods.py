@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..pinn.deepxde import double_precision, load_deepxde, precondition, seeded
-from ..pinn.problems import Case, Certificate, certificate, relative_error
+from ..pinn.problems import Case, Certificate, Predict, certificate, relative_error
 
 __all__ = ["ADAM", "METHODS", "OURS", "SECOND_ORDER", "Method", "Trained", "marks", "train"]
 
@@ -94,6 +94,16 @@ def _assign(model: Any, weights: list[torch.Tensor]) -> None:
     with torch.no_grad():
         for p, w in zip(model.net.parameters(), weights, strict=True):
             p.copy_(w)
+
+
+def _outputs(model: Any) -> Predict:
+    """Its network as a function; `model.predict` asks for a compiled model."""
+
+    def predict(points: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return model.net(torch.from_numpy(points)).numpy()
+
+    return predict
 
 
 @dataclass(frozen=True)
@@ -226,13 +236,15 @@ def train(case: Case, method: Method, *, seed: int, seconds: float) -> Trained:
     with threadpool_limits(1), double_precision(dde), seeded(dde, seed):
         torch.set_num_threads(1)
         try:
-            course = Course(marks(seconds), lambda model: relative_error(case, model.predict, true))
+            course = Course(
+                marks(seconds), lambda model: relative_error(case, _outputs(model), true)
+            )
             with contextlib.redirect_stdout(io.StringIO()):  # NNCG prints
                 model = case.build(dde)
                 course.look(model)
                 method.run(dde, model, course)
                 course.close(model)
-            found = certificate(case, model.predict)
+            found = certificate(case, _outputs(model))
         finally:
             torch.set_num_threads(threads)
     return Trained(
