@@ -30,7 +30,7 @@ _RATE = 1e-3
 # Shares of the time: of Adam before L-BFGS; of Adam, then L-BFGS, before NNCG.
 _BEFORE_LBFGS = 0.1
 _BEFORE_NNCG = 0.1, 0.5
-_LBFGS_BLOCK = 50  # iterations between two looks at the clock
+_LBFGS_BLOCK = 30  # iterations between two looks at the clock
 _TOLD = (10.0, 60.0, 300.0)
 
 
@@ -157,7 +157,10 @@ def _nncg(dde: Any, model: Any, course: Course) -> None:
     _lbfgs(dde, model, course, _BEFORE_NNCG[1] * end)
     with _options(dde.optimizers.config.NNCG_options, rank=60, mu=1e-2, cgmaxiter=1000, cgtol=1e-8):
         _compile(model, "NNCG")
-        _fit(dde, model, course, end)
+        try:
+            _fit(dde, model, course, end)
+        except torch.linalg.LinAlgError:  # its sketch of an indefinite Hessian has no factor
+            _lbfgs(dde, model, course, end)
 
 
 def _lbfgs(dde: Any, model: Any, course: Course, until: float) -> None:

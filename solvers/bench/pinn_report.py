@@ -36,7 +36,7 @@ _NOTES = (
     "run's end: earlier times are not its best. Ratios are to the better of both at that time. "
     "L-BFGS is DeepXDE's (memory 100, strong Wolfe); where it ends early it begins anew without "
     "memory. NNCG has rank 60 and damping 1e-2 (its paper tries 1e-5 to 1e-1), 1,000 CG steps at "
-    "most to 1e-8.",
+    "most to 1e-8; where it raises an error since the Hessian is indefinite, L-BFGS goes on.",
     "residual: of the equation by finite differences on a fine grid, relative to its largest term; "
     "the worst equation's. conditions: by how much given and periodic faces are missed (RMS), "
     "relative to the solution.",
