@@ -13,6 +13,7 @@ from .bench_channels import bench_channels
 from .bench_deblur import bench_deblur
 from .bench_mri import bench_mri
 from .bench_neural import bench_neural
+from .bench_pinn import bench_pinn
 from .bench_poisson import bench_poisson
 from .data import data_channels, data_condiff
 from .demo import demo
@@ -62,6 +63,7 @@ _bench.command("mri")(bench_mri)
 _bench.command("deblur")(bench_deblur)
 _bench.command("channels")(bench_channels)
 _bench.command("neural")(bench_neural)
+_bench.command("pinn")(bench_pinn)
 
 
 @app.callback()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +49,7 @@ _WORDS = {
     "lpn-mri": "proximal operators of MR images of heads, for noise of 0.003 to 0.25",
     _MULTIGRID: "settings of multigrid, chosen from k",
 }
+_PINN = "pinn-"
 _OF_IMAGES = ("score-mri", "lpn-natural", "lpn-mri")
 _CARD = 1 << 20  # bytes
 
@@ -96,10 +97,11 @@ def train(
     denoisers = {p.value: p for p in PretrainedDenoiser}
     networks = {p.value: p for p in (*Pretrained, *PretrainedPredictor)}
     proximal = {p.value: p for p in PretrainedProximal}
-    known = [*networks, *denoisers, *proximal, _MULTIGRID]
+    cases = _cases()
+    known = [*networks, *denoisers, *proximal, _MULTIGRID, *cases]
     if listed:
-        width = max(map(len, known))
-        emit("\n".join(f"{each:{width}}  {_WORDS[each]}; {_cost(each)}" for each in known))
+        width, words = max(map(len, known)), {**_WORDS, **cases}
+        emit("\n".join(f"{each:{width}}  {words[each]}; {_cost(each)}" for each in known))
         return 0
     if name not in known:
         raise BadInput(f"expected one of {', '.join(known)}, got {name or 'nothing'}: see --list")
@@ -120,6 +122,8 @@ def train(
             lines, written = _denoiser(denoisers[name], out, quick, heads, seed, resume, bar)
         elif name in proximal:
             lines, written = _proximal(proximal[name], out, quick, heads, seed, resume, bar)
+        elif name in cases:
+            lines, written = _case(name.removeprefix(_PINN), out, quick, seed, resume, bar)
         else:
             lines, written = _network(networks[name], out, quick, published, seed, resume, bar)
     for line in (*lines, *(f"written     {path}" for path in written)):
@@ -138,6 +142,33 @@ def _cost(name: str) -> str:
     about = read_json_card(weights, _CARD)["about"]
     seconds = about.get("seconds", about.get("processor_seconds_of_trials"))
     return f"{seconds:.0f} s, {about['device']}"
+
+
+def _cases() -> dict[str, str]:
+    """Physics-informed networks by name, in words."""
+    from solvers.pinn.problems import CASES
+
+    return {_PINN + name: case.summary for name, case in CASES.items()}
+
+
+def _case(
+    name: str, out: Path, quick: bool, seed: int, resume: bool, bar: Progress
+) -> tuple[list[str], Sequence[Path]]:
+    from sciml.io._cards import read_json_card
+    from solvers.pinn.problems import CASES
+    from solvers.pinn.train import train_case
+
+    steps = CASES[name].steps
+    written = train_case(
+        name, out, steps=steps // 4 if quick else steps, seed=seed, resume=resume, progress=bar
+    )
+    about = read_json_card(written[0], _CARD)["about"]
+    return [
+        f"error       {about['error']:.1e} (relative L2; reference: {about['reference']})",
+        f"residual    {about['residual']:.1e} of the equation's largest term, by differences",
+        f"conditions  {about['conditions']:.1e} of the solution",
+        f"seconds     {about['seconds']:g}",
+    ], written
 
 
 def _network(

@@ -11,6 +11,7 @@ import functools
 import importlib
 import io
 import os
+import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -26,7 +27,15 @@ from sciml._checks import need, told
 from .gauss_newton import GaussNewton, Progress
 from .residuals import PointwiseResiduals, Term
 
-__all__ = ["as_network", "lent_residuals", "load_deepxde", "precondition", "residuals"]
+__all__ = [
+    "as_network",
+    "double_precision",
+    "lent_residuals",
+    "load_deepxde",
+    "precondition",
+    "residuals",
+    "seeded",
+]
 
 # Seconds pass between two lines of DeepXDE's display, at whose default a training ends in silence.
 _DISPLAY_EVERY = 10
@@ -350,19 +359,40 @@ def _to_its_precision(net: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def _double(dde: ModuleType, model: Any) -> Iterator[None]:
-    """float64 in DeepXDE, in torch and in the sampled points; all put back at the end."""
+def double_precision(dde: ModuleType) -> Iterator[None]:
+    """float64 in DeepXDE and in torch, for what is built and trained inside; then as before."""
     real, usual = dde.config.real, torch.get_default_dtype()
     back = {16: real.set_float16, 32: real.set_float32, 64: real.set_float64}[real.precision]
-    narrow = np.dtype(real(np))
     real.set_float64()
     torch.set_default_dtype(torch.float64)
     try:
-        with _wide_points(model, narrow):
-            yield
+        yield
     finally:
         back()
         torch.set_default_dtype(usual)
+
+
+@contextlib.contextmanager
+def seeded(dde: ModuleType, seed: int) -> Iterator[None]:
+    """DeepXDE draws points and weights from `seed` inside; all generators are then as before."""
+    config, state, legacy = dde.config, random.getstate(), np.random.get_state()
+    before = config.random_seed
+    try:
+        with torch.random.fork_rng():
+            config.set_random_seed(seed)
+            yield
+    finally:
+        config.random_seed = before
+        random.setstate(state)
+        np.random.set_state(legacy)
+
+
+@contextlib.contextmanager
+def _double(dde: ModuleType, model: Any) -> Iterator[None]:
+    """float64 in DeepXDE, in torch and in the sampled points; all put back at the end."""
+    narrow = np.dtype(dde.config.real(np))
+    with double_precision(dde), _wide_points(model, narrow):
+        yield
 
 
 @contextlib.contextmanager

@@ -1,0 +1,287 @@
+"""What `run_pinn` found: errors at equal times, ratios, targets, certificates."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sciml.io import FileError, atomic_file, write_json
+
+from ..pinn.problems import CASES, Certificate
+from .pinn_methods import ADAM, METHODS, OURS, SECOND_ORDER, Trained
+from .report import Spread, environment_text, markdown_table, seconds_text
+
+__all__ = ["TARGETS", "Classical", "PinnReport", "Row", "read_rows"]
+
+_TIMES = (10.0, 60.0, 300.0)
+# How many times below Adam, and below the best second-order rival, the error is meant to be.
+TARGETS: Mapping[str, tuple[float, float | None]] = {
+    **{name: (100.0, 10.0) for name in CASES
+       if name.startswith(("poisson", "advection")) or name in ("heat", "burgers")},
+    "allen-cahn": (10.0, None),
+    "kdv": (10.0, None),
+}  # fmt: skip
+_NOTES = (
+    "Every method trains the same network from the same weights on the same points in float64, "
+    "full batch. Time is processor time on one thread, from the building of the model on; it "
+    "stands while errors are evaluated. What counts at a time is the state after the last step "
+    "that had ended by then.",
+    "`adam` has a rate of 1e-3, `adam-decay` one that falls to 0 as a cosine of the time up to the "
+    "run's end: earlier times are not its best. Ratios are to the better of both at that time. "
+    "L-BFGS is DeepXDE's (memory 100, strong Wolfe); where it ends early it begins anew without "
+    "memory. NNCG has rank 60 and damping 1e-2 (its paper tries 1e-5 to 1e-1), 1,000 CG steps at "
+    "most to 1e-8; where it raises an error since the Hessian is indefinite, L-BFGS goes on.",
+    "residual: of the equation by finite differences on a fine grid, relative to its largest term; "
+    "the worst equation's. conditions: by how much given and periodic faces are missed (RMS), "
+    "relative to the solution.",
+    "Linear problems are solved without a network in milliseconds, to more digits: that is what to "
+    "take for them. They are here since their conditioning is understood.",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training of a case by a method, `seconds` long."""
+
+    case: str
+    method: str
+    seed: int
+    seconds: float
+    trained: Trained
+
+    @property
+    def key(self) -> tuple[str, str, int, float]:
+        return self.case, self.method, self.seed, self.seconds
+
+
+@dataclass(frozen=True)
+class Classical:
+    """A linear case without a network: seconds for everything."""
+
+    case: str
+    how: str
+    seconds: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class PinnReport:
+    """All trainings. interrupted: whether some are missing."""
+
+    rows: tuple[Row, ...]
+    classical: tuple[Classical, ...]
+    environment: dict[str, Any]
+    interrupted: bool = False
+
+    @property
+    def cases(self) -> list[str]:
+        there = {row.case for row in self.rows}
+        return [name for name in CASES if name in there]
+
+    @property
+    def methods(self) -> list[str]:
+        there = {row.method for row in self.rows}
+        return [name for name in METHODS if name in there]
+
+    @property
+    def times(self) -> list[float]:
+        """At which errors are told: 10, 60 and 300 s, and the runs' own ends."""
+        ends = {row.seconds for row in self.rows}
+        return sorted({*ends, *(t for t in _TIMES if any(t < end for end in ends))})
+
+    def of(self, case: str, method: str, seconds: float) -> list[Row]:
+        """Rows of runs of this length, one a seed."""
+        wanted = case, method, seconds
+        return [row for row in self.rows if (row.case, row.method, row.seconds) == wanted]
+
+    def errors(self, case: str, method: str, time: float) -> Spread | None:
+        """Over the seeds: of runs that end then, or of the shortest that are longer."""
+        lengths = {r.seconds for r in self.rows if (r.case, r.method) == (case, method)}
+        for seconds in sorted(length for length in lengths if length >= time):
+            runs = [row.trained for row in self.of(case, method, seconds)]
+            found = [t.errors[t.times.index(time)] for t in runs if time in t.times]
+            if found:
+                return _spread(found)
+        return None
+
+    def best(self, case: str, methods: Sequence[str], time: float) -> float | None:
+        """The least median error of some methods."""
+        found = [s.median for m in methods if (s := self.errors(case, m, time)) is not None]
+        return min(found, default=None)
+
+    # -- tables ------------------------------------------------------------------------------
+
+    def table(self, time: float) -> list[dict[str, str]]:
+        """A row a case, a column a method: median error and quartiles over the seeds."""
+        rows = []
+        for case in self.cases:
+            spreads = {m: self.errors(case, m, time) for m in self.methods}
+            if any(spreads.values()):
+                rows.append({"case": case, **{m: _cell(s) for m, s in spreads.items()}})
+        return rows
+
+    def ratios(self, time: float) -> list[dict[str, str]]:
+        """How many times larger the best rivals' median error is, and whether that was asked."""
+        rows = []
+        for case in self.cases:
+            own = self.best(case, [OURS], time)
+            if own is None:
+                continue
+            row = {"case": case}
+            asked = TARGETS.get(case, (None, None))
+            kinds = (("Adam", ADAM), ("second order", SECOND_ORDER))
+            for (kind, methods), target in zip(kinds, asked, strict=True):
+                other = self.best(case, methods, time)
+                ratio = None if other is None else other / own
+                row[f"{kind} / ours"] = "" if ratio is None else f"{ratio:.3g}"
+                row[f"asked of {kind}"] = "" if target is None else f"{target:g}"
+                if target is None or ratio is None:
+                    row[f"{kind}: met"] = ""
+                else:
+                    row[f"{kind}: met"] = "yes" if ratio >= target else "NO"
+            rows.append(row)
+        return rows
+
+    def ends(self) -> list[dict[str, str]]:
+        """Certificates at the end of the longest runs, and what a step costs: medians."""
+        rows = []
+        for case in self.cases:
+            for method in self.methods:
+                lengths = {r.seconds for r in self.rows if (r.case, r.method) == (case, method)}
+                if not lengths:
+                    continue
+                runs = [row.trained for row in self.of(case, method, max(lengths))]
+                middle = lambda get, runs=runs: _spread([get(t) for t in runs]).median  # noqa: E731
+                rows.append(
+                    {
+                        "case": case,
+                        "method": method,
+                        "seconds": f"{max(lengths):g}",
+                        "error": f"{middle(lambda t: t.certificate.error):.1e}",
+                        "residual": f"{middle(lambda t: t.certificate.residual):.1e}",
+                        "conditions": f"{middle(lambda t: t.certificate.conditions):.1e}",
+                        "steps": f"{middle(lambda t: t.steps):.0f}",
+                        "a step": seconds_text(middle(lambda t: t.seconds / max(t.steps, 1))),
+                        "weights": str(runs[0].parameters),
+                    }
+                )
+        return rows
+
+    def without_network(self) -> list[dict[str, str]]:
+        return [
+            {
+                "case": c.case,
+                "how": c.how,
+                "time": seconds_text(c.seconds),
+                "error": f"{c.error:.1e}",
+            }
+            for c in self.classical
+        ]
+
+    def markdown(self) -> str:
+        e = self.environment
+        where = environment_text(e["machine"], e["versions"], e["date"])
+        counts = {len(self.of(r.case, r.method, r.seconds)) for r in self.rows}
+        few, many = min(counts, default=0), max(counts, default=0)
+        seeds = f"{few}" if few == many else f"{few} to {many}"
+        lines = ["# Physics-informed networks", "", where, ""]
+        lines += [f"- `{name}`: {CASES[name].summary}." for name in self.cases]
+        lines += ["", *(f"- `{name}`: {METHODS[name].told}." for name in self.methods)]
+        lines += ["", f"Relative L2 errors, medians of {seeds} seeds (quartiles).", ""]
+        if self.interrupted:
+            lines += ["Interrupted: what was complete is here.", ""]
+        for time in self.times:
+            lines += [f"## After {time:g} s", "", *markdown_table(self.table(time)), ""]
+            if ratios := self.ratios(time):
+                lines += [*markdown_table(ratios), ""]
+        lines += ["## Certificates at the end", "", *markdown_table(self.ends()), ""]
+        if self.classical:
+            lines += ["## Without a network", "", *markdown_table(self.without_network()), ""]
+        lines += [f"- {note}" for note in _NOTES]
+        return "\n".join(lines).rstrip() + "\n"
+
+    # -- files -------------------------------------------------------------------------------
+
+    def record(self) -> dict[str, Any]:
+        """Everything, for JSON; errors that are not finite are null."""
+        return {
+            "title": "Physics-informed networks",
+            "interrupted": self.interrupted,
+            "notes": list(_NOTES),
+            "rows": [_finite(asdict(row)) for row in self.rows],
+            "classical": [asdict(c) for c in self.classical],
+            **self.environment,
+        }
+
+    def write(self, folder: Path, stem: str = "pinn") -> list[Path]:
+        """STEM.json, .md and .png in `folder`, made if missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{stem}.{suffix}" for suffix in ("json", "md", "png")]
+        write_json(paths[0], self.record())
+        with atomic_file(paths[1], text=True) as handle:
+            handle.write(self.markdown())
+        if not self.rows:
+            return paths[:2]
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        from .pinn_picture import draw_errors
+
+        canvas = FigureCanvasAgg(draw_errors(self))
+        with atomic_file(paths[2]) as handle:
+            canvas.print_png(handle)
+        return paths
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a report that was written before; none where there is no file.
+
+    Raises:
+        FileError: it is no such report.
+    """
+    if not path.exists():
+        return []
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return [_row(entry) for entry in record["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(
+            path, "expected a report of this benchmark, got something else: move it away"
+        ) from error
+
+
+def _row(entry: Mapping[str, Any]) -> Row:
+    trained = {**entry["trained"]}
+    for name in ("times", "errors", "iterations"):
+        trained[name] = tuple(math.inf if v is None else v for v in trained[name])
+    known = {k: math.inf if v is None else v for k, v in trained["certificate"].items()}
+    trained["certificate"] = Certificate(**known)
+    return Row(entry["case"], entry["method"], entry["seed"], entry["seconds"], Trained(**trained))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    # NaN is as far off as can be
+    found = Spread.of(math.inf if math.isnan(v) else v for v in values)
+    assert found is not None
+    return replace(found, low=np.nan_to_num(found.low, nan=math.inf))
+
+
+def _cell(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    if spread.count == 1:
+        return f"{spread.median:.1e}"
+    return f"{spread.median:.1e} ({spread.low:.1e} to {spread.high:.1e})"
