@@ -30,6 +30,7 @@ _RATE = 1e-3
 # Shares of the time: of Adam before L-BFGS; of Adam, then L-BFGS, before NNCG.
 _BEFORE_LBFGS = 0.1
 _BEFORE_NNCG = 0.1, 0.5
+_LBFGS_SCALE = 1e8  # of the loss
 _LBFGS_BLOCK = 30  # iterations between two looks at the clock
 _TOLD = (10.0, 60.0, 300.0)
 
@@ -164,14 +165,22 @@ def _nncg(dde: Any, model: Any, course: Course) -> None:
 
 
 def _lbfgs(dde: Any, model: Any, course: Course, until: float) -> None:
-    """L-BFGS; where it ends early it begins anew without memory, if that brings anything."""
+    """L-BFGS; where it ends early it begins anew without memory, if that brings anything.
+
+    torch's drops a curvature y·s below 1e-10 from its memory, whatever the loss is: a small loss
+    then creeps. Scaled, it does not.
+    """
+    usual = model.loss_weights
+    ones = [1.0] * len(model.train_state.loss_train)
     options = dde.optimizers.config.LBFGS_options
     block = {"iter_per_step": _LBFGS_BLOCK, "fun_per_step": 2 * _LBFGS_BLOCK}
     with _options(options, maxiter=_ENDLESS, gtol=0.0, **block):
+        model.loss_weights = [_LBFGS_SCALE * w for w in usual or ones]
         while course.used < until:
             _compile(model, "L-BFGS")
             if _fit(dde, model, course, until) < _LBFGS_BLOCK:
                 break
+    model.loss_weights = usual
 
 
 def _gauss_newton(dde: Any, model: Any, course: Course) -> None:
@@ -200,7 +209,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "adam-decay": Method(
             "the same, the rate falling to 0 as a cosine of the time", _adam_decay
         ),
-        "adam-lbfgs": Method("Adam for a tenth of the time, then DeepXDE's L-BFGS", _adam_lbfgs),
+        "adam-lbfgs": Method(
+            "Adam for a tenth of the time, then DeepXDE's L-BFGS on 1e8 times the loss", _adam_lbfgs
+        ),
         "nncg": Method(
             "Adam for a tenth of the time, L-BFGS until half of it, then DeepXDE's NNCG", _nncg
         ),
