@@ -32,8 +32,7 @@ MODES = ((1, 0), (0, 1), (1, 1), (2, 0), (0, 2))
 SIZE = 0.6  # of each mode in log k
 SPREAD = 0.15  # of the source
 WIDTH, RANK = 20, 16
-POINTS = 2400  # drawn anew every few steps
-STEPS_ON_THEM = 4
+STEPS_ON_THEM = 4  # before points are drawn anew
 
 
 def draw(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -132,7 +131,7 @@ class Trained:
     """A network with where its training stands.
 
     Attributes:
-        seed: of weights and points. sets: of points that were stepped on.
+        seed: of weights and points. points: in a set. sets: that were stepped on.
         steps: of Gauss-Newton. seconds: of the processor.
         loss: mean square of the residual, at points not yet stepped on.
         damping, growth: see `solvers.pinn.gauss_newton.Progress`.
@@ -140,6 +139,7 @@ class Trained:
 
     network: Family
     seed: int
+    points: int
     sets: int = 0
     steps: int = 0
     seconds: float = 0.0
@@ -154,13 +154,13 @@ def train(begun: Trained, steps: int, keep: Callable[[Trained], None]) -> Traine
     A training in parts ends as one in one go. Ctrl-C keeps what is done.
 
     Args:
-        begun: `untrained(seed)`, or what `keep` was called with: after each set of points.
+        begun: `untrained(...)`, or what `keep` was called with: after each set of points.
     """
     rng, found = np.random.default_rng(begun.seed), begun
     for _ in range(begun.sets):
-        _inputs(rng)
+        _inputs(rng, begun.points)
     while found.steps < steps:
-        residuals = PointwiseResiduals(found.network, _inputs(rng), equation)
+        residuals = PointwiseResiduals(found.network, _inputs(rng, begun.points), equation)
         fresh = Progress(found.damping or None, found.growth)
         began = time.process_time()
         now, ended = minimise(residuals, GaussNewton(), iterations=STEPS_ON_THEM, start=fresh)
@@ -179,17 +179,17 @@ def train(begun: Trained, steps: int, keep: Callable[[Trained], None]) -> Traine
     return found
 
 
-def untrained(seed: int) -> Trained:
+def untrained(seed: int, points: int) -> Trained:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return Trained(Family(), seed)
+        return Trained(Family(), seed, points)
 
 
-def _inputs(rng: np.random.Generator) -> Tensor:
-    return torch.from_numpy(np.hstack([rng.random((POINTS, 2)), draw(rng, POINTS)]))
+def _inputs(rng: np.random.Generator, count: int) -> Tensor:
+    return torch.from_numpy(np.hstack([rng.random((count, 2)), draw(rng, count)]))
 
 
-_TOLD = ("seed", "sets", "steps", "seconds", "loss", "damping", "growth")
+_TOLD = ("seed", "points", "sets", "steps", "seconds", "loss", "damping", "growth")
 
 
 def save(path: Path, found: Trained) -> None:
@@ -207,5 +207,5 @@ def load(path: Path) -> Trained:
     with safe_open(path, "pt") as held:
         network.load_state_dict({k: held.get_tensor(k) for k in held.keys()})  # noqa: SIM118
         about = {name: float(held.metadata()[name]) for name in _TOLD}
-    counts = {name: int(about.pop(name)) for name in _TOLD[:3]}
+    counts = {name: int(about.pop(name)) for name in _TOLD[:4]}
     return Trained(network, **counts, **about)

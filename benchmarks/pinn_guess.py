@@ -1,11 +1,12 @@
 """A physics-informed network as guess and as coarse space, against none and against classical ones.
 
-    python benchmarks/pinn_guess.py [--members 32] [--steps 400] [--weights FILE]
+    python benchmarks/pinn_guess.py [--members 32] [--weights FILE]
 
 One network is trained for a whole family of Darcy problems (see _darcy_family.py), without a
 single solution. For members held out, CG with IC0 and with multigrid begins from 0, from the
-network, from the network with its features deflated, from a coarse grid's solution, and from
-reduced bases made of solutions. Writes results/pinn_guess.{json,md}.
+network, from the network with its features deflated, from a coarse grid's solution, from 0 with
+sines or means over blocks deflated, and from reduced bases made of solutions. Writes
+results/pinn_guess.{json,md}.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,11 @@ _SEED, _HELD_OUT, _SNAPSHOTS = 0, 1000, 2000  # of the training, the members and
 _LOOSE, _TIGHT = 1e-6, 1e-8
 _FEW, _MANY, _KEPT = 20, 200, 40  # snapshots of the two bases, vectors of the larger
 _COARSER = 4  # of the classical guess from a coarser grid
+_SIDE = 4  # sines, or blocks, along each axis
 SOLVERS: Mapping[str, Recipe] = {"CG, IC0": IC0(), "CG, multigrid": Multigrid()}
 
-Start = tuple[np.ndarray | None, np.ndarray | None]  # x0, and W to be deflated
+# x0, and what makes a preconditioner of M₀ if not M₀ alone
+Start = tuple[np.ndarray | None, Callable[[Recipe], Recipe] | None]
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Way:
     """How a solve begins.
 
     Attributes:
-        start: (p, problem) -> x0 and W, on the clock of every solve.
+        start: (p, problem) -> how it starts, on the clock of every solve.
         ahead: seconds that were spent once, for the whole family on one grid.
     """
 
@@ -58,7 +62,6 @@ class Run:
     iterations: tuple[int, int]
     seconds: tuple[float, float]
     begun: float  # relative residual of x0
-    vectors: int
 
 
 def ways(n: int, found: family.Trained) -> list[Way]:
@@ -75,20 +78,39 @@ def ways(n: int, found: family.Trained) -> list[Way]:
         return fitted(on_grid(p), problem), None
 
     def deflated(p: np.ndarray, problem: LinearSystem) -> Start:
-        return network(p, problem)[0], W
+        return network(p, problem)[0], partial(_deflate, W)
 
     made = [
         Way("none", lambda p, problem: (None, None)),
         Way(f"grid {n // _COARSER}²", lambda p, problem: (coarser(n, p), None)),
         Way("network", network, ready),
-        Way("network, deflated", deflated, deflating),
+        Way(f"network, {len(W)} features deflated", deflated, deflating),
+        Way(f"0, {_SIDE**2} means deflated", lambda p, problem: (None, _means)),
     ]
+    waves = sines(points)
+    name = f"0, {len(waves)} sines deflated"
+    made.append(Way(name, lambda p, problem: (None, partial(_deflate, waves))))
     for count, most in ((_FEW, _FEW), (_MANY, _KEPT)):
         V, spent = reduced_basis(n, count, most)
         name = f"POD, {len(V)} of {count}"
         made.append(Way(name, lambda p, problem, V=V: (galerkin(V, problem), None), spent))
-        made.append(Way(f"{name}, deflated", lambda p, problem, V=V: (None, V), spent))
+        deflate = partial(_deflate, V)
+        made.append(Way(f"{name}, deflated", lambda p, problem, d=deflate: (None, d), spent))
     return made
+
+
+def _deflate(W: np.ndarray, M: Recipe) -> Recipe:
+    return Deflation(W, M=M)
+
+
+def _means(M: Recipe) -> Recipe:
+    return Deflation(blocks=_SIDE, M=M)
+
+
+def sines(points: np.ndarray) -> np.ndarray:
+    """The first eigenvectors for constant k, in closed form: what costs no training at all."""
+    waves = [np.sin(a * np.pi * points) for a in range(1, _SIDE + 1)]
+    return np.stack([x[..., 0] * y[..., 1] for x in waves for y in waves])
 
 
 def coarser(n: int, p: np.ndarray) -> np.ndarray:
@@ -119,14 +141,14 @@ def run(way: Way, recipe: Recipe, p: np.ndarray, n: int) -> Run:
         if not first and seen.estimate <= _LOOSE:
             first.append((seen.iteration, time.process_time() - began))
 
-    x0, W = way.start(p, problem)
-    M = recipe if W is None else Deflation(W, M=recipe)
+    x0, deflate = way.start(p, problem)
+    M = recipe if deflate is None else deflate(recipe)
     found = solve(problem, CG(M=M), x0=x0, stop=Stop(rtol=_TIGHT), observe=look)
     seconds = time.process_time() - began
     met, when = first[0] if first else (int(found.iterations), seconds)
     start = problem.b if x0 is None else problem.residual(x0)
     share = float(np.linalg.norm(start) / np.linalg.norm(problem.b))
-    return Run((met, int(found.iterations)), (when, seconds), share, 0 if W is None else len(W))
+    return Run((met, int(found.iterations)), (when, seconds), share)
 
 
 def rows_of(n: int, found: family.Trained, members: np.ndarray) -> list[dict[str, Any]]:
@@ -153,7 +175,6 @@ def row(grid: str, label: str, way: Way, runs: list[Run], plain: list[Run]) -> d
         "solver": label,
         "begins from": way.name,
         "‖b − A x0‖ / ‖b‖": f"{np.median([r.begun for r in runs]):.1e}",
-        "vectors": runs[0].vectors,
     }
     for which, tolerance in enumerate(("1e-6", "1e-8")):
         total, before = (sum(r.iterations[which] for r in found) for found in (runs, plain))
@@ -188,15 +209,45 @@ def answers(n: int, found: family.Trained, members: np.ndarray) -> str:
     )
 
 
+def write(rows: list[dict[str, Any]], notes: list[str]) -> str:
+    title = "A physics-informed network as guess and as coarse space"
+    return write_results("pinn_guess", title, rows, notes=notes).read_text()
+
+
+def about(found: family.Trained, members: np.ndarray) -> list[str]:
+    parameters = sum(p.numel() for p in found.network.parameters())
+    contrast = [np.exp(np.ptp(np.log(family.cells(64, p)))) for p in members]
+    return [
+        f"−∇·(k∇u) = f on the unit square, u = 0 on its boundary, log k = {family.SIZE} Σ p_i φ_i, "
+        f"φ_i = cos aπx cos bπy for (a, b) in {list(family.MODES)}, p uniform in [−1, 1]^5, f a "
+        f"Gaussian bump of width {family.SPREAD} in the middle. {len(members)} members held out, "
+        f"max k / min k from {min(contrast):.0f} to {max(contrast):.0f}.",
+        f"Network: {parameters} parameters, {family.RANK} products of a function of x and one of "
+        f"p, zero on the boundary; {found.steps} Gauss-Newton steps on {found.points} points drawn "
+        f"anew every {family.STEPS_ON_THEM}, {found.seconds:.0f} s; root mean square of the "
+        f"residual at new points {np.sqrt(found.loss):.1e}. On a grid its functions of x are "
+        "evaluated once, so that a guess is one product with a matrix, and one with A to fit it.",
+        "In brackets: against no guess. Milliseconds of the processor are means and hold the "
+        "guess, the products A W, the preconditioner and the solve; the seconds ahead are spent "
+        "once, and paid back after so many solves to 1e-6. Solves run to 1e-8, certified; when "
+        "1e-6 was met is read off the recurrence.",
+        f"Sines: sin aπx sin bπy with a, b ≤ {_SIDE}; means: over {_SIDE} × {_SIDE} blocks. POD, m "
+        f"of n: Galerkin's guess from the first m vectors of n solutions (seed {_SNAPSHOTS}); they "
+        "are known at the nodes of one grid only. Grid m²: the solution there, interpolated by "
+        "cubic splines; nothing is made ahead.",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--members", type=int, default=32, help="held out, on each grid")
-    parser.add_argument("--steps", type=int, default=400, help="of the training")
     parser.add_argument("--grids", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--steps", type=int, default=160, help="of the training")
+    parser.add_argument("--points", type=int, default=4000, help="of a new training")
     parser.add_argument("--weights", type=Path, help="kept here; a training goes on")
     given = parser.parse_args()
     known = given.weights is not None and given.weights.exists()
-    begun = family.load(given.weights) if known else family.untrained(_SEED)
+    begun = family.load(given.weights) if known else family.untrained(_SEED, given.points)
 
     def keep(now: family.Trained) -> None:
         print(
@@ -207,30 +258,12 @@ def main() -> None:
 
     found = family.train(begun, given.steps, keep)
     members = family.draw(np.random.default_rng(_HELD_OUT), given.members)
-    rows = [r for n in given.grids for r in rows_of(n, found, members)]
-    parameters = sum(p.numel() for p in found.network.parameters())
-    contrast = [np.ptp(np.log(family.cells(64, p))) for p in members]
-    notes = [
-        f"−∇·(k∇u) = f on the unit square, u = 0 on its boundary, log k = {family.SIZE} Σ p_i φ_i, "
-        f"φ_i = cos aπx cos bπy for (a, b) in {list(family.MODES)}, p uniform in [−1, 1]^5, f a "
-        f"Gaussian bump of width {family.SPREAD} in the middle. {given.members} members held out, "
-        f"max k / min k from {np.exp(min(contrast)):.0f} to {np.exp(max(contrast)):.0f}.",
-        f"Network: {parameters} parameters, {family.RANK} products of a function of x and one "
-        f"of p, zero on the boundary; {found.steps} Gauss-Newton steps on {family.POINTS} points "
-        f"drawn anew every {family.STEPS_ON_THEM}, {found.seconds:.0f} s; root mean square of the "
-        f"residual at new points {np.sqrt(found.loss):.1e}. On a grid its functions of x are "
-        "evaluated once, so that a guess is one product with a matrix, and one with A to fit it.",
-        *(answers(n, found, members) for n in given.grids),
-        "In brackets: against no guess. Milliseconds of the processor are means and hold the "
-        "guess, the products A W, the preconditioner and the solve; the seconds ahead are spent "
-        "once, and paid back after so many solves to 1e-6. Solves run to 1e-8, certified; when "
-        "1e-6 was met is read off the recurrence.",
-        f"POD, m of n: Galerkin's guess from the first m vectors of n solutions ({_SNAPSHOTS} as "
-        "seed); they are known at the nodes of one grid only. Grid m²: the solution there, "
-        "interpolated by cubic splines; nothing is made ahead.",
-    ]
-    title = "A physics-informed network as guess and as coarse space"
-    print(write_results("pinn_guess", title, rows, notes=notes).read_text())
+    rows, notes, text = [], about(found, members), ""
+    for n in given.grids:
+        rows += rows_of(n, found, members)
+        notes.append(answers(n, found, members))
+        text = write(rows, notes)
+    print(text)
 
 
 if __name__ == "__main__":

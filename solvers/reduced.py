@@ -38,7 +38,7 @@ def galerkin(W: Array, problem: LinearSystem) -> Array:
     A = problem.A.to(xp=np)
     coarse = Coarse(A, vectors(A, W))
     b = to_numpy(problem.b)
-    found = coarse.up(coarse.W, coarse.solve(coarse.down(coarse.W, b.reshape(-1, A.domain.size))))
+    found = coarse.up(coarse.W, coarse.solve(coarse.down(coarse.WH, b.reshape(-1, A.domain.size))))
     return from_host(found.reshape(b.shape), problem.b, A.domain.dtype)
 
 

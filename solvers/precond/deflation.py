@@ -88,10 +88,12 @@ class Coarse:
         kept = values > least
         self.inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].conj().T
         self.W, self.AW = W.astype(A.domain.dtype), AW.astype(A.domain.dtype)
+        twice = A.domain.is_complex
+        self.WH, self.AWH = (M.conj() if twice else M for M in (self.W, self.AW))
 
-    def down(self, W: Any, flat: np.ndarray) -> np.ndarray:
+    def down(self, WH: Any, flat: np.ndarray) -> np.ndarray:
         """Wᴴ r of each row of (B, n): (B, m)."""
-        return (W.conj() @ flat.T).T
+        return (WH @ flat.T).T
 
     def up(self, W: Any, c: np.ndarray) -> np.ndarray:
         """W c of each row of (B, m): (B, n)."""
@@ -114,10 +116,10 @@ class _Deflated(OnHost):
 
     def _solve(self, flat: np.ndarray, *, adjoint: bool) -> np.ndarray:
         coarse = self.coarse  # M is Hermitian: its own adjoint
-        c = coarse.solve(coarse.down(coarse.W, flat))  # Q r = W c
+        c = coarse.solve(coarse.down(coarse.WH, flat))  # Q r = W c
         left = flat - coarse.up(coarse.AW, c)  # P r
         z = to_numpy(self.inner(left.reshape(-1, *self.domain.shape))).reshape(flat.shape)
-        c = c - coarse.solve(coarse.down(coarse.AW, z))  # Pᴴ z = z − W E⁺ (A W)ᴴ z
+        c = c - coarse.solve(coarse.down(coarse.AWH, z))  # Pᴴ z = z − W E⁺ (A W)ᴴ z
         return z + coarse.up(coarse.W, c)
 
     @property
