@@ -14,8 +14,7 @@ from ..krylov import CG, FlexibleCG
 from ..multigrid import Multigrid
 from ..neural import NeuralDirections, learned
 from ..poisson import FastPoisson
-from ..precond import AMG, IC0, Jacobi
-from .deflation import Deflation
+from ..precond import AMG, IC0, Deflation, Jacobi
 from .methods import Method
 from .neural_systems import Case
 

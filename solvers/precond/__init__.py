@@ -7,6 +7,7 @@ on the CPU, on NumPy arrays or torch tensors in host memory.
 
 from ._base import Recipe
 from .amg import AMG, Coarsening
+from .deflation import Deflation
 from .factor import Cholesky, SuperLU
 from .incomplete import IC0, ILU0, ILUT, SSOR, Jacobi
 
@@ -18,6 +19,7 @@ __all__ = [
     "SSOR",
     "Cholesky",
     "Coarsening",
+    "Deflation",
     "Jacobi",
     "Recipe",
     "SuperLU",

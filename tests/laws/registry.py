@@ -443,6 +443,19 @@ OPERATORS: dict[str, OperatorCase] = {
         (),
         dtypes=REAL,
     ),
+    "deflation of means": OperatorCase(
+        lambda r, d, a: solvers.Deflation(blocks=2)(Diffusion(a(_k(r, d, 5, 6)), boundary=MIXED)),
+        (),
+        dtypes=REAL,
+        libraries=HOST,
+    ),
+    "deflation of vectors": OperatorCase(
+        lambda r, d, a: solvers.Deflation(a(_draw(r, d, 3, 8)), M=solvers.Jacobi())(
+            Dense(a(_spd(r, d, 8)), traits={Trait.POSITIVE})
+        ),
+        (),
+        libraries=HOST,
+    ),
     "Jacobian of a network's residual": OperatorCase(
         lambda r, d, a: _residual_jacobian(d), (), dtypes=REAL, libraries=(TORCH,)
     ),
