@@ -160,7 +160,8 @@ def _nncg(dde: Any, model: Any, course: Course) -> None:
         _compile(model, "NNCG")
         try:
             _fit(dde, model, course, end)
-        except torch.linalg.LinAlgError:  # its sketch of an indefinite Hessian has no factor
+        except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
+            # its sketch of an indefinite Hessian has no factor
             _lbfgs(dde, model, course, end)
 
 
