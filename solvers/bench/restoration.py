@@ -116,7 +116,8 @@ DEGRADATIONS: Mapping[str, Degradation] = MappingProxyType(
             partial(_radon, 200), 0.004, 21.0, _projected_back,
         ),
         "ct-60": Degradation(
-            "the same at 60 angles", partial(_radon, 60), 0.002, 42.0, _projected_back
+            "parallel-beam projections at 60 angles, as `ct`",
+            partial(_radon, 60), 0.002, 42.0, _projected_back
         ),
         "inpaint": Degradation("half of the pixels, at random", _half, 0.02, 4.0, _itself),
         "sr": Degradation(
