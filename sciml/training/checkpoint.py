@@ -38,6 +38,7 @@ def write_checkpoint(
     adam: torch.optim.Adam,
     rng: np.random.Generator,
     snapshot: Snapshot,
+    origin: Mapping[str, Any],
 ) -> None:
     """Replace `path` by the state after the last step."""
     from safetensors.torch import save
@@ -50,6 +51,7 @@ def write_checkpoint(
             tensors[f"{moment}.{name}"] = adam.state[p][moment].contiguous()
     known = {
         "plan": dataclasses.asdict(plan),
+        "origin": dict(origin),
         "rng": rng.bit_generator.state,
         "seconds": snapshot.seconds,
     }
@@ -64,11 +66,12 @@ def read_checkpoint(
     named: Mapping[str, Tensor],
     adam: torch.optim.Adam,
     rng: np.random.Generator,
+    origin: Mapping[str, Any],
 ) -> Snapshot:
     """Put the state at `path` into the parameters, the optimiser and the generator.
 
     Raises:
-        FileError: the file is damaged, or of another plan or module.
+        FileError: the file is damaged, or of another plan, origin or module.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -80,6 +83,7 @@ def read_checkpoint(
             raise FileError(
                 path, f"expected a checkpoint of {plan}, got {known['plan']}: train it anew"
             )
+        _same_origin(path, json.loads(json.dumps(dict(origin))), known["origin"])
         moments = {name: {m: tensors[f"{m}.{name}"].clone() for m in _MOMENTS} for name in named}
         with torch.no_grad():
             for name, p in named.items():
@@ -96,3 +100,14 @@ def read_checkpoint(
         raise FileError(
             path, f"expected a checkpoint of this network, got another file ({error}): remove it"
         ) from error
+
+
+def _same_origin(path: Path, mine: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Weights of one seed or one set of data are not gone on with as those of another."""
+    for name in dict.fromkeys((*mine, *kept)):
+        wanted, got = mine.get(name), kept.get(name)
+        if wanted != got:
+            raise FileError(
+                path, f"expected a checkpoint of a training with {name} {wanted!r}, got one with "
+                f"{got!r}: resume with what it was begun with, or train anew"
+            )  # fmt: skip

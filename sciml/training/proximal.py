@@ -106,7 +106,7 @@ class ProximalMatching:
         """Of all stages."""
         return sum(s.steps for s in self.stages)
 
-    def plan(self, *, ema: float | None = None, every: int = 1000) -> Plan:
+    def plan(self, *, ema: float | None = None, every: int = 100) -> Plan:
         """The plan with these steps and learning rates. See `Plan`."""
         rates = tuple((s.steps, s.rate) for s in self.stages)
         return Plan(self.steps, rates[0][1], clip=None, ema=ema, every=every, rates=rates)

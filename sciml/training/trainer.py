@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -61,6 +61,7 @@ def train(
     rng: np.random.Generator,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    origin: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Minimise the mean of loss(module, draw(rng)); `module` holds the result.
@@ -73,11 +74,13 @@ def train(
     Args:
         checkpoint: a safetensors file, written every `plan.every` steps and at the end.
         resume: go on from it, if it exists; `rng` then continues as it was.
+        origin: what makes this training besides plan and module, as JSON: seed, data, settings. It
+            is kept in the checkpoint, and only a run with the same goes on from it.
         progress: called with (steps done, steps).
 
     Raises:
         FloatingPointError: the loss is NaN or Inf.
-        FileError: a checkpoint of another plan or module, or a damaged one.
+        FileError: a checkpoint of another plan, origin or module, or a damaged one.
     """
     need(plan, Plan, "a Plan", "Plan(steps=...)")
     need(rng, np.random.Generator, "rng as a numpy.random.Generator")
@@ -91,7 +94,7 @@ def train(
     losses: list[float] = []
     spent = 0.0
     if resume and path is not None and path.exists():
-        found = read_checkpoint(path, plan, named, adam, rng)
+        found = read_checkpoint(path, plan, named, adam, rng, origin or {})
         mean, losses, spent = found.mean, found.losses, found.seconds
     began = time.perf_counter() - spent
     module.train()
@@ -119,7 +122,8 @@ def train(
         done = step + 1
         if path is not None and (done % plan.every == 0 or done == plan.steps):
             seconds = time.perf_counter() - began
-            write_checkpoint(path, plan, named, adam, rng, Snapshot(mean, losses, seconds))
+            state = Snapshot(mean, losses, seconds)
+            write_checkpoint(path, plan, named, adam, rng, state, origin or {})
         if progress is not None:
             progress(done, plan.steps)
     module.eval()

@@ -11,7 +11,7 @@ import typer
 from ._errors import BadInput, refusals
 from ._files import check_folder
 from ._options import Debug
-from ._output import emit
+from ._output import emit, say
 from ._progress import progress_bar
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def train(
     test_images: Annotated[
         list[Path] | None, typer.Option(help="Heads or images to judge these on; repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in --out, if there is one.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     listed: Annotated[bool, typer.Option("--list", help="List what can be trained.")] = False,
     debug: Debug = False,
@@ -115,6 +117,8 @@ def train(
     if out is None:
         raise BadInput("expected --out DIR for the weights, got none: name a folder")
     check_folder(out, "--out")
+    if resume and not (out / _kept(name)).exists():
+        say(f"nothing to resume from in {out}: {name} begins anew")
     with progress_bar(f"train {name}") as bar, refusals():
         if name == _MULTIGRID:
             lines, written = _multigrid(out, quick, seed, resume, bar)
@@ -129,6 +133,11 @@ def train(
     for line in (*lines, *(f"written     {path}" for path in written)):
         emit(line)
     return 0
+
+
+def _kept(name: str) -> str:
+    """The file that a training goes on from."""
+    return f"{name}.trials.jsonl" if name == _MULTIGRID else f"{name}.checkpoint.safetensors"
 
 
 def _cost(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from .origin import origin_of
 from .train import untrained
 
 if TYPE_CHECKING:
@@ -182,9 +183,18 @@ def proximal_course(name: PretrainedProximal, *, quick: bool = False) -> Proxima
     can be drawn, and half of the y may be spread evenly.
 
     The mixture's −log p is not convex, but sigma² times it and ½ x² is: its mode is continuous.
+
+    Raises:
+        ValueError: a network of images.
     """
     from sciml.networks import ConvexDense, PretrainedProximal
     from sciml.training import ProximalMatching, Stage
+
+    if name.of_images:
+        raise ValueError(
+            f"expected a network of numbers, got {name.value}: see image_course and "
+            "train_proximal_images"
+        )
 
     stages = tuple(Stage(*stage) for stage in (*_STAGES, *_SHARPER))
     lesson, sharper = ProximalMatching(stages[: len(_STAGES)]), ProximalMatching(stages)
@@ -243,6 +253,7 @@ def train_proximal(
         rng=np.random.default_rng(drawn),
         checkpoint=folder / f"{name.value}.checkpoint.safetensors",
         resume=resume,
+        origin=origin_of(seed, chosen),
         progress=progress,
     )
     wanted = "E[x | y]" if chosen.lesson.square else "the mode of p(x | y)"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .origin import origin_of
 from .score_data import Heads, Photographs, Pool, Source
 from .train import untrained
 
@@ -68,9 +69,18 @@ def image_course(
     Args:
         files: images to learn from beside procedural ones, grey ones or heads. judged: images to be
             judged on in place of procedural ones.
+
+    Raises:
+        ValueError: a network of numbers.
     """
     from sciml.networks import ConvexMixture, PretrainedProximal
     from sciml.training import ProximalMatching, Stage
+
+    if not name.of_images:
+        raise ValueError(
+            f"expected a network of images, got {name.value}: see proximal_course and "
+            "train_proximal"
+        )
 
     side = 64
     least = 0.8 * side
@@ -153,6 +163,7 @@ def train_proximal_images(
         rng=np.random.default_rng(drawn),
         checkpoint=checkpoint,
         resume=resume,
+        origin=origin_of(seed, chosen),
         progress=lambda done, total: told(done + _ROUNDS, total + _ROUNDS),
     )
     about = {

@@ -14,6 +14,7 @@ import numpy as np
 
 from sciml.datasets import ConDiffConfig, Split, draw_condiff
 
+from .origin import origin_of
 from .prediction import first_guess, geometric_mean
 from .train import untrained
 
@@ -167,6 +168,7 @@ def train_predictor(
         rng=np.random.default_rng(drawn),
         checkpoint=folder / f"{name.value}.checkpoint.safetensors",
         resume=resume,
+        origin=origin_of(seed, chosen),
         progress=lambda n, _: say(chosen.samples + n, total),
     )
     before = total - chosen.tests

@@ -16,6 +16,7 @@ import numpy as np
 from sciml.datasets import CHANNEL_FAMILIES, ChannelConfig, DelayLineConfig
 from sciml.io.csi import Bandwidth
 
+from .origin import origin_of
 from .score_data import Channels, DelayLines, Heads, Pool, Source
 from .train import untrained
 
@@ -193,6 +194,7 @@ def train_denoiser(
         rng=np.random.default_rng(drawn),
         checkpoint=folder / f"{name.value}.checkpoint.safetensors",
         resume=resume,
+        origin=origin_of(seed, chosen),
         progress=progress,
     )
     about = {

@@ -13,6 +13,7 @@ import numpy as np
 
 from sciml.operators.diffusion import Side
 
+from .origin import origin_of
 from .systems import Batch, Boxes, Fields
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def train_directions(
         rng=np.random.default_rng(drawn),
         checkpoint=folder / f"{name.value}.checkpoint.safetensors",
         resume=resume,
+        origin=origin_of(seed, chosen),
         progress=progress,
     )
     steps, before = (

@@ -20,6 +20,7 @@ import numpy as np
 
 from sciml import LinearSystem, Stop, solve
 from sciml.io._atomic import atomic_file
+from sciml.io._limits import FileError
 from sciml.operators.diffusion import Diffusion
 
 from ..bench.media import TRAINED, draw_medium
@@ -141,12 +142,15 @@ def train_multigrid(
 
     Returns:
         Paths of the weights and the card.
+
+    Raises:
+        FileError: the trials in `out` are damaged, or of another seed.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "multigrid-2d.trials.jsonl"
-    lines = kept.read_text().splitlines() if resume and kept.exists() else []
     first = TRAINED + 10_000 * seed
+    lines = _kept_trials(kept, first) if resume and kept.exists() else []
     while len(lines) < media:
         lines.append(json.dumps(try_settings(first + len(lines))))
         with atomic_file(kept) as handle:
@@ -166,6 +170,21 @@ def train_multigrid(
         **{name: round(value, 4) for name, value in figures.items()},
     }
     return network.save(folder / "multigrid-2d.safetensors", about)
+
+
+def _kept_trials(path: Path, first: int) -> list[str]:
+    """Lines of trials of the media from seed `first` on."""
+    lines = path.read_text().splitlines()
+    try:
+        seeds = [json.loads(line)["seed"] for line in lines]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(path, "expected trials, a line each, got others: remove it") from error
+    if seeds != list(range(first, first + len(seeds))):
+        raise FileError(
+            path, f"expected trials of media from seed {first}, got some from {seeds[0]}: resume "
+            "with the seed it was begun with, or train anew"
+        )  # fmt: skip
+    return lines
 
 
 def read_trials(lines: list[str]) -> Trials:

@@ -48,6 +48,7 @@ def train_case(
 
     Args:
         steps: of Gauss-Newton; the case's own without.
+        resume: go on from the checkpoint, if there is one.
         progress: told (steps done, steps).
 
     Returns:
@@ -57,7 +58,7 @@ def train_case(
     Raises:
         ImportError: DeepXDE is not installed.
         ValueError: no such case, or no step.
-        FileError: `resume` without a checkpoint, or with one of another case or seed.
+        FileError: `resume` with a checkpoint of another case or seed, or a damaged one.
     """
     case = find(name)
     steps = case.steps if steps is None else integer(steps, "steps", 1)
@@ -69,7 +70,7 @@ def train_case(
         model = case.build(dde)
         r = residuals(precondition(model))
         now, seconds = Progress(), 0.0
-        if resume:
+        if resume and path.exists():
             theta, now, seconds = _read(path, name, seed, r.size)
             r.assign(theta)
         while now.iterations < steps and not now.stalled:
@@ -162,8 +163,6 @@ def _write(path: Path, name: str, seed: int, theta: Tensor, now: Progress, secon
 def _read(path: Path, name: str, seed: int, size: int) -> tuple[Tensor, Progress, float]:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise FileError(path, "expected a checkpoint to go on from, got none: leave out --resume")
     try:
         with safe_open(path, framework="pt") as file:
             known: dict[str, Any] = json.loads((file.metadata() or {})["training"])

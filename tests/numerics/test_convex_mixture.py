@@ -198,6 +198,22 @@ def test_training_goes_on_where_it_was_interrupted(when: int, tmp_path: Path) ->
     assert load_proximal(whole).arguments["size"] == 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [p for p in PretrainedProximal if p.of_images],
+                         ids=lambda p: p.value)  # fmt: skip
+def test_training_anew_denoises_what_is_held_out(name: PretrainedProximal, tmp_path: Path) -> None:
+    """The quick course with a smaller network and few procedural images, from another seed."""
+    course = image_course(name, quick=True)
+    data, held_out = (replace(source, drawn=6) for source in (course.data, course.held_out))
+    small = partial(ConvexMixture, 5, 16, 8, sigmas=course.network().sigmas)
+    tiny = replace(course, network=small, data=data, held_out=held_out, patches=10_000)
+    weights, _ = train_proximal_images(name, tmp_path, taken=tiny, seed=1)
+    about = read_card(weights)["about"]
+    for sigma, found in zip(about["held_out_sigma"], about["held_out_psnr_db"], strict=True):
+        if sigma >= 0.05:
+            assert found > -20 * np.log10(sigma) + 5  # dB above the noisy images
+
+
 def test_the_courses_take_files(shared_data: Path) -> None:
     images = shared_data / "images"
     natural = image_course(PretrainedProximal.LPN_NATURAL, files=(images / "moon.png",))

@@ -22,7 +22,7 @@ from solvers.multigrid.coarsest import assemble
 from solvers.neural import LearnedMultigrid
 from solvers.neural.choice import SETTINGS, SHIPPED, ChoiceNetwork
 from solvers.neural.medium import COUNT, describe
-from solvers.neural.train_multigrid import Trials, fit
+from solvers.neural.train_multigrid import Trials, fit, train_multigrid
 from solvers.precond import AMG
 
 AMGS = next(i for i, s in enumerate(SETTINGS) if isinstance(s, AMG))
@@ -303,3 +303,20 @@ def test_the_shipped_network_keeps_iterations_low() -> None:
         k, b = draw_medium(kind, 128, MEASURED + 500)
         stop = Stop(max_iters=120)
         assert solve(LinearSystem(Diffusion(k), b), CG(M=LearnedMultigrid()), stop=stop).ok
+
+
+def test_trials_of_another_seed_are_not_gone_on_with(tmp_path: Path, monkeypatch) -> None:
+    def tried(seed: int) -> dict[str, object]:
+        rows = np.random.default_rng(seed).uniform(5, 20, (len(SETTINGS), 3)).tolist()
+        return {"seed": seed, "side": 96, "features": [seed % 7] * COUNT, "rows": rows}
+
+    monkeypatch.setattr("solvers.neural.train_multigrid.try_settings", tried)
+    weights, _ = train_multigrid(tmp_path, media=10, seed=3)
+    before = weights.read_bytes()
+    with pytest.raises(FileError, match="resume with the seed"):
+        train_multigrid(tmp_path, media=10, seed=4, resume=True)
+    (again, _) = train_multigrid(tmp_path, media=10, seed=3, resume=True)
+    assert again.read_bytes() == before
+    (tmp_path / "multigrid-2d.trials.jsonl").write_text("{}\n")
+    with pytest.raises(FileError, match="expected trials"):
+        train_multigrid(tmp_path, media=10, seed=3, resume=True)

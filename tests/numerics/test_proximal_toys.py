@@ -25,6 +25,7 @@ from solvers.neural.proximal import (
     proximal_course,
     train_proximal,
 )
+from solvers.neural.proximal_images import image_course
 
 LAPLACE, MIXTURE, MEAN = (
     PretrainedProximal.LPN_LAPLACE,
@@ -144,7 +145,9 @@ def test_a_mixture_gives_its_mode_and_its_density() -> None:
     f = prior.prox(y, 0.25)
     assert np.abs(f - mode).max() <= 0.05 < np.abs(mean - mode).max()
     x = np.linspace(-2.2, 2.2, 89)
-    assert 0.25 * _off_by(_energies(MIXTURE, x), density.energy(x)) <= 0.05
+    assert _off_by(_energies(MIXTURE, x), density.energy(x)) <= 0.05
+    f = _prior(MIXTURE, len(Y)).prox(Y, 0.25)
+    assert np.abs(f - posterior_mode(density, Y, 0.5)).max() <= 0.05
 
 
 @pytest.mark.parametrize("step", [0.3, 0.8])
@@ -206,8 +209,24 @@ def test_quick_is_a_quarter() -> None:
     assert 4 * quick <= full <= 4 * quick + 40
 
 
+def test_images_have_a_course_of_their_own() -> None:
+    for name in PretrainedProximal:
+        of_numbers, of_images = proximal_course, image_course
+        own, other = (of_images, of_numbers) if name.of_images else (of_numbers, of_images)
+        assert own(name, quick=True).lesson.steps > 0
+        with pytest.raises(ValueError, match=own.__name__):
+            other(name)
+
+
+def test_quick_courses_keep_checkpoints() -> None:
+    """Ctrl-C loses a quarter of the steps at most."""
+    for name in (LAPLACE, MIXTURE, MEAN):
+        plan = proximal_course(name, quick=True).lesson.plan()
+        assert 4 * plan.every <= plan.steps
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(PretrainedProximal), **BY_NAME)
+@pytest.mark.parametrize("name", [LAPLACE, MIXTURE, MEAN], **BY_NAME)
 def test_training_anew_comes_as_far(name: PretrainedProximal, tmp_path: Path) -> None:
     """Minutes each, and from another seed."""
     weights, _ = train_proximal(name, tmp_path, seed=1)
