@@ -23,13 +23,14 @@ LPN = "lpn"
 BEST = ", best weight"
 _METHODS = (SENSE, SENSE + BEST, L1, L1 + BEST, TV, TV + BEST, SCORE, NOISY, LPN)
 _TARGETS = {SCORE: 1.5, LPN: 1.0}  # dB above L1-wavelet
+_ORDER = ("title", "date", "machine", "versions", "priors", "rows", "real")
 _NEAR = 0.02  # NRMSE of noisy-trained above clean-trained
 _SHOWN = (SENSE, L1 + BEST, TV + BEST, SCORE)
 _BRIGHTER = 5
 
 
 def write(record: Row) -> list[Path]:
-    """results/mri_score.json and .md."""
+    """results/mri_score.json and .md, of this day and machine."""
     record = {
         "title": "MRI with a learned prior",
         "date": today(),
@@ -37,6 +38,14 @@ def write(record: Row) -> list[Path]:
         "versions": versions(),
         **{name: record[name] for name in ("priors", "rows", "real")},
     }
+    return rewrite(record)
+
+
+def rewrite(record: Row) -> list[Path]:
+    """The same from a whole record, with its own day and machine; networks without rows go."""
+    there = {row["prior"] for row in record["rows"] if "prior" in row}
+    priors = {sha256: about for sha256, about in record["priors"].items() if sha256 in there}
+    record = {**{name: record[name] for name in _ORDER}, "priors": priors}
     RESULTS.mkdir(exist_ok=True)
     write_json(RESULT, record)
     path = RESULT.with_suffix(".md")

@@ -8,7 +8,8 @@
 scans with a truth; --weights: another network than the package's. --noisy: draw with the network
 trained on noisy images, too, of the package or of a file. --lpn: plug-and-play with a learned
 proximal operator, too, of the package or of a file. --kspace: a real scan (coil, ky, kx),
-judged by a tenth of its samples, hidden. Writes results/mri_score.{json,md}, after every scan; what
+judged by a tenth of its samples, hidden. Without --head and --kspace nothing is measured, and the
+Markdown written anew from the JSON. Writes results/mri_score.{json,md}, after every scan; what
 is there already is kept, so that folds may run one after another and go on where they stopped.
 --keep: images go there too, and those that lie there are drawn in results/mri_score.png.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _mri_score_report import RESULT, draw, write
+from _mri_score_report import RESULT, draw, rewrite, write
 
 from sciml.io import FileError, atomic_file, read_image
 from sciml.mri import (
@@ -402,7 +403,8 @@ def main() -> None:
         prior = None if options.lpn is None else Prior.of(options.lpn, load_proximal)
         there = [] if options.anew else record["real"]
         record["real"] = without_truth(np.load(options.kspace), prior, there)
-    for path in write(record):
+    measured = options.head is not None or options.kspace is not None
+    for path in (write if measured else rewrite)(record):
         print(path)
     if options.keep is not None:
         print(draw(options.keep))

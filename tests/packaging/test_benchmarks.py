@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,18 @@ def test_what_benchmarks_import_from_each_other_exists(name: str) -> None:
         if isinstance(node, ast.ImportFrom) and node.module in MODULES:
             wanted = {alias.name for alias in node.names}
             assert wanted <= defined(MODULES[node.module]), node.module
+
+
+def test_reports_name_networks_that_have_rows(tmp_path: Path, monkeypatch) -> None:
+    """The Markdown that lies there is what its JSON makes, to the letter."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    report = importlib.import_module("_mri_score_report")
+    kept = FOLDER / "results" / "mri_score.json"
+    record = json.loads(kept.read_text())
+    there = {row["prior"] for row in record["rows"] if "prior" in row}
+    assert set(record["priors"]) == there
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "RESULT", tmp_path / kept.name)
+    left = {"0" * 64: next(iter(record["priors"].values()))}
+    for path in report.rewrite({**record, "priors": {**record["priors"], **left}}):
+        assert path.read_text() == kept.with_suffix(path.suffix).read_text()
