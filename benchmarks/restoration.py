@@ -27,12 +27,13 @@ from sciml.networks import PretrainedProximal, load_proximal, read_card, weights
 from sciml.operators import Blur
 from solvers.bench.restoration import DEGRADATIONS, read_crops, run_restoration
 from solvers.bench.restoration_methods import Case, Judge, Restored, restorers
-from solvers.bench.restoration_report import LEARNED
+from solvers.bench.restoration_report import LEARNED, network_note
 
 _WORKER = Path(__file__).with_name("_bm3d_worker.py")
 _IMAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "images"
 _HELD_OUT = ("camera", "chelsea", "coins")
 _LEVELS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # of the noise that BM3D is told, in units of sigma
+_SEEN = "Which kind of network to take for `learned` was seen on the images of this table."
 _THREADS = tuple(name for name in os.environ if name.endswith("_NUM_THREADS"))
 
 
@@ -93,7 +94,7 @@ def main() -> None:
         if there
         else "BM3D was in no interpreter: left out."
     )
-    notes = (told, f"The network: {about.get('command', 'unknown')}, on {about['data']}.")
+    notes = (told, _SEEN, network_note(weights))
     for path in replace(report, notes=notes).write(RESULTS, options.name):
         print(path, flush=True)
 

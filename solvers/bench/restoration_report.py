@@ -17,7 +17,7 @@ from .report import environment_text, markdown_table, seconds_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["LEARNED", "MEASURED", "RestorationReport", "Row"]
+__all__ = ["LEARNED", "MEASURED", "RestorationReport", "Row", "network_note"]
 
 LEARNED, MEASURED = "learned", "measured"
 # dB that the learned prior is meant to be above total variation at its best weight.
@@ -30,8 +30,7 @@ _NOTES = (
     "Their weights are in units of the data term divided by sigma².",
     "`learned` is plug-and-play ADMM at its prior's native step, with the noise level s_m = c "
     "sigma that stands above, begun at higher levels; c was chosen by two of the images that the "
-    "network was trained on, one for all images of a problem. Of the truth it knows nothing. Which "
-    "kind of network to take, though, was seen on the images of this table.",
+    "network was trained on, one for all images of a problem. Of the truth it knows nothing.",
     "Seconds are of the run that counts: neither the search for a weight nor the watching of "
     "convergence is in them. They compare within this run only.",
     "DRUNet and GS-DRUNet (deepinv) are not here: their weights are on the net alone.",
@@ -40,6 +39,15 @@ _NOTES = (
     "mapping, relative to ||A^H y|| / sigma², evaluated in double precision or bounded from above, "
     "and fixed point the relative change of the last step.",
 )
+
+
+def network_note(weights: Path) -> str:
+    """Which network the learned prior is, by its card: command, data, SHA-256."""
+    from sciml.networks import read_card
+
+    card = read_card(weights)
+    command, data = (card["about"].get(name, "unknown") for name in ("command", "data"))
+    return f"The network: `{command}`, on {data}; weights of SHA-256 {card['sha256']}."
 
 
 @dataclass(frozen=True)

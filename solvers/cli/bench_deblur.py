@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +54,7 @@ def bench_deblur(
     from solvers.bench.report import text_table
     from solvers.bench.restoration import DEGRADATIONS, read_crops, run_restoration
     from solvers.bench.restoration_methods import METHODS, restorers
+    from solvers.bench.restoration_report import network_note
 
     if listed:
         emit("\n".join((*(f"{n:12} {kind.told}" for n, kind in DEGRADATIONS.items()), *METHODS)))
@@ -69,7 +71,7 @@ def bench_deblur(
             raise BadInput(f"expected --methods of those that --list prints, got {name!r}")
     if not images:
         raise BadInput("expected an image, got none: name one or more files")
-    network, about = _network(weights)
+    path, network, about = _network(weights)
     with refusals():
         cut = read_crops(images, size, crops, about)
     with progress_bar("bench deblur") as bar, refusals(network="--weights"):
@@ -87,13 +89,14 @@ def bench_deblur(
     emit("\n".join(text_table(report.table(), words=("problem", "method", "status"))))
     for name in report.left_out():
         emit(f"{name} left out: it is for none of these problems")
+    report = replace(report, notes=(network_note(path),))
     emit_written(report.write(folder))
     return INTERRUPTED if report.interrupted else 0
 
 
-def _network(weights: Path | None) -> tuple[ConvexNetwork, dict[str, Any]]:
-    """With what its card tells of its training."""
+def _network(weights: Path | None) -> tuple[Path, ConvexNetwork, dict[str, Any]]:
+    """Its weights, and what its card tells of its training."""
     from sciml.networks import PretrainedProximal, load_proximal, read_card, weights_path
 
     path = weights_path(PretrainedProximal.LPN_NATURAL) if weights is None else weights
-    return load_proximal(path), read_card(path)["about"]
+    return path, load_proximal(path), read_card(path)["about"]

@@ -278,7 +278,7 @@ def test_crops_that_cannot_be_are_refused(
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("restoration")
-    save_network(folder / "own.safetensors", NETWORK, {"data": "none"})
+    save_network(folder / "own.safetensors", NETWORK, {"command": "python mine.py", "data": "none"})
     write_image(folder / "scene.npy", scene(40))
     return folder
 
@@ -299,6 +299,10 @@ def test_the_command_writes_a_report(
     text = (files / "report" / "restoration.md").read_text()
     for part in ("above its rivals", "Certificates", "Every image", "scene-2", "asked of tv"):
         assert part in text
+    card = read_card(files / "own.safetensors")
+    assert card["about"]["command"] in text and card["sha256"] in text
+    assert "this table" not in text
+    assert any(card["sha256"] in note for note in record["notes"])
     assert (files / "report" / "restoration.png").stat().st_size > 10_000
     heading, *lines = capsys.readouterr().out.splitlines()
     names = ["problem", "method", "PSNR, dB", "SSIM", "iterations", "seconds", "status"]
