@@ -6,7 +6,8 @@ answer is certified all the same, and each step is watched.
 python examples/plug_and_play.py [picture] [image]
 """
 
-import sys
+import argparse
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,9 +22,17 @@ from solvers import CG, PlugAndPlayADMM
 from solvers.proximal import Watch
 
 SIGMA, N = 0.02, 96
+
+arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+arguments.add_argument(
+    "picture", type=Path, nargs="?", default=Path("plug_and_play.png"), help="to be written"
+)
+arguments.add_argument("image", type=Path, nargs="?", help="to be blurred; a head without")
+options = arguments.parse_args()
+
 rng = np.random.default_rng(0)
-if len(sys.argv) > 2:
-    truth = np.asarray(read_image(sys.argv[2]).data)[:N, :N]
+if options.image is not None:
+    truth = np.asarray(read_image(options.image).data)[:N, :N]
 else:
     truth = brain((N, N), Contrast.T1, rng=rng)
 truth = np.ascontiguousarray(truth / truth.max(), np.float64)
@@ -57,4 +66,4 @@ curves = {
 for axis, (name, curve) in zip(below.subplots(1, 3), curves.items(), strict=True):
     axis.semilogy(found.iterations, np.where(curve > 0, curve, np.nan))
     axis.set(title=name, xlabel="iteration")
-figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "plug_and_play.png", dpi=120)
+figure.savefig(options.picture, dpi=120)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .._checks import need
 from ._atomic import atomic_file
 from ._limits import FileError
 
@@ -21,8 +22,9 @@ def suffixed(path: str | os.PathLike[str]) -> Path:
     """A path to weights.
 
     Raises:
-        FileError: its name does not end in .safetensors.
+        TypeError: no path. FileError: its name does not end in .safetensors.
     """
+    need(path, (str, os.PathLike), "weights as a path", "name a .safetensors file")
     weights = Path(path)
     if weights.suffix != ".safetensors":
         raise FileError(weights, "expected a name that ends in .safetensors: rename it")

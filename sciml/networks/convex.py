@@ -16,6 +16,10 @@ from .._checks import number, told
 
 __all__ = ["ConvexNetwork"]
 
+# Beyond these single precision, in which squares are taken too, ends or knows no x.
+_STRONGEST = 100.0
+_LEAST, _MOST = 1e-12, 1e12
+
 
 class ConvexNetwork(nn.Module):
     """ψ, strongly convex with constant `alpha`, and f = ∇ψ. Its weights may be of either precision.
@@ -37,6 +41,8 @@ class ConvexNetwork(nn.Module):
     def __init__(self, alpha: float, sigmas: Sequence[float]) -> None:
         super().__init__()
         self.alpha, self.sigmas = number(alpha, "alpha"), _levels(sigmas)
+        if self.alpha > _STRONGEST:
+            raise ValueError(f"expected alpha up to {_STRONGEST:g}, got {told(alpha)}")
 
     @property
     def told_sigma(self) -> bool:
@@ -106,6 +112,8 @@ def _levels(sigmas: Sequence[float]) -> tuple[float, float]:
         least, most = (number(s, "sigmas") for s in sigmas)
     except (TypeError, ValueError):
         least = most = 0.0
-    if not 0 < least <= most:
-        raise ValueError(f"expected sigmas as 0 < least <= most, got {told(sigmas)}")
+    if not _LEAST <= least <= most <= _MOST:
+        raise ValueError(
+            f"expected sigmas as {_LEAST:g} <= least <= most <= {_MOST:g}, got {told(sigmas)}"
+        )
     return least, most

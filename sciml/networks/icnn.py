@@ -31,6 +31,8 @@ from .convex import ConvexNetwork
 __all__ = ["ConvexDense", "ConvexImages", "ConvexPatch"]
 
 
+# Of beta. In single precision softplus is flat below for all x of some size, and a step above.
+_SMOOTHEST, _SHARPEST = 1e-3, 1e4
 _MOST_LAYERS = 64  # a forged card must not cost the time of building more
 
 
@@ -38,7 +40,7 @@ class _Layered(ConvexNetwork):
     """ψ of layers.
 
     Attributes:
-        beta: see above.
+        beta: see above; from 1e-3 to 1e4.
     """
 
     layers: nn.ModuleList
@@ -47,8 +49,10 @@ class _Layered(ConvexNetwork):
     def __init__(self, beta: float, alpha: float, sigmas: Sequence[float]) -> None:
         super().__init__(alpha, sigmas)
         self.beta = number(beta, "beta")
-        if not self.beta > 0:
-            raise ValueError(f"expected beta > 0, got {told(beta)}")
+        if not _SMOOTHEST <= self.beta <= _SHARPEST:
+            raise ValueError(
+                f"expected beta from {_SMOOTHEST:g} to {_SHARPEST:g}, got {told(beta)}"
+            )
         self.level = NoiseLevel() if self.told_sigma else None
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:

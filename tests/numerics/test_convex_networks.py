@@ -23,6 +23,8 @@ from sciml.networks import (
     PretrainedProximal,
     UNetDenoiser,
     load_denoiser,
+    load_network,
+    load_predictor,
     load_proximal,
     save_network,
 )
@@ -225,6 +227,8 @@ def test_the_papers_shape() -> None:
 @pytest.mark.parametrize("call", [
     lambda: ConvexDense(0), lambda: ConvexDense(1, layers=0), lambda: ConvexDense(1, beta=0.0),
     lambda: ConvexDense(1, layers=65), lambda: ConvexImages(1, 4, 9, 9),
+    lambda: ConvexDense(1, beta=1e308), lambda: ConvexDense(1, beta=1e-30),
+    lambda: ConvexDense(1, alpha=1e308), lambda: ConvexDense(1, sigmas=(1.0, 1e308)),
     lambda: ConvexDense(1, alpha=-1.0), lambda: ConvexDense(1, sigmas=(0.0, 1.0)),
     lambda: ConvexDense(1, sigmas=(1.0,)), lambda: ConvexDense(1, sigmas=3.0),
     lambda: ConvexImages(0), lambda: ConvexImages(levels=0), lambda: ConvexPatch(1, 12, 4, 3, 3),
@@ -379,6 +383,13 @@ def test_infeasible_weights_are_refused(part, bad, tmp_path: Path, monkeypatch) 
         load_proximal(weights)
 
 
+@pytest.mark.parametrize("load", [load_proximal, load_denoiser, load_predictor, load_network])
+@pytest.mark.parametrize("source", [None, 3, "a.json"])
+def test_what_is_no_path_of_weights_is_refused(load, source) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"expected .*safetensors"):
+        load(source)
+
+
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     weights, _ = save_network(tmp_path / "f.safetensors", _small(), {})
     with pytest.raises(FileError, match="use load_proximal"):
@@ -387,7 +398,13 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="use load_denoiser"):
         load_proximal(other)
     card = weights.with_suffix(".json")
-    for changes in ({"sigmas": [1.0]}, {"layers": 10**6}, {"width": 4096, "layers": 4096}):
+    for changes in (
+        {"sigmas": [1.0]},
+        {"beta": 1e308},
+        {"alpha": 1e308},
+        {"layers": 10**6},
+        {"width": 4096, "layers": 4096},
+    ):
         known = json.loads(card.read_text())
         known["arguments"] |= changes
         forged = tmp_path / "forged.json"
