@@ -7,6 +7,7 @@ Buchanan and Sulam learn f so (Learned proximal networks, ICLR 2024, arXiv 2310.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -69,7 +70,10 @@ class ConvexNetwork(nn.Module):
         """Put weights at their nearest feasible values, after a step of training."""
 
     def infeasible(self) -> str | None:
-        """The name of a weight with which ψ is not convex, or that is not finite; None if fine."""
+        """The name of a weight or attribute with which ψ is not convex, or that is not finite; None
+        if all are fine."""
+        if not (math.isfinite(self.alpha) and self.alpha >= 0):
+            return "alpha"
         return next((n for n, p in self.named_parameters() if not bool(p.isfinite().all())), None)
 
     def padded(self, x: Tensor) -> Tensor:

@@ -85,6 +85,8 @@ class _Layered(ConvexNetwork):
                 p.clamp_(min=0)
 
     def infeasible(self) -> str | None:
+        if not (math.isfinite(self.beta) and self.beta > 0):
+            return "beta"
         for name, p in self._signed():
             if not bool((p >= 0).all()):
                 return name

@@ -150,7 +150,8 @@ def save_network(
         raise TypeError(f"expected one of {', '.join(_ARCHITECTURES)}, got {told(network)}")
     if isinstance(network, ConvexNetwork) and (name := network.infeasible()) is not None:
         raise ValueError(
-            f"expected W and c without negative entries, got some in {name}: project()"
+            "expected a convex network, its weights finite, W, c, alpha >= 0 and beta > 0, got "
+            f"another {name}: project() mends W and c"
         )
     content = save({n: p.detach().contiguous() for n, p in network.state_dict().items()})
     card = {

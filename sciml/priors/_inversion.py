@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from ..networks import ConvexNetwork
     from ..solver import Solver
 
-__all__ = ["blended"]
+__all__ = ["blended", "steepness"]
 
 _NEWTON = 60  # steps at most; a handful is usual
 _HALVINGS = 30
 _DAMPING = 1e-3  # of the curvature, times min(1, ‖residual‖)
+_POWERS = 6
 
 
 def blended(
@@ -101,6 +102,20 @@ class _Curvature(Operator):
 
     def _adjoint(self, y: Any) -> Any:
         return self._apply(y)
+
+
+def steepness(network: ConvexNetwork, y: Tensor, sigma: Tensor | None) -> Tensor:
+    """(members,), ‖f'(y) v‖ for a v of length 1: never above ‖f'(y)‖, by a few power iterations."""
+    import torch
+
+    f = _Curvature(lambda x: network(x, sigma), y, 0.0, y.new_zeros(len(y)))
+    v = torch.randn(y.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    v, least = v.to(y), y.new_zeros(len(y))
+    for _ in range(_POWERS):
+        v = v / _column(_norm(v).clamp(min=torch.finfo(v.dtype).tiny), v)
+        v = f.pulled(v)
+        least = torch.maximum(least, _norm(v))
+    return least
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

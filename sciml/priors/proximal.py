@@ -13,7 +13,7 @@ from .._torch import one_thread
 from ..arrays import Array, dtype_of, is_array, is_torch, to_numpy
 from ..solver import Solver
 from ..space import Space
-from ._inversion import blended
+from ._inversion import blended, steepness
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,10 @@ _ENTRIES = 1 << 15  # that go through the network together
 _EXACT = 1e-9  # of equations with f, relative
 _GIVEN = 1e-7  # of f(y) = x for a y that is given: the value is off by the square of that
 _USABLE = 1e-6  # residual up to which f is called inverted
+_SAME = 1e-6  # f and ∇ψ, relative
+_PROBE = 8  # rows and columns of the image at which they are compared, where they may be any
+_BELOW = 1e-6  # a slope above lipschitz by more, relative, refutes it
+_PROBES, _PROBED = 256, 1 << 12  # points at which it is tried first, at most, and their entries
 
 
 class LearnedProximal:
@@ -42,7 +46,10 @@ class LearnedProximal:
     is least at z = f(y) where s y + (1 − s) f(y) = x. For 0 < s < 1 it is strongly convex with
     constant 1 − s, whatever φ: one z, and a proven distance, ‖residual‖ / (1 − s). For s > 1 that
     holds as long as 1 − s + s / L > 0, where L is a Lipschitz constant of f. L ≤ 1 means
-    a convex φ and any step; else s < L / (L − 1). Without a known L, s > 1 is refused.
+    a convex φ and any step; else s < L / (L − 1). Without a known L, s > 1 is refused. L is told,
+    not measured: what is proven with it is as true as it is. A slope of f above it is an error
+    where one is seen: at a few pseudo-random points when the prior is made, and at the y of each
+    `prox_within`. That forward is the gradient of potential is tried at one such point.
 
     A network for images of one channel takes the last two axes of x as one image, for several
     channels the last three; for vectors of n, the last axis, and for n = 1 each entry by itself.
@@ -57,11 +64,12 @@ class LearnedProximal:
         weight: of φ, > 0; 1 / sigma² if not given.
         solver: of the positive definite linear systems that inverting f takes, such as
             `solvers.CG()`; without one, prox knows its own step alone.
-        lipschitz: L, if the caller knows one.
+        lipschitz: L, if the caller knows one; see above.
 
     Raises:
         TypeError: no ConvexNetwork, Space or Solver.
-        ValueError: a space that the network does not fit; sigma missing, or not one of its levels.
+        ValueError: a space that the network does not fit; sigma missing, or not one of its levels;
+            a forward that is not the gradient of potential; a lipschitz that f exceeds.
     """
 
     def __init__(
@@ -81,7 +89,10 @@ class LearnedProximal:
         if solver is not None:
             need(solver, Solver, "a solver of linear systems", "such as solvers.CG()")
         if (name := network.infeasible()) is not None:
-            raise ValueError(f"expected a convex network, got others than W, c >= 0 in {name}")
+            raise ValueError(
+                f"expected a convex network, its weights finite, W, c, alpha >= 0 and beta > 0, "
+                f"got another {name}"
+            )
         self.sigma = _level(network, sigma)
         self.weight = number(self.sigma**-2 if weight is None else weight, "weight")
         self.lipschitz = None if lipschitz is None else number(lipschitz, "lipschitz")
@@ -90,6 +101,9 @@ class LearnedProximal:
         self.space, self.solver = space, solver
         self._element = _element(network, space)
         self._networks: dict[Any, ConvexNetwork] = {None: copy.deepcopy(network).cpu()}
+        self._need_gradient()
+        if self.lipschitz is not None:
+            self._need_lipschitz(self._steepest(self._probes()))
 
     def to(self, *, dtype: Any) -> LearnedProximal:
         """The same prior in another precision."""
@@ -124,13 +138,15 @@ class LearnedProximal:
     ) -> tuple[Array, np.ndarray]:
         """(z near the proximal operator, a proven bound of the distance per member, host float64).
 
-        Rounding of f itself is not in the bound.
+        Rounding of f itself is not in the bound. With `lipschitz` that is
+        ‖residual‖ / (1 − s + s / L), proven if L is true: L was told, not measured, and f' is
+        compared with it at y alone.
 
         Args:
             near: where to begin the search for y; an iteration has the last one.
 
         Raises:
-            ValueError: a step for which no bound is known, see above.
+            ValueError: a step for which no bound is known, see above; f is steeper than lipschitz.
             TypeError: another step than 1 / weight, and no solver.
         """
         s = number(step, "step") * self.weight
@@ -149,6 +165,8 @@ class LearnedProximal:
                 "smaller step, or a network trained at more noise"
             )
         y, residual = self._solved(parts, s, near)
+        if self.lipschitz is not None:
+            self._need_lipschitz(self._steepest(y))
         z = self._through(y, lambda f, sigma, part: f(part, sigma), alone=True)
         return self._array(z, x), self._sums(residual.square(), x) ** 0.5 / room
 
@@ -192,7 +210,50 @@ class LearnedProximal:
         wide = parts.double()
         return self._array(self.weight * _where_solved(y - wide, residual, wide), x)
 
+    def steepness(self, y: Array) -> float:
+        """The largest slope of f that a few power iterations of f' at y find: L is no less."""
+        return self._steepest(self._members(y).double())
+
     # -- parts -------------------------------------------------------------------------------
+
+    def _need_gradient(self) -> None:
+        """ValueError unless f is the gradient of ψ by automatic differentiation, at one point."""
+        import torch
+
+        named = self._networks[None].element
+        shape = (1, *(_PROBE if isinstance(n, str) else n for n in named))
+        with torch.inference_mode(False), torch.enable_grad():
+            x = _drawn(shape).requires_grad_()
+            network = self._network(x)
+            sigma = x.new_full((1,), self.sigma) if network.told_sigma else None
+            psi = network.potential(x, sigma).sum()
+            slope = torch.autograd.grad(psi, x)[0] if psi.requires_grad else torch.zeros_like(x)
+            f = network(x, sigma).detach()
+        gap, size = (f - slope).norm(), f.norm() + slope.norm()
+        if not gap <= _SAME * size:
+            raise ValueError(
+                "expected forward as the gradient of potential, got one that is "
+                f"{float(gap / size):.1e} of their size away from it at a pseudo-random point"
+            )
+
+    def _probes(self) -> Tensor:
+        """Points of several sizes, float64."""
+        count = max(1, min(_PROBES, _PROBED // int(np.prod(self._element))))
+        sizes = np.geomspace(0.1, 10.0, count) if count > 1 else np.ones(1)
+        y = _drawn((count, *self._element))
+        return y * y.new_tensor(sizes).reshape(-1, *(1,) * len(self._element))
+
+    def _steepest(self, y: Tensor) -> float:
+        found = self._through(y, lambda f, sigma, part: steepness(f, part, sigma))
+        return float(found.max()) if len(found) else 0.0
+
+    def _need_lipschitz(self, seen: float) -> None:
+        assert self.lipschitz is not None
+        if seen > (1 + _BELOW) * self.lipschitz:
+            raise ValueError(
+                f"expected lipschitz=L of f, at least {seen:.4g}, a slope that f has, got "
+                f"{self.lipschitz:g}"
+            )
 
     def _solved(self, parts: Tensor, s: float, near: Array | None = None) -> tuple[Tensor, Tensor]:
         """`blended`, member by member: (y, residual)."""
@@ -284,6 +345,13 @@ class LearnedProximal:
         batch = self._batch(x)
         size = self.space.size * (2 if self.space.is_complex else 1)
         return host.reshape(*batch, size // int(np.prod(self._element))).sum(-1)
+
+
+def _drawn(shape: tuple[int, ...]) -> Tensor:
+    """The same normal numbers in every process, whatever the caller draws."""
+    import torch
+
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 def _where_solved(found: Tensor, residual: Tensor, x: Tensor) -> Tensor:

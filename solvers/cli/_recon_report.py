@@ -135,7 +135,11 @@ def _lines_of(status: str, draws: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _watched(seen: dict[str, Any]) -> list[tuple[str, str]]:
-    held = {True: "hold", False: "do NOT hold", None: "could not be decided"}[seen["proven"]]
+    label, held = {
+        True: ("proven", "its conditions hold"),
+        False: ("not proven", "would be, if its conditions held, which they do NOT"),
+        None: ("not proven", "would be, if its conditions held, which could not be decided"),
+    }[seen["proven"]]
     last = seen["fixed_point"]
     last = "" if last is None else f"; the last step changed the image by {last:.1e}, relatively"
     lines = [
@@ -148,7 +152,7 @@ def _watched(seen: dict[str, Any]) -> list[tuple[str, str]]:
     if not seen["watched"]:
         lines = [("seen", "no step to compare: what came before had met the tolerance")]
     return [
-        ("proven", f"{seen['promise']}; its conditions {held}"),
+        (label, f"{seen['promise']}; {held}"),
         *lines,
         *(("note", note) for note in seen["notes"]),
     ]

@@ -14,7 +14,7 @@ from sciml._checks import told
 from sciml.arrays import Array, is_array
 from sciml.operator import Operator, Trait
 from sciml.prior import Bounded, Native, Splittable
-from sciml.priors import Tikhonov
+from sciml.priors import LearnedProximal, Tikhonov
 from sciml.problem import InverseProblem, Problem
 from sciml.solver import Solver
 
@@ -24,6 +24,7 @@ __all__ = [
     "Curvature",
     "Theory",
     "Watchable",
+    "believed",
     "gradient",
     "lipschitz",
     "margin",
@@ -188,6 +189,13 @@ def weakness(prior: Any) -> float | None:
     if isinstance(prior, Native):
         return float(prior.weakness)
     return 0.0 if isinstance(prior, Splittable | Tikhonov) else None
+
+
+def believed(prior: Any) -> tuple[str, ...]:
+    """What a theory takes from the prior's maker, in words."""
+    if not isinstance(prior, LearnedProximal) or prior.lipschitz is None:
+        return ()
+    return (f"L of f = {prior.lipschitz:g} was told, not measured.",)
 
 
 def lipschitz(problem: InverseProblem) -> tuple[float, float, tuple[str, ...]]:

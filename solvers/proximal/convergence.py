@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from sciml.problem import InverseProblem
 from sciml.result import Result
 from sciml.solve import Look
 
-from ._base import Theory, Watchable, need_linear
+from ._base import Condition, Theory, Watchable, believed, margin, need_linear
 
 __all__ = ["Convergence", "Watch"]
 
@@ -51,9 +51,19 @@ class Convergence:
 
     @property
     def ok(self) -> bool:
-        """Certified, proven, and never seen to do less than that; `watched` says in how many steps
-        that could be seen."""
-        return self.result.ok and self.theory.proven is True and not np.any(self.short)
+        """Certified, proven, and seen to do no less than that in the `watched` steps, at least one:
+        see `seen`."""
+        return self.result.ok and bool(self.theory.proven and self.seen)
+
+    @property
+    def seen(self) -> bool | None:
+        """Whether each step that was compared did what is proven of it; None where none was, though
+        the theory says what falls. True where there is nothing to see: no step was taken, or the
+        theory speaks of the limit alone."""
+        if np.any(self.short):
+            return False
+        idle = not self.theory.falls or not np.any(self.result.iterations)
+        return True if idle or self.watched else None
 
     def explain(self) -> str:
         """A paragraph for a person."""
@@ -61,10 +71,12 @@ class Convergence:
         if not self.theory.promise:
             parts.append("No theorem holds for this method and prior.")
         else:
-            verdict = {True: "hold", False: "do not hold", None: "could not be decided"}
-            parts.append(
-                f"Proven: {self.theory.promise}; its conditions {verdict[self.theory.proven]}."
-            )
+            said = {
+                True: "Proven: {}; its conditions hold.",
+                False: "Would be proven: {}, if its conditions held; they do not hold.",
+                None: "Would be proven: {}, if its conditions held, which could not be decided.",
+            }
+            parts.append(said[self.theory.proven].format(self.theory.promise))
         words = {True: "yes", False: "NO", None: "not known"}
         parts += [f"{c.text}: {words[c.holds]}." for c in self.theory.conditions]
         if self.theory.falls and self.watched:
@@ -74,7 +86,12 @@ class Convergence:
                 f"{self.rtol:.0e} of its parts, and fell by less than is proven in {short}."
             )
         elif self.theory.falls:
-            parts.append(f"Whether {self.theory.falls} rose was not seen.")
+            parts.append(
+                f"Whether {self.theory.falls} rose was not seen: no step was watched from end to "
+                "end."
+            )
+        elif self.theory.promise:
+            parts.append("Of single steps nothing is promised, and nothing was compared.")
         last = self.fixed_point[-1:]
         if last.size and np.isfinite(last).all():
             parts.append(f"Its last step changed its variables by {np.max(last):.1e}, relatively.")
@@ -117,12 +134,17 @@ class Watch:
         self.step = solver.prox_step(problem)
         self.wide: Any = problem.to(dtype=np.float64)
         self._seen: list[_Seen] = []
+        self._last: Array | None = None  # y of the last look
+        self._steepest = 0.0  # slope of f that was seen, where one was told
 
     def __call__(self, look: Look) -> None:
         if not (look.iteration or self.start):
             return
         state, wide = look.state, self.wide
         (z, y), nothing = self.solver.valued(state), np.full(wide.batch, np.nan)
+        self._last = y
+        if look.iteration & (look.iteration - 1) == 0:
+            self._try(y)
         x = self._rounded_anew(doubled(z), y)
         f = 0.5 * wide.misfit(x) ** 2
         g = self._value(x, y) if self.values else nothing
@@ -139,6 +161,9 @@ class Watch:
     def certify(self, result: Result) -> Convergence:
         """What was seen of the solve that this watched.
 
+        An L of f that was told is compared with f' at the y of looks 1, 2, 4, 8 and so on, and of
+        the last: if one is steeper, a condition of the theory fails.
+
         Raises:
             ValueError: it watched none.
         """
@@ -149,7 +174,7 @@ class Watch:
             )
         fall, fine, moved = self._all("fall"), self._all("fine"), np.nan_to_num(self._all("moved"))
         return Convergence(
-            theory=self.theory,
+            theory=self._tried(),
             result=result,
             iterations=np.array([s.iteration for s in self._seen], int),
             objective=self._all("objective"),
@@ -160,6 +185,21 @@ class Watch:
             short=(fall < self.theory.decrease * moved**2 - fine).sum(axis=0),
             rtol=self.rtol,
         )
+
+    def _tried(self) -> Theory:
+        """The theory; with a condition that fails, if f is steeper than was told."""
+        self._try(self._last)
+        if not self._steepest:
+            return self.theory
+        seen, told = self._steepest, self.wide.prior.lipschitz
+        one = Condition(f"L of f <= {told:g} (seen: {seen:.4g})", margin(told, (seen, seen)))
+        if one.holds:  # at these y, which proves nothing
+            return self.theory
+        return replace(self.theory, conditions=(*self.theory.conditions, one))
+
+    def _try(self, y: Array | None) -> None:
+        if y is not None and believed(self.wide.prior):
+            self._steepest = max(self._steepest, self.wide.prior.steepness(doubled(y)))
 
     def _all(self, name: str) -> np.ndarray:
         """(looks, *batch)."""

@@ -17,6 +17,7 @@ from ._base import (
     Condition,
     Theory,
     Watchable,
+    believed,
     gradient,
     lipschitz,
     margin,
@@ -99,6 +100,7 @@ class FISTA(Watchable):
 
     def theory(self, problem: InverseProblem) -> Theory:
         (least, most, notes), w = lipschitz(problem), weakness(problem.prior)
+        notes += believed(problem.prior)
         step = self.prox_step(problem)
         told = f"step = {step:.4g}, L between {least:.4g} and {most:.4g}"
         if w is None:

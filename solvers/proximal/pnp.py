@@ -19,6 +19,7 @@ from ._base import (
     Curvature,
     Theory,
     Watchable,
+    believed,
     gradient,
     lipschitz,
     margin,
@@ -137,6 +138,7 @@ class PlugAndPlayADMM(Watchable):
 
     def theory(self, problem: InverseProblem) -> Theory:
         (least, most, notes), w = lipschitz(problem), weakness(problem.prior)
+        notes += believed(problem.prior)
         rho = 1 / self.prox_step(problem)
         if w is None:
             return Theory("", notes=(*notes, "The prior does not say how far from convex it is."))

@@ -13,9 +13,11 @@ from sciml import Gaussian, Identity, InverseProblem, Space, Status, Stop, solve
 from sciml.networks import (
     ConvexDense,
     ConvexImages,
+    ConvexMixture,
     ConvexNetwork,
     PretrainedProximal,
     load_proximal,
+    save_network,
 )
 from sciml.operators import Blur, Boundary, gaussian_kernel
 from sciml.priors import LearnedProximal
@@ -89,6 +91,53 @@ def test_every_step_is_the_minimum(rng: np.random.Generator) -> None:
         LearnedProximal(network, space, solver=CG()).prox(x, 1.01)
     at = np.argmin(np.abs(f - 0.7))
     assert float(prior.value(np.full(7, f[at]))) == pytest.approx(7 * phi[at], rel=1e-9)
+
+
+def test_a_lipschitz_constant_that_f_exceeds_is_refused() -> None:
+    """At once, or, where f is steep far from all that was tried, at the y of the step."""
+    mixture, space = load_proximal(PretrainedProximal.LPN_MIXTURE), Space((1,))
+    with pytest.raises(ValueError, match=r"expected lipschitz=L of f, at least 2\.3.*got 1$"):
+        LearnedProximal(mixture, space, solver=CG(), lipschitz=1.0)
+    far, at = _curve(), 1e3
+    with torch.no_grad():
+        for layer in far.layers:
+            layer.b.sub_(layer.S[:, 0] * at)
+        y = torch.linspace(-60, 60, 20_001, dtype=torch.float64)[:, None] + at
+        f = far.double()(y)[:, 0].numpy()
+    y = y[:, 0].numpy()
+    steep = np.diff(f) / np.diff(y)
+    k = int(np.argmax(steep))
+    prior = LearnedProximal(far, space, solver=CG(), lipschitz=0.9 * steep[k])
+    assert 0.99 * steep[k] < prior.steepness(y[k : k + 1]) < 1.01 * steep[k]
+    for s in (0.5, 1.01):
+        x = s * y[k : k + 1] + (1 - s) * f[k : k + 1]
+        with pytest.raises(ValueError, match="a slope that f has"):
+            prior.prox_within(x, s)
+    true = LearnedProximal(far, space, solver=CG(), lipschitz=1.01 * steep[k])
+    assert float(true.prox_within(x, s)[1]) < 1e-6
+
+
+class _Turned(ConvexImages):
+    """Whose forward is a monotone map, but no gradient."""
+
+    def forward(self, x: torch.Tensor, sigma: torch.Tensor | None = None) -> torch.Tensor:
+        return super().forward(x, sigma) + 1e-3 * (x.flip(2) - x.transpose(2, 3).flip(3))
+
+
+def test_a_forward_that_is_no_gradient_is_refused() -> None:
+    space = Space((6, 6))
+    network = _seeded(partial(_Turned, 1, 4, 2))
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match=r"expected forward as the gradient .*got one"):
+        LearnedProximal(network, space)
+    fine = _seeded(partial(ConvexImages, 1, 4, 2))
+    LearnedProximal(fine, space)
+    with torch.inference_mode():
+        LearnedProximal(fine, space)
+    fine.potential = lambda x, sigma=None: x.new_zeros(len(x))  # of which there is no gradient
+    with pytest.raises(ValueError, match=r"expected forward as the gradient .*got one"):
+        LearnedProximal(fine, space)
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_the_bound_is_proven(rng: np.random.Generator, monkeypatch) -> None:
@@ -282,6 +331,24 @@ def test_infeasible_networks_are_refused() -> None:
         network.layers[1].W[0, 0] = -1.0
     with pytest.raises(ValueError, match=r"layers\.1\.W"):
         LearnedProximal(network, SPACE)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("alpha", -5.0), ("alpha", float("nan")), ("beta", -10.0), ("beta", 0.0),
+    ("beta", float("inf")),
+])  # fmt: skip
+def test_attributes_that_are_infeasible_are_refused(name: str, value: float, tmp_path) -> None:
+    for make in (partial(ConvexDense, 3, 4, 2), partial(ConvexImages, 1, 4, 2)):
+        network = make()
+        setattr(network, name, value)
+        assert network.infeasible() == name
+        with pytest.raises(ValueError, match=rf"expected a convex network.*got another {name}"):
+            LearnedProximal(network, Space((4, 3)))
+        with pytest.raises(ValueError, match=rf"expected a convex network.*got another {name}"):
+            save_network(tmp_path / "network.safetensors", network, about={})
+    mixture = ConvexMixture(3, 2, 2)
+    mixture.alpha = -1.0
+    assert mixture.infeasible() == "alpha"
 
 
 def _blurred(dtype: str, rng: np.random.Generator) -> InverseProblem:

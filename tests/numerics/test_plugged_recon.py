@@ -132,6 +132,16 @@ def test_a_solve_that_is_done_before_the_first_step(
     assert "f + g rose was not seen" in got.explain()
 
 
+def test_after_a_single_step_another_is_seen(
+    scanned: tuple[np.ndarray, Scan], own: ConvexMixture
+) -> None:
+    """What came before the first has no value to compare with."""
+    cut = plug_in(scanned[1], level=0.05, network=own, stop=Stop(rtol=1e-9, max_iters=1))
+    seen = cut.convergence
+    assert seen.result.iterations == 1 == seen.watched and seen.seen is True and not seen.ok
+    assert not seen.rises.any() and list(seen.iterations) == [1, 2]
+
+
 def test_a_prior_weaker_than_the_data_has_no_theorem(
     scanned: tuple[np.ndarray, Scan], found: Reconstruction, own: ConvexMixture
 ) -> None:
