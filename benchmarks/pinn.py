@@ -1,10 +1,11 @@
 """Physics-informed networks by Gauss-Newton, Adam, L-BFGS and NNCG: error against time.
 
-    python benchmarks/pinn.py [--cases NAME ...] [--methods NAME ...] [--seconds 60] [--seeds 5]
+    python benchmarks/pinn.py [--cases NAME ...] [--methods NAME ...] [--seconds 10 60] [--seeds 5]
 
-Each training is kept in results/pinn.json as soon as it is complete, and is not done again: the
-benchmark can be stopped and called again, for further cases, methods, seeds and lengths. Table and
-picture are of all that is there. One thread; seconds are processor time.
+Lengths are runs of their own, since schedules are shares of them. Each training, and each choice of
+a rival's setting, is kept in results/pinn.json as soon as it is complete, and is not done again:
+the benchmark can be stopped and called again, for further cases, methods, seeds and lengths. Tables
+and picture are of all that is there. One thread; seconds are processor time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from _report import RESULTS
 from sciml.io import write_json
 from solvers.bench.pinn import run_pinn
 from solvers.bench.pinn_methods import METHODS
-from solvers.bench.pinn_report import PinnReport, read_rows
+from solvers.bench.pinn_report import Choice, PinnReport, Row, read_rows
 from solvers.pinn.problems import CASES
 
 _STEM = "pinn"
@@ -27,31 +28,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", nargs="+", type=float, default=[60.0])
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     path = RESULTS / f"{_STEM}.json"
 
     def whole(report: PinnReport) -> PinnReport:
         """With what another process has stored in the meantime."""
-        rows = {row.key: row for row in (*read_rows(path), *report.rows)}
-        return replace(report, rows=tuple(rows.values()))
+        stored, before = read_rows(path)
+        rows = {row.key: row for row in (*stored, *report.rows)}
+        choices = {choice.key: choice for choice in (*before, *report.choices)}
+        return replace(report, rows=tuple(rows.values()), choices=tuple(choices.values()))
 
-    def save(report: PinnReport) -> None:
+    def save(report: PinnReport, new: Row | Choice) -> None:
         write_json(path, whole(report).record())
-        last = report.rows[-1]
-        print(
-            f"{last.case:16} {last.method:14} {last.seed} {last.trained.errors[-1]:.1e}", flush=True
-        )
+        if isinstance(new, Choice):
+            what = f"{METHODS[new.method].setting} {new.best:g}"
+        else:
+            what = f"{new.seed} {new.trained.errors[-1]:.1e}"
+        print(f"{new.case:16} {new.method:14} {new.seconds:g} s  {what}", flush=True)
 
-    report = run_pinn(
-        options.cases,
-        options.methods,
-        seconds=options.seconds,
-        seeds=options.seeds,
-        known=read_rows(path),
-        save=save,
-    )
+    for seconds in options.seconds:
+        known, chosen = read_rows(path)
+        report = run_pinn(
+            options.cases,
+            options.methods,
+            seconds=seconds,
+            seeds=options.seeds,
+            known=known,
+            chosen=chosen,
+            save=save,
+        )
+        if report.interrupted:
+            break
     for written in whole(report).write(RESULTS, _STEM):
         print(written, flush=True)
 

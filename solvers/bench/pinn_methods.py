@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -19,30 +20,59 @@ import torch
 from ..pinn.deepxde import double_precision, load_deepxde, precondition, seeded
 from ..pinn.problems import Case, Certificate, Predict, certificate, relative_error
 
-__all__ = ["ADAM", "METHODS", "OURS", "SECOND_ORDER", "Method", "Trained", "marks", "train"]
+__all__ = [
+    "ADAM",
+    "METHODS",
+    "OURS",
+    "SECOND_ORDER",
+    "Clock",
+    "Method",
+    "Trained",
+    "fit",
+    "lbfgs",
+    "marks",
+    "train",
+]
 
 OURS = "gauss-newton"
 ADAM = ("adam", "adam-decay")
 SECOND_ORDER = ("adam-lbfgs", "nncg")
 
 _ENDLESS = 10**9
-_RATE = 1e-3
+_RATES = 1e-3, 3e-4, 3e-3, 1e-2  # of Adam
+_RATE = _RATES[0]
 # Shares of the time: of Adam before L-BFGS; of Adam, then L-BFGS, before NNCG.
 _BEFORE_LBFGS = 0.1
 _BEFORE_NNCG = 0.1, 0.5
-_LBFGS_SCALE = 1e8  # of the loss
+_SCALES = 1e8, 1e12, 1e4  # of the loss, for L-BFGS
 _LBFGS_BLOCK = 30  # iterations between two looks at the clock
-_TOLD = (10.0, 60.0, 300.0)
+_DAMPING = 1e-6, 1e-8, 1e-4, 1e-2  # of NNCG, relative to the Hessian's largest eigenvalue
+_LARGEST = 1e-3  # that eigenvalue, for NNCG
+_EARLY = 0.98  # of the time
+_NNCG = MappingProxyType({"rank": 60, "chunksz": 60, "cgmaxiter": 50})
 
 
 def marks(seconds: float) -> tuple[float, ...]:
-    """The times at which an error is recorded: steps of 1.5, and 10, 60 and 300 s; the last is
-    `seconds`."""
-    steps = [seconds / 1.5**k for k in range(12)]
-    return tuple(sorted({*steps, *(t for t in _TOLD if t < seconds)}))
+    """The times at which an error is recorded, for curves: steps of 1.5; the last is `seconds`."""
+    return tuple(seconds / 1.5**k for k in range(11, -1, -1))
 
 
-class Course:
+class Clock:
+    """Processor time of one training."""
+
+    def __init__(self) -> None:
+        self._used, self._since = 0.0, time.process_time()
+
+    @property
+    def used(self) -> float:
+        """Seconds of training so far."""
+        return self._used + time.process_time() - self._since
+
+    def look(self, model: Any) -> None:
+        """To be called after each step."""
+
+
+class Course(Clock):
     """The errors of one training at given times, on a clock that stands while they are evaluated.
 
     What counts at a time is the state after the last step that had ended by then. The clock is
@@ -53,17 +83,17 @@ class Course:
     """
 
     def __init__(self, times: tuple[float, ...], error: Callable[[Any], float]) -> None:
+        super().__init__()
         self.times, self._error = times, error
         self.errors: list[float] = []
         self.iterations: list[int] = []
+        self.steps: dict[str, int] = {}
         self.seconds = 0.0
-        self._used, self._since = 0.0, time.process_time()
         self._before: tuple[list[torch.Tensor], int] | None = None
 
-    @property
-    def used(self) -> float:
-        """Seconds of training so far."""
-        return self._used + time.process_time() - self._since
+    def count(self, optimiser: str, steps: int) -> None:
+        """So many steps were this optimiser's."""
+        self.steps[optimiser] = self.steps.get(optimiser, 0) + steps
 
     def look(self, model: Any) -> None:
         """To be called after each step, and once before the first."""
@@ -107,89 +137,155 @@ def _outputs(model: Any) -> Predict:
     return predict
 
 
+# Trains a model until the course's last time, with one of the method's settings.
+Run = Callable[[Any, Any, Course, float], None]
+
+
 @dataclass(frozen=True)
 class Method:
-    """told: in words. run: trains a model until the course's last time."""
+    """told: in words. run: trains. settings: of which the best is taken, the usual one first;
+    setting: what they are."""
 
     told: str
-    run: Callable[[Any, Any, Course], None]
+    run: Run
+    setting: str = ""
+    settings: tuple[float, ...] = ()
 
 
-def _fit(dde: Any, model: Any, course: Course, until: float) -> int:
+def fit(dde: Any, model: Any, clock: Clock, until: float) -> int:
     """Train as the model is compiled, until a time or the optimiser's own end; steps taken."""
 
-    class Clock(dde.callbacks.Callback):
+    class Look(dde.callbacks.Callback):
         def on_epoch_end(self) -> None:
-            course.look(self.model)
-            if course.used >= until:
+            clock.look(self.model)
+            if clock.used >= until:
                 self.model.stop_training = True
 
     first = model.train_state.step or 0
-    model.train(iterations=_ENDLESS, callbacks=[Clock()], verbose=0, display_every=_ENDLESS)
+    model.train(iterations=_ENDLESS, callbacks=[Look()], verbose=0, display_every=_ENDLESS)
     return model.train_state.step - first
 
 
-def _adam(dde: Any, model: Any, course: Course) -> None:
-    _compile(model, "adam", lr=_RATE)
-    _fit(dde, model, course, course.times[-1])
+def _adam(dde: Any, model: Any, course: Course, rate: float) -> None:
+    _adam_until(dde, model, course, rate, course.times[-1])
 
 
-def _adam_decay(dde: Any, model: Any, course: Course) -> None:
+def _adam_decay(dde: Any, model: Any, course: Course, rate: float) -> None:
     end = course.times[-1]
 
     def share(step: int) -> float:
         return 0.5 * (1 + np.cos(np.pi * min(course.used / end, 1)))
 
-    _compile(model, "adam", lr=_RATE, decay=("lambda", share))
-    _fit(dde, model, course, end)
+    _compile(model, "adam", lr=rate, decay=("lambda", share))
+    course.count("Adam", fit(dde, model, course, end))
 
 
-def _adam_lbfgs(dde: Any, model: Any, course: Course) -> None:
+def _adam_lbfgs(dde: Any, model: Any, course: Course, rate: float) -> None:
     end = course.times[-1]
-    _compile(model, "adam", lr=_RATE)
-    _fit(dde, model, course, _BEFORE_LBFGS * end)
-    _lbfgs(dde, model, course, end)
+    _adam_until(dde, model, course, rate, _BEFORE_LBFGS * end)
+    course.count("L-BFGS", lbfgs(dde, model, course, end))
 
 
-def _nncg(dde: Any, model: Any, course: Course) -> None:
+def _nncg(dde: Any, model: Any, course: Course, damping: float) -> None:
     end = course.times[-1]
-    _compile(model, "adam", lr=_RATE)
-    _fit(dde, model, course, _BEFORE_NNCG[0] * end)
-    _lbfgs(dde, model, course, _BEFORE_NNCG[1] * end)
-    with _options(dde.optimizers.config.NNCG_options, rank=60, mu=1e-2, cgmaxiter=1000, cgtol=1e-8):
-        _compile(model, "NNCG")
-        try:
-            _fit(dde, model, course, end)
-        except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
-            # its sketch of an indefinite Hessian has no factor
-            _lbfgs(dde, model, course, end)
+    _adam_until(dde, model, course, _RATE, _BEFORE_NNCG[0] * end)
+    course.count("L-BFGS", lbfgs(dde, model, course, _BEFORE_NNCG[1] * end))
+    before = model.train_state.step
+    try:
+        _newton(dde, model, course, damping, end)
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
+        # its sketch of an indefinite Hessian has no factor
+        course.count("NNCG", model.train_state.step - before)
+        course.count("L-BFGS", lbfgs(dde, model, course, end))
+    else:
+        course.count("NNCG", model.train_state.step - before)
 
 
-def _lbfgs(dde: Any, model: Any, course: Course, until: float) -> None:
-    """L-BFGS; where it ends early it begins anew without memory, if that brings anything.
+def _adam_until(dde: Any, model: Any, course: Course, rate: float, until: float) -> None:
+    _compile(model, "adam", lr=rate)
+    course.count("Adam", fit(dde, model, course, until))
+
+
+def lbfgs(dde: Any, model: Any, clock: Clock, until: float) -> int:
+    """DeepXDE's L-BFGS on a model that was trained before; where it ends early it begins anew
+    without memory, if that brings anything, and on another multiple of the loss, if not.
 
     torch's drops a curvature y·s below 1e-10 from its memory, whatever the loss is: a small loss
     then creeps. Scaled, it does not.
+
+    Returns:
+        Steps taken. It ends before `until` where no scale brings 30 steps.
     """
-    usual = model.loss_weights
-    ones = [1.0] * len(model.train_state.loss_train)
-    options = dde.optimizers.config.LBFGS_options
     block = {"iter_per_step": _LBFGS_BLOCK, "fun_per_step": 2 * _LBFGS_BLOCK}
+    options = dde.optimizers.config.LBFGS_options
+    total, tried = 0, 0
     with _options(options, maxiter=_ENDLESS, gtol=0.0, **block):
-        model.loss_weights = [_LBFGS_SCALE * w for w in usual or ones]
-        while course.used < until:
-            _compile(model, "L-BFGS")
-            if _fit(dde, model, course, until) < _LBFGS_BLOCK:
-                break
-    model.loss_weights = usual
+        while clock.used < until and tried < len(_SCALES):
+            with _scaled(model, _SCALES[tried]):
+                _compile(model, "L-BFGS")
+                steps = fit(dde, model, clock, until)
+            total += steps
+            tried = tried + 1 if steps < _LBFGS_BLOCK else 0
+    return total
 
 
-def _gauss_newton(dde: Any, model: Any, course: Course) -> None:
-    _fit(dde, precondition(model), course, course.times[-1])
+def _newton(dde: Any, model: Any, course: Course, damping: float, until: float) -> None:
+    """DeepXDE's NNCG. Its damping and tolerance are absolute, and so is the shift, 2e-16, that
+    makes its sketch definite: the loss is scaled to a Hessian of 1e-3, and both are relative.
+
+    Args:
+        damping: relative to the largest eigenvalue.
+    """
+    slope, largest = _curvature(model)
+    scale = _LARGEST / largest
+    own = {"mu": damping * _LARGEST, "cgtol": 1e-6 * scale * slope}
+    with _scaled(model, scale), _options(dde.optimizers.config.NNCG_options, **_NNCG, **own):
+        _compile(model, "NNCG")
+        fit(dde, model, course, until)
+
+
+def _curvature(model: Any) -> tuple[float, float]:
+    """The gradient's norm, and the Hessian's largest eigenvalue by ten power iterations."""
+    parameters, state = list(model.net.parameters()), model.train_state
+    inputs = state.X_train, state.y_train, state.train_aux_vars
+    loss = model.outputs_losses_train(*inputs)[1].sum()
+    g = torch.autograd.grad(loss, parameters, create_graph=True)
+    v: list[torch.Tensor] = [part.detach() for part in g]
+    slope = largest = _norm(v)
+    for _ in range(10):
+        v = list(
+            torch.autograd.grad(g, parameters, [part / largest for part in v], retain_graph=True)
+        )
+        largest = _norm(v)
+    return slope, largest
+
+
+def _norm(parts: list[torch.Tensor]) -> float:
+    return float(torch.cat([part.reshape(-1) for part in parts]).norm())
+
+
+def _gauss_newton(dde: Any, model: Any, course: Course, setting: float) -> None:
+    steps = fit(dde, precondition(model), course, course.times[-1])
+    course.count("Gauss-Newton", steps)
 
 
 def _compile(model: Any, optimiser: str, **options: Any) -> None:
-    model.compile(optimiser, loss_weights=model.loss_weights, verbose=0, **options)
+    constants = model.external_trainable_variables
+    model.compile(
+        optimiser, loss_weights=model.loss_weights, external_trainable_variables=constants,
+        verbose=0, **options,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _scaled(model: Any, scale: float) -> Iterator[None]:
+    """The loss of a model that was trained before, times `scale`."""
+    usual = model.loss_weights
+    model.loss_weights = [scale * w for w in usual or [1.0] * len(model.train_state.loss_train)]
+    try:
+        yield
+    finally:
+        model.loss_weights = usual
 
 
 @contextlib.contextmanager
@@ -206,18 +302,20 @@ def _options(options: dict[str, Any], **new: Any) -> Iterator[None]:
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         OURS: Method("damped Gauss-Newton, `precondition(model)`", _gauss_newton),
-        "adam": Method("DeepXDE's Adam at a rate of 1e-3", _adam),
+        "adam": Method("DeepXDE's Adam at a constant rate", _adam, "rate", _RATES),
         "adam-decay": Method(
-            "the same, the rate falling to 0 as a cosine of the time", _adam_decay
+            "the same, the rate falling to 0 as a cosine of the time", _adam_decay, "rate", _RATES
         ),
         "adam-lbfgs": Method(
-            "Adam for a tenth of the time, then DeepXDE's L-BFGS on 1e8 times the loss", _adam_lbfgs
+            "Adam for a tenth of the time, then DeepXDE's L-BFGS on 1e8 times the loss",
+            _adam_lbfgs, "rate", _RATES,
         ),
         "nncg": Method(
-            "Adam for a tenth of the time, L-BFGS until half of it, then DeepXDE's NNCG", _nncg
+            "Adam at 1e-3 for a tenth of the time, L-BFGS until half of it, then DeepXDE's NNCG",
+            _nncg, "damping", _DAMPING,
         ),
     }
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -228,7 +326,8 @@ class Trained:
         times: seconds of processor time, set-up included. errors, iterations: at those times.
         certificate: of the network at the end. seconds: used until the end, which is earlier than
             the last time where the optimiser had nothing left to do. wall: seconds on the wall,
-            evaluations included. steps: in all. parameters: of the network.
+            evaluations included. steps: of each optimiser. parameters: of the network. setting:
+            of the method's, None where it has none.
     """
 
     times: tuple[float, ...]
@@ -237,14 +336,28 @@ class Trained:
     certificate: Certificate
     seconds: float
     wall: float
-    steps: int
     parameters: int
+    steps: Mapping[str, int] = field(default_factory=dict)
+    setting: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the optimiser had nothing left to do before the time was over."""
+        return self.seconds < _EARLY * self.times[-1]
 
 
-def train(case: Case, method: Method, *, seed: int, seconds: float) -> Trained:
-    """Train a case's model once, on one thread."""
+def train(
+    case: Case, method: Method, *, seed: int, seconds: float, setting: float | None = None
+) -> Trained:
+    """Train a case's model once, on one thread.
+
+    Args:
+        setting: of the method's; the usual one without.
+    """
     from threadpoolctl import threadpool_limits
 
+    if setting is None and method.settings:
+        setting = method.settings[0]
     dde, began = load_deepxde(), time.perf_counter()
     true = case.reference(case.points)
     threads = torch.get_num_threads()
@@ -257,13 +370,13 @@ def train(case: Case, method: Method, *, seed: int, seconds: float) -> Trained:
             with contextlib.redirect_stdout(io.StringIO()):  # NNCG prints
                 model = case.build(dde)
                 course.look(model)
-                method.run(dde, model, course)
+                method.run(dde, model, course, math.nan if setting is None else setting)
                 course.close(model)
             found = certificate(case, _outputs(model))
         finally:
             torch.set_num_threads(threads)
     return Trained(
         course.times, tuple(course.errors), tuple(course.iterations), found, course.seconds,
-        time.perf_counter() - began, int(model.train_state.step),
-        sum(p.numel() for p in model.net.parameters()),
+        time.perf_counter() - began, sum(p.numel() for p in model.net.parameters()), course.steps,
+        setting,
     )  # fmt: skip

@@ -17,9 +17,8 @@ from ..pinn.problems import CASES, Certificate
 from .pinn_methods import ADAM, METHODS, OURS, SECOND_ORDER, Trained
 from .report import Spread, environment_text, markdown_table, seconds_text
 
-__all__ = ["TARGETS", "Classical", "PinnReport", "Row", "read_rows"]
+__all__ = ["TARGETS", "Choice", "Classical", "PinnReport", "Row", "read_rows"]
 
-_TIMES = (10.0, 60.0, 300.0)
 # How many times below Adam, and below the best second-order rival, the error is meant to be.
 TARGETS: Mapping[str, tuple[float, float | None]] = {
     **{name: (100.0, 10.0) for name in CASES
@@ -31,12 +30,18 @@ _NOTES = (
     "Every method trains the same network from the same weights on the same points in float64, "
     "full batch. Time is processor time on one thread, from the building of the model on; it "
     "stands while errors are evaluated. What counts at a time is the state after the last step "
-    "that had ended by then.",
-    "`adam` has a rate of 1e-3, `adam-decay` one that falls to 0 as a cosine of the time up to the "
-    "run's end: earlier times are not its best. Ratios are to the better of both at that time. "
-    "L-BFGS is DeepXDE's (memory 100, strong Wolfe); where it ends early it begins anew without "
-    "memory. NNCG has rank 60 and damping 1e-2 (its paper tries 1e-5 to 1e-1), 1,000 CG steps at "
-    "most to 1e-8; where it raises an error since the Hessian is indefinite, L-BFGS goes on.",
+    "that had ended by then. Schedules are shares of a run's length, so that each table is of runs "
+    "of exactly that length; errors on the way are in the picture alone.",
+    "Rivals' settings are chosen by the error against the reference, for each case and length: "
+    "from a seed that is not counted, each setting gets a tenth of the time, which is not counted "
+    "either. Gauss-Newton has none to choose. Ratios are to the better of both Adams.",
+    "L-BFGS is DeepXDE's (memory 100, strong Wolfe), on 1e8 times the loss, since it drops small "
+    "curvatures; where it ends it begins anew without memory, then on 1e12 and 1e4 times the loss. "
+    "`ended`: when none of these brought 30 steps, and the rest of the time was left.",
+    "NNCG has rank 60, 50 CG steps at most. Its damping, its tolerance and its sketch's shift are "
+    "absolute: the loss is scaled so that the Hessian's largest eigenvalue is 1e-3, and damping is "
+    "relative to it. 0 NNCG: no step of it ended in the time. Where it raises an error since the "
+    "Hessian is indefinite, L-BFGS goes on.",
     "residual: of the equation by finite differences on a fine grid, relative to its largest term; "
     "the worst equation's. conditions: by how much given and periodic faces are missed (RMS), "
     "relative to the solution.",
@@ -61,6 +66,26 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What settings of a method came to from the spare seed, for runs `seconds` long."""
+
+    case: str
+    method: str
+    seconds: float
+    settings: tuple[float, ...]
+    errors: tuple[float, ...]
+
+    @property
+    def key(self) -> tuple[str, str, float]:
+        return self.case, self.method, self.seconds
+
+    @property
+    def best(self) -> float:
+        """The setting of the least error, the first of equals."""
+        return self.settings[self.errors.index(min(self.errors))]
+
+
+@dataclass(frozen=True)
 class Classical:
     """A linear case without a network: seconds for everything."""
 
@@ -72,12 +97,13 @@ class Classical:
 
 @dataclass(frozen=True, eq=False)
 class PinnReport:
-    """All trainings. interrupted: whether some are missing."""
+    """All trainings, and which settings they have. interrupted: whether some are missing."""
 
     rows: tuple[Row, ...]
     classical: tuple[Classical, ...]
     environment: dict[str, Any]
     interrupted: bool = False
+    choices: tuple[Choice, ...] = ()
 
     @property
     def cases(self) -> list[str]:
@@ -91,9 +117,8 @@ class PinnReport:
 
     @property
     def times(self) -> list[float]:
-        """At which errors are told: 10, 60 and 300 s, and the runs' own ends."""
-        ends = {row.seconds for row in self.rows}
-        return sorted({*ends, *(t for t in _TIMES if any(t < end for end in ends))})
+        """At which errors are told: the runs' own ends."""
+        return sorted({row.seconds for row in self.rows})
 
     def of(self, case: str, method: str, seconds: float) -> list[Row]:
         """Rows of runs of this length, one a seed."""
@@ -101,14 +126,9 @@ class PinnReport:
         return [row for row in self.rows if (row.case, row.method, row.seconds) == wanted]
 
     def errors(self, case: str, method: str, time: float) -> Spread | None:
-        """Over the seeds: of runs that end then, or of the shortest that are longer."""
-        lengths = {r.seconds for r in self.rows if (r.case, r.method) == (case, method)}
-        for seconds in sorted(length for length in lengths if length >= time):
-            runs = [row.trained for row in self.of(case, method, seconds)]
-            found = [t.errors[t.times.index(time)] for t in runs if time in t.times]
-            if found:
-                return _spread(found)
-        return None
+        """Over the seeds, of runs of exactly this length: a longer one's schedule is stretched."""
+        found = [row.trained.errors[-1] for row in self.of(case, method, time)]
+        return _spread(found) if found else None
 
     def best(self, case: str, methods: Sequence[str], time: float) -> float | None:
         """The least median error of some methods."""
@@ -158,6 +178,12 @@ class PinnReport:
                     continue
                 runs = [row.trained for row in self.of(case, method, max(lengths))]
                 middle = lambda get, runs=runs: _spread([get(t) for t in runs]).median  # noqa: E731
+                each = {
+                    name: middle(lambda t, name=name: t.steps.get(name, 0))
+                    for name in dict.fromkeys(name for t in runs for name in t.steps)
+                }
+                alone = middle(lambda t: t.seconds) / max(*each.values(), 1)
+                early = [t.seconds for t in runs if t.ended]
                 rows.append(
                     {
                         "case": case,
@@ -166,12 +192,29 @@ class PinnReport:
                         "error": f"{middle(lambda t: t.certificate.error):.1e}",
                         "residual": f"{middle(lambda t: t.certificate.residual):.1e}",
                         "conditions": f"{middle(lambda t: t.certificate.conditions):.1e}",
-                        "steps": f"{middle(lambda t: t.steps):.0f}",
-                        "a step": seconds_text(middle(lambda t: t.seconds / max(t.steps, 1))),
+                        "steps": ", ".join(f"{n:.0f} {name}" for name, n in each.items()),
+                        "a step": seconds_text(alone) if len(each) == 1 else "",
+                        "ended": f"at {min(early):.3g} s" if early else "",
                         "weights": str(runs[0].parameters),
                     }
                 )
         return rows
+
+    def settings(self) -> list[dict[str, str]]:
+        """Which were tried, what they came to, and which one was taken."""
+        return [
+            {
+                "case": c.case,
+                "method": c.method,
+                "seconds": f"{c.seconds:g}",
+                "setting": METHODS[c.method].setting,
+                "taken": f"{c.best:g}",
+                "errors": ", ".join(
+                    f"{s:g}: {e:.1e}" for s, e in zip(c.settings, c.errors, strict=True)
+                ),
+            }
+            for c in sorted(self.choices, key=lambda c: (list(CASES).index(c.case), c.seconds))
+        ]
 
     def without_network(self) -> list[dict[str, str]]:
         return [
@@ -191,7 +234,10 @@ class PinnReport:
         few, many = min(counts, default=0), max(counts, default=0)
         seeds = f"{few}" if few == many else f"{few} to {many}"
         lines = ["# Physics-informed networks", "", where, ""]
-        lines += [f"- `{name}`: {CASES[name].summary}." for name in self.cases]
+        lines += [
+            f"- `{name}`: {CASES[name].summary}. The network: {CASES[name].model}."
+            for name in self.cases
+        ]
         lines += ["", *(f"- `{name}`: {METHODS[name].told}." for name in self.methods)]
         lines += ["", f"Relative L2 errors, medians of {seeds} seeds (quartiles).", ""]
         if self.interrupted:
@@ -201,6 +247,8 @@ class PinnReport:
             if ratios := self.ratios(time):
                 lines += [*markdown_table(ratios), ""]
         lines += ["## Certificates at the end", "", *markdown_table(self.ends()), ""]
+        if self.choices:
+            lines += ["## Settings of rivals", "", *markdown_table(self.settings()), ""]
         if self.classical:
             lines += ["## Without a network", "", *markdown_table(self.without_network()), ""]
         lines += [f"- {note}" for note in _NOTES]
@@ -214,7 +262,9 @@ class PinnReport:
             "title": "Physics-informed networks",
             "interrupted": self.interrupted,
             "notes": list(_NOTES),
+            "models": {name: CASES[name].model for name in self.cases},
             "rows": [_finite(asdict(row)) for row in self.rows],
+            "choices": [_finite(asdict(choice)) for choice in self.choices],
             "classical": [asdict(c) for c in self.classical],
             **self.environment,
         }
@@ -238,17 +288,18 @@ class PinnReport:
         return paths
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a report that was written before; none where there is no file.
+def read_rows(path: Path) -> tuple[list[Row], list[Choice]]:
+    """Rows and choices of a report that was written before; none where there is no file.
 
     Raises:
         FileError: it is no such report.
     """
     if not path.exists():
-        return []
+        return [], []
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return [_row(entry) for entry in record["rows"]]
+        rows = [_row(entry) for entry in record["rows"]]
+        return rows, [_choice(entry) for entry in record["choices"]]
     except (ValueError, KeyError, TypeError) as error:
         raise FileError(
             path, "expected a report of this benchmark, got something else: move it away"
@@ -258,10 +309,19 @@ def read_rows(path: Path) -> list[Row]:
 def _row(entry: Mapping[str, Any]) -> Row:
     trained = {**entry["trained"]}
     for name in ("times", "errors", "iterations"):
-        trained[name] = tuple(math.inf if v is None else v for v in trained[name])
+        trained[name] = _numbers(trained[name])
     known = {k: math.inf if v is None else v for k, v in trained["certificate"].items()}
     trained["certificate"] = Certificate(**known)
     return Row(entry["case"], entry["method"], entry["seed"], entry["seconds"], Trained(**trained))
+
+
+def _choice(entry: Mapping[str, Any]) -> Choice:
+    lists = {name: _numbers(entry[name]) for name in ("settings", "errors")}
+    return Choice(**{**entry, **lists})
+
+
+def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(math.inf if v is None else v for v in values)
 
 
 def _finite(value: Any) -> Any:

@@ -91,11 +91,12 @@ def environment_text(at: Mapping[str, Any], found: Mapping[str, str], date: str)
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lines of a Markdown table; every row has the keys of the first, which are the headings."""
+    """Lines of a Markdown table; every row has the keys of the first, which are the headings, in
+    any order."""
     if not rows:
         return []
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    return [*lines, *("| " + " | ".join(map(_cell, row.values())) + " |" for row in rows)]
+    return [*lines, *("| " + " | ".join(_cell(row[k]) for k in rows[0]) + " |" for row in rows)]
 
 
 def text_table(rows: Sequence[Mapping[str, str]], words: Collection[str]) -> list[str]:

@@ -34,8 +34,9 @@ def bench_pinn(
 ) -> int:
     """Train DeepXDE's models by Gauss-Newton, Adam, L-BFGS and NNCG: error against time.
 
-    All have the same network, first weights, points and float64, on one thread. Each answer has
-    its certificate: the residual of the equation by finite differences.
+    All have the same network, first weights, points and float64, on one thread; --list tells what
+    the networks know beforehand. Rivals' settings are chosen first, from a spare seed. Each answer
+    has its certificate: the residual of the equation by finite differences.
 
     Example: sciml bench pinn --cases burgers --seconds 60 --out report
     """
@@ -59,8 +60,11 @@ def bench_pinn(
             width = max(map(len, report.cases))
             emit("  ".join([f"  {row.pop('case'):{width}}", *(f"{m} {e}" for m, e in row.items())]))
     for row in report.ends():
+        ended = f", ended {row['ended']}" if row["ended"] else ""
         emit(f"{row['case']}, {row['method']}: residual {row['residual']}, "
-             f"conditions {row['conditions']}, {row['steps']} steps")  # fmt: skip
+             f"conditions {row['conditions']}, steps: {row['steps']}{ended}")  # fmt: skip
+    for row in report.settings():
+        emit(f"{row['case']}, {row['method']}: {row['setting']} {row['taken']} of {row['errors']}")
     for row in report.without_network():
         emit(f"{row['case']}, {row['how']}: {row['error']} in {row['time']}")
     emit_written(report.write(folder))
@@ -77,6 +81,8 @@ def _list() -> str:
     from solvers.bench.pinn_methods import METHODS
     from solvers.pinn.problems import CASES
 
-    lines = [f"case    {name:16} {case.summary}" for name, case in CASES.items()]
+    lines = []
+    for name, case in CASES.items():
+        lines += [f"case    {name:16} {case.summary}", f"{'':24} {case.model}"]
     lines += [f"method  {name:16} {method.told}" for name, method in METHODS.items()]
     return "\n".join(lines)

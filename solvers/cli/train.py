@@ -119,17 +119,22 @@ def train(
     check_folder(out, "--out")
     if resume and not (out / _kept(name)).exists():
         say(f"nothing to resume from in {out}: {name} begins anew")
-    with progress_bar(f"train {name}") as bar, refusals():
-        if name == _MULTIGRID:
-            lines, written = _multigrid(out, quick, seed, resume, bar)
-        elif name in denoisers:
-            lines, written = _denoiser(denoisers[name], out, quick, heads, seed, resume, bar)
-        elif name in proximal:
-            lines, written = _proximal(proximal[name], out, quick, heads, seed, resume, bar)
-        elif name in cases:
-            lines, written = _case(name.removeprefix(_PINN), out, quick, seed, resume, bar)
-        else:
-            lines, written = _network(networks[name], out, quick, published, seed, resume, bar)
+    try:
+        with progress_bar(f"train {name}") as bar, refusals():
+            if name == _MULTIGRID:
+                lines, written = _multigrid(out, quick, seed, resume, bar)
+            elif name in denoisers:
+                lines, written = _denoiser(denoisers[name], out, quick, heads, seed, resume, bar)
+            elif name in proximal:
+                lines, written = _proximal(proximal[name], out, quick, heads, seed, resume, bar)
+            elif name in cases:
+                lines, written = _case(name.removeprefix(_PINN), out, quick, seed, resume, bar)
+            else:
+                lines, written = _network(networks[name], out, quick, published, seed, resume, bar)
+    except KeyboardInterrupt:
+        if (out / _kept(name)).is_file():
+            say("the checkpoint is kept: go on with --resume")
+        raise
     for line in (*lines, *(f"written     {path}" for path in written)):
         emit(line)
     return 0
@@ -157,20 +162,16 @@ def _cases() -> dict[str, str]:
     """Physics-informed networks by name, in words."""
     from solvers.pinn.problems import CASES
 
-    return {_PINN + name: case.summary for name, case in CASES.items()}
+    return {_PINN + name: f"{case.summary}; {case.model}" for name, case in CASES.items()}
 
 
 def _case(
     name: str, out: Path, quick: bool, seed: int, resume: bool, bar: Progress
 ) -> tuple[list[str], Sequence[Path]]:
     from sciml.io._cards import read_json_card
-    from solvers.pinn.problems import CASES
     from solvers.pinn.train import train_case
 
-    steps = CASES[name].steps
-    written = train_case(
-        name, out, steps=steps // 4 if quick else steps, seed=seed, resume=resume, progress=bar
-    )
+    written = train_case(name, out, quick=quick, seed=seed, resume=resume, progress=bar)
     about = read_json_card(written[0], _CARD)["about"]
     return [
         f"error       {about['error']:.1e} (relative L2; reference: {about['reference']})",

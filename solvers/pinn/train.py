@@ -37,6 +37,7 @@ def train_case(
     out: str | os.PathLike[str],
     *,
     steps: int | None = None,
+    quick: bool = False,
     seed: int = 0,
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -47,7 +48,7 @@ def train_case(
     uninterrupted one.
 
     Args:
-        steps: of Gauss-Newton; the case's own without.
+        steps: of Gauss-Newton; the case's own without. quick: a quarter of these.
         resume: go on from the checkpoint, if there is one.
         progress: told (steps done, steps).
 
@@ -61,10 +62,15 @@ def train_case(
         FileError: `resume` with a checkpoint of another case or seed, or a damaged one.
     """
     case = find(name)
-    steps = case.steps if steps is None else integer(steps, "steps", 1)
+    stem = f"pinn-{name}"
+    if steps is None:
+        steps = case.steps // 4 if quick else case.steps
+        command = f"sciml train {stem}{' --quick' * quick} --seed {seed}"
+    else:
+        integer(steps, "steps", 1)
+        command = f"train_case({name!r}, out, steps={steps}, seed={seed})"
     dde, folder = load_deepxde(), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"pinn-{name}"
     path = folder / f"{stem}.checkpoint.safetensors"
     with double_precision(dde), seeded(dde, seed):
         model = case.build(dde)
@@ -87,8 +93,9 @@ def train_case(
         found = certificate(case, model.predict)
         figure = draw_solution(case, model.predict)
     about = {
-        "command": f"sciml train {stem} --seed {seed}",
+        "command": command,
         "case": case.summary,
+        "model": case.model,
         "seed": seed,
         "steps": now.iterations,
         "seconds": round(seconds, 1),

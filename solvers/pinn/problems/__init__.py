@@ -25,9 +25,11 @@ def _cases() -> dict[str, Case]:
     octaves = [np.pi * 2**k for k in range(6)]
     found = (
         poisson_1d("poisson-1d-sine", [1], widths=[1, 20, 20, 1], points=64, features=None,
-                   nodes=24),
+                   nodes=24, model="2 hidden layers of 20"),
         poisson_1d("poisson-1d", [1, 5, 20, 50], widths=[12, 20, 20, 1], points=1200,
-                   features=lambda x: torch.cat(waves(x, octaves), dim=1), nodes=240),
+                   features=lambda x: torch.cat(waves(x, octaves), dim=1), nodes=240,
+                   model="2 hidden layers of 20, sines and cosines of pi, 2 pi, ..., 32 pi, which "
+                   "span the solution's frequencies"),
         poisson_2d(), helmholtz(), advection(30), advection(50), advection(80), heat(), burgers(),
         allen_cahn(), kdv(), cavity(), darcy(),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from .differences import Field, box
 
 __all__ = ["Case", "Certificate", "Predict", "certificate", "relative_error"]
 
+_SHIFTS = (5**0.5 - 1) / 2, 2**0.5 - 1
 # Points (n, dim) to values (n, outputs), float64.
 Predict = Callable[[np.ndarray], np.ndarray]
 # The terms of each equation, which a solution makes sum up to 0, from the fields of all outputs and
@@ -25,6 +26,7 @@ class Case:
 
     Attributes:
         name, summary: as in `CASES`, and in a line.
+        model: network and points in words, with all that they know of the solution beforehand.
         build: deepxde -> a `deepxde.Model`, not compiled, whose losses are mean squares. Call it
             inside `double_precision` and `seeded`.
         low, high: corners of the box; time is the last axis.
@@ -32,7 +34,7 @@ class Case:
         known: how the reference is known.
         terms: of the equations, by finite differences.
         grid: points along each axis that the certificate looks at.
-        tested: those that the error is taken over.
+        tested: how many along each axis the error is taken over.
         fixed: (axis, end) of the faces where the solution is given; end 0 is low, 1 is high.
         periodic: axes.
         judged: the first outputs, which errors are of (a pressure is known up to a constant).
@@ -42,6 +44,7 @@ class Case:
 
     name: str
     summary: str
+    model: str
     build: Callable[[Any], Any]
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -64,8 +67,14 @@ class Case:
 
     @property
     def points(self) -> np.ndarray:
-        """Those that the error is taken over, (n, dim)."""
-        return box(self.low, self.high, self.tested).reshape(-1, len(self.low))
+        """Those that the error is taken over, (n, dim): one a cell, none of them on `grid`.
+
+        They are shifted by irrational shares of a cell, so that what is hidden between the
+        points of the certificate is not hidden from the error.
+        """
+        sides = zip(self.low, self.high, self.tested, _SHIFTS, strict=False)
+        axes = [a + (b - a) * (np.arange(n) + shift) / n for a, b, n, shift in sides]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(self.low))
 
 
 @dataclass(frozen=True)
