@@ -11,7 +11,6 @@ import functools
 import importlib
 import io
 import os
-import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from torch import Tensor
 from sciml._checks import need, told
 
 from .gauss_newton import GaussNewton, Progress
+from .precision import double, double_precision, seeded
 from .residuals import PointwiseResiduals, Term
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
 # Seconds pass between two lines of DeepXDE's display, at whose default a training ends in silence.
 _DISPLAY_EVERY = 10
 _ARRAYS_AGREE = 1e-6
+_ROUNDING = 1e-14
 
 
 def load_deepxde() -> ModuleType:
@@ -98,7 +99,8 @@ def precondition(
     Raises:
         TypeError: no `deepxde.Model`.
         RuntimeError: a backend other than pytorch.
-        ValueError: losses other than mean squares, a regulariser, forward-mode derivatives.
+        ValueError: losses other than mean squares, as many weights as there are no losses, terms
+            of a wrong shape, a regulariser, forward-mode derivatives.
     """
     dde = load_deepxde()
     need(model, dde.Model, "a deepxde.Model", "deepxde.Model(data, net)")
@@ -122,12 +124,9 @@ def precondition(
         model.net.register_forward_pre_hook(_to_its_precision)
         model.net._takes_any_float = True
     model.__class__ = _in_double(type(model))
-    with _double(dde, model):
-        before, model.loss_weights = model.loss_weights, weights
+    with double(dde, model):
         model.external_trainable_variables = variables
-        if compiled is not None:
-            model.loss_weights = before
-            _need_squares(model, compiled)
+        _need_squares(dde, model, compiled, weights)
         optimiser = _Optimiser(model, method, variables)
         model.compile(
             optimiser, metrics=metrics, loss_weights=weights,
@@ -141,10 +140,18 @@ def residuals(model: Any) -> PointwiseResiduals:
 
     Args:
         model: a `deepxde.Model` that went through `precondition`.
+
+    Raises:
+        TypeError: no `deepxde.Model`, or one that is not in float64.
     """
     dde = load_deepxde()
     need(model, dde.Model, "a deepxde.Model", "deepxde.Model(data, net)")
-    with _double(dde, model):
+    for p in [*model.net.parameters(), *model.external_trainable_variables]:
+        if p.dtype != torch.float64:
+            raise TypeError(
+                f"expected a model in float64, got {p.dtype}: precondition(model) first"
+            )
+    with double(dde, model):
         return _residuals(dde, model, *_batch(model))
 
 
@@ -176,7 +183,7 @@ def lent_residuals(model: Any) -> Iterator[PointwiseResiduals]:
     lent = [*model.net.parameters(), *model.net.buffers(), *model.external_trainable_variables]
     kept = [(p, p.data, p.grad) for p in lent if p.is_floating_point()]
     try:
-        with _double(dde, model):
+        with double(dde, model):
             for p, data, _ in kept:
                 p.grad, p.data = None, data.double()
             yield _residuals(dde, model, *_batch(model))
@@ -200,17 +207,32 @@ def _refuse(dde: ModuleType, model: Any) -> None:
         raise ValueError('expected one precision, got "mixed": set_default_float("float64")')
 
 
-def _need_squares(model: Any, compiled: Any) -> None:
-    """Refuse a model whose losses, as it was compiled, are no mean squares."""
+def _need_squares(dde: ModuleType, model: Any, compiled: Any, weights: Any) -> None:
+    """Refuse a model with a loss, as it was compiled, that is no mean square.
+
+    Losses are compared one by one and without weights, so that none hides behind a larger one.
+    """
     X, y, aux = _batch(model)
-    losses = compiled(X, y, aux)[1].detach()
-    total = float(losses.sum())
-    ours = float(_residuals(load_deepxde(), model, X, y, aux).value().square().sum())
-    if np.isfinite(total) and abs(total - ours) > _ARRAYS_AGREE * abs(total):
-        raise ValueError(
-            f"expected losses that are mean squares, whose sum is {ours:.6g}, got {total:.6g}: "
-            'compile the model with loss="MSE"'
-        )
+    before = model.loss_weights
+    try:
+        model.loss_weights = weights
+        _residuals(dde, model, X, y, aux).terms()  # says what is wrong with weights and shapes
+        if compiled is None:
+            return
+        model.loss_weights = None
+        terms = _residuals(dde, model, X, y, aux).terms()
+        theirs = compiled(X, y, aux)[1].detach().tolist()
+    finally:
+        model.loss_weights = before
+    ours = [float(term.error.detach().square().mean()) for term in terms]
+    least = _ROUNDING * sum(ours)
+    for term, a, b in zip(terms, ours, theirs, strict=True):
+        # where the mean square is NaN the training says so, and at which point
+        if np.isfinite(a) and not abs(a - b) <= _ARRAYS_AGREE * a + least:
+            raise ValueError(
+                f"expected losses that are mean squares, {a:.6g} for {term.name}, got {b:.6g}: "
+                'compile the model with loss="MSE"'
+            )
 
 
 def _batch(model: Any) -> tuple[Any, Any, Any]:
@@ -243,13 +265,40 @@ def _residuals(dde: ModuleType, model: Any, X: Any, y: Any, aux: Any) -> Pointwi
         dde.grad.clear()
         model.net.auxiliary_vars = auxiliary
         model.net.train(True)
-        model.data.losses_train(targets, outputs, record, x, model, aux=None)
+        try:
+            model.data.losses_train(targets, outputs, record, x, model, aux=None)
+        except (TypeError, RuntimeError) as error:
+            _blame_equation(model, error, x, outputs, auxiliary)
+            raise
         dde.grad.clear()  # graphs are kept by what needs them
         return _terms(model, errors, len(X))
 
     return PointwiseResiduals(
         model.net, inputs, terms, extra=tuple(model.external_trainable_variables)
     )
+
+
+def _blame_equation(
+    model: Any, error: Exception, x: Tensor, outputs: Tensor, auxiliary: Tensor | None
+) -> None:
+    """Say so, if `error` comes of an equation that is not in torch."""
+    if "numpy()" in str(error):  # torch's advice is detach(), which cuts the equation off
+        raise TypeError(
+            "expected equations and conditions in torch, got one that calls NumPy on a tensor: "
+            "torch.sin(x) in place of np.sin(x)"
+        ) from error
+    if (equation := getattr(model.data, "pde", None)) is None:
+        return
+    try:
+        found = equation(x, outputs) if auxiliary is None else equation(x, outputs, auxiliary)
+    except Exception:
+        return  # the equation's own error is the one to show
+    for k, value in enumerate(found if isinstance(found, list | tuple) else [found]):
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"expected PDE {k} as a tensor (points, 1), got {told(value)}: return what is to "
+                "be 0, made by torch and deepxde.grad"
+            ) from error
 
 
 def _terms(model: Any, errors: list[Tensor], points: int) -> list[Term]:
@@ -332,19 +381,23 @@ def _in_double(base: type) -> type:
 
         @functools.wraps(base.train)
         def train(self, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(self.opt, _Optimiser) and len(args) < 3:
-                kwargs.setdefault("display_every", _DISPLAY_EVERY)
-            with _double(load_deepxde(), self):
+            if isinstance(self.opt, _Optimiser):
+                given = args[0] if args else kwargs.get("iterations", kwargs.get("epochs"))
+                if given is None:
+                    raise ValueError("expected a number of steps, got none: train(iterations=200)")
+                if len(args) < 3:
+                    kwargs.setdefault("display_every", _DISPLAY_EVERY)
+            with double(load_deepxde(), self):
                 return super().train(*args, **kwargs)
 
         @functools.wraps(base.predict)
         def predict(self, *args: Any, **kwargs: Any) -> Any:
-            with _double(load_deepxde(), self):
+            with double(load_deepxde(), self):
                 return super().predict(*args, **kwargs)
 
         @functools.wraps(base.restore)
         def restore(self, *args: Any, **kwargs: Any) -> Any:
-            with _double(load_deepxde(), self):
+            with double(load_deepxde(), self):
                 return super().restore(*args, **kwargs)
 
     Preconditioned.__name__, Preconditioned.__qualname__ = base.__name__, base.__qualname__
@@ -356,98 +409,6 @@ def _to_its_precision(net: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     dtype = next(net.parameters()).dtype
     floats = (a.to(dtype) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
     return tuple(floats)
-
-
-@contextlib.contextmanager
-def double_precision(dde: ModuleType) -> Iterator[None]:
-    """float64 in DeepXDE and in torch, for what is built and trained inside; then as before."""
-    real, usual = dde.config.real, torch.get_default_dtype()
-    back = {16: real.set_float16, 32: real.set_float32, 64: real.set_float64}[real.precision]
-    real.set_float64()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        back()
-        torch.set_default_dtype(usual)
-
-
-@contextlib.contextmanager
-def seeded(dde: ModuleType, seed: int) -> Iterator[None]:
-    """DeepXDE draws points and weights from `seed` inside; all generators are then as before."""
-    config, state, legacy = dde.config, random.getstate(), np.random.get_state()
-    before = config.random_seed
-    try:
-        with torch.random.fork_rng():
-            config.set_random_seed(seed)
-            yield
-    finally:
-        config.random_seed = before
-        random.setstate(state)
-        np.random.set_state(legacy)
-
-
-@contextlib.contextmanager
-def _double(dde: ModuleType, model: Any) -> Iterator[None]:
-    """float64 in DeepXDE, in torch and in the sampled points; all put back at the end."""
-    narrow = np.dtype(dde.config.real(np))
-    with double_precision(dde), _wide_points(model, narrow):
-        yield
-
-
-@contextlib.contextmanager
-def _wide_points(model: Any, narrow: np.dtype) -> Iterator[None]:
-    """The arrays of the model's data in float64; then as they were, new ones in `narrow`.
-
-    Copies are kept with the model: DeepXDE remembers values of conditions by the id of an array,
-    so that one that was freed could pass for the next.
-    """
-    wide = np.dtype(np.float64)
-    if narrow == wide:
-        yield
-        return
-    copies: dict[int, tuple[Any, Any]] = vars(model).setdefault("_wide_copies", {})
-    own = {id(a): a for a in _arrays(model.data, wide)}
-
-    def widen(array: np.ndarray) -> np.ndarray:
-        return copies.setdefault(id(array), (array, array.astype(wide)))[1]
-
-    def restore(array: np.ndarray) -> np.ndarray:
-        if id(array) in own:
-            return array
-        known = next((a for a, made in copies.values() if made is array), None)
-        if known is None:
-            known = array.astype(narrow)
-            copies[id(known)] = known, array
-        return known
-
-    _replace(model.data, narrow, widen)
-    try:
-        yield
-    finally:
-        _replace(model.data, wide, restore)
-
-
-def _arrays(data: Any, dtype: np.dtype) -> list[np.ndarray]:
-    found: list[np.ndarray] = []
-    for value in vars(data).values():
-        parts = value if isinstance(value, tuple | list) else (value,)
-        found += [v for v in parts if isinstance(v, np.ndarray) and v.dtype == dtype]
-    return found
-
-
-def _replace(data: Any, dtype: np.dtype, change: Any) -> None:
-    """Every array of `dtype` among the attributes of `data`, replaced by change(array)."""
-    for name, value in list(vars(data).items()):
-        if isinstance(value, np.ndarray) and value.dtype == dtype:
-            setattr(data, name, change(value))
-        elif isinstance(value, tuple | list) and any(
-            isinstance(v, np.ndarray) and v.dtype == dtype for v in value
-        ):
-            parts = (
-                change(v) if isinstance(v, np.ndarray) and v.dtype == dtype else v for v in value
-            )
-            setattr(data, name, type(value)(parts))
 
 
 @contextlib.contextmanager

@@ -67,7 +67,7 @@ def confidence_intervals(
         noisy: indices of the terms whose targets were measured (of a `deepxde.Model`: equations
             first, then conditions in their order).
         sigma: of the noise; estimated from the noisy terms without, with the degrees of freedom
-            that the fit has left, n - trace(J G) over their rows.
+            that the fit has left, n - 2 trace(H) + trace(H H^T) with H = J G among their rows.
         level: between 0 and 1.
         damping: mu, relative to the largest eigenvalue of J^T J (of theta / `scale`); it
             limits what directions count that the residuals hardly see.
@@ -80,7 +80,11 @@ def confidence_intervals(
         raise ValueError(f"expected a level between 0 and 1, got {level}")
     count = sum(p.numel() for p in residuals.extra)
     if not count:
-        raise ValueError("expected unknown parameters beside the network's, got none")
+        raise ValueError(
+            "expected unknown parameters beside the network's, got none: "
+            "precondition(model, external_trainable_variables=[k]), or extra=[k] of "
+            "PointwiseResiduals"
+        )
     terms, rows = residuals.terms(), residuals.rows()
     chosen = sorted({integer(k, "an index of noisy", 0) for k in noisy})
     if not chosen or chosen[-1] >= len(terms):
@@ -98,7 +102,7 @@ def confidence_intervals(
     for k in chosen:
         size[rows[k]] = (terms[k].weight / terms[k].error.numel()) ** 0.5
     if sigma is None:
-        sigma = _estimated(r, size, (U * U) @ kept)
+        sigma = _estimated(r, size, U, kept)
     covariance = (sigma**2 * (G * size**2) @ G.T).numpy(force=True)
     value = residuals.theta()[-count:].numpy(force=True)
     deviation = np.sqrt(np.diag(covariance))
@@ -116,16 +120,22 @@ def confidence_intervals(
     )
 
 
-def _estimated(r: torch.Tensor, size: torch.Tensor, fitted: torch.Tensor) -> float:
+def _estimated(r: torch.Tensor, size: torch.Tensor, U: torch.Tensor, kept: torch.Tensor) -> float:
     """sigma from the noisy rows: their residuals over what freedom the fit has left them.
 
-    `fitted` is the diagonal of J G, by which a row's residual follows its own noise.
+    There r / size = (1 - H) e / size, with H = J G = U diag(kept) U^T among those rows, and e
+    sigma size times white noise. What is expected of the sum of squares is sigma² times
+    ||1 - H||² in the Frobenius norm, weighted by the sizes. H is a block of a projection, and none
+    itself where equations are fitted along: n - trace(H) alone would be too much.
     """
     noisy = size > 0
-    left = float((1 - fitted[noisy]).sum())
+    U, size = U[noisy], size[noisy, None]
+    own = float(((U * U) @ kept).sum())
+    pairs = (U / size).T @ (U / size) * ((U * size).T @ (U * size))
+    left = len(U) - 2 * own + float(kept @ pairs @ kept)
     if left < 1:
         raise ValueError(
             f"expected noisy data that the model cannot fit wholly, got {left:.2g} degrees of "
             "freedom left: take fewer weights, or say sigma"
         )
-    return float(((r[noisy] / size[noisy]).square().sum() / left) ** 0.5)
+    return float(((r[noisy] / size[:, 0]).square().sum() / left) ** 0.5)

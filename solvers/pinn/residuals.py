@@ -269,7 +269,8 @@ class PointwiseResiduals(Residuals):
         extra: further parameters, which `terms` reads: unknown constants of an equation.
 
     Raises:
-        TypeError, ValueError: as `Residuals`, and for terms that fit neither points nor network.
+        TypeError, ValueError: as `Residuals`, and for terms that fit neither points nor network;
+            `linearise` for a term that depends on no parameter.
     """
 
     def __init__(
@@ -285,6 +286,7 @@ class PointwiseResiduals(Residuals):
         named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
         self._names = [n for n, _ in named]
         self.pointwise: bool | None = None  # not yet checked
+        self._seen = False  # whether every term is known to depend on the parameters
         super().__init__([*(p for _, p in named), *self.extra], self._joined)
 
     def terms(self) -> list[Term]:
@@ -292,6 +294,13 @@ class PointwiseResiduals(Residuals):
         inputs = self.inputs.clone().requires_grad_()
         with torch.enable_grad():
             return self._sound(inputs, self.network(inputs))
+
+    def linearise(self) -> tuple[Tensor, Jacobian]:
+        found = super().linearise()
+        if not self._seen:
+            self._need_dependence()
+            self._seen = True
+        return found
 
     def rows(self) -> list[slice]:
         """Which rows of r each term has."""
@@ -343,6 +352,21 @@ class PointwiseResiduals(Residuals):
         for term in terms:
             _check(term, len(inputs), outputs.shape[1])
         return terms
+
+    def _need_dependence(self) -> None:
+        """Refuse a term that no parameter changes: it would be trained on without a word."""
+        for term in self.terms():
+            error, found = term.error, ()
+            if error.requires_grad:
+                found = torch.autograd.grad(
+                    error.sum(), self.parameters, retain_graph=True, allow_unused=True
+                )
+            if all(g is None for g in found):
+                raise ValueError(
+                    f"expected {term.name} to depend on what is trained, got one that does not: "
+                    "compute it from the network's output by torch alone, without detach(), or "
+                    "leave it out"
+                )
 
     def _blame(self, r: Tensor) -> str:
         for term in self.terms():
@@ -474,7 +498,8 @@ def _check(term: Term, points: int, outputs: int) -> None:
             f"expected {term.name} as (points, equations), got {tuple(error.shape)} at {count} "
             "points: check how many outputs the network has, and which of them is meant"
         )
-    if error.shape[1] == count > 1 and count != outputs:
+    # the condition's points are among `points`: both are what a column can have been broadcast to
+    if error.shape[1] > 1 and error.shape[1] in (count, points) and error.shape[1] != outputs:
         raise ValueError(
             f"expected {term.name} as (points, equations), got {tuple(error.shape)}: (points,) met "
             "(points, 1), so that each point was compared with all: keep the last axis, u[:, 0:1]"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.figure
@@ -224,6 +225,14 @@ def test_an_unknown_constant_lies_in_its_interval(dde):
     assert abs(found.offset[0]) < 0.1 * found.deviation[0]
 
 
+def test_a_constant_that_is_not_trained_stays_and_has_no_interval(dde):
+    model, k = _decay(dde, 0.01, 3)
+    precondition(model, external_trainable_variables=[]).train(iterations=2, verbose=0)
+    assert k.item() == 1
+    with pytest.raises(ValueError, match=r"got none: precondition.*external_trainable_variables="):
+        confidence_intervals(residuals(model), [2])
+
+
 def test_an_unknown_constant_travels_in_checkpoints(dde, tmp_path):
     model, k = _decay(dde, 0.01, 3)
     precondition(model).train(iterations=3, verbose=0, model_save_path=str(tmp_path / "m"))
@@ -234,13 +243,17 @@ def test_an_unknown_constant_travels_in_checkpoints(dde, tmp_path):
 
 def test_the_lines_of_the_guide_run(dde):
     text = (Path(__file__).resolve().parents[2] / "docs/guide.md").read_text(encoding="utf-8")
-    section = text[text.index("### With DeepXDE") :].split("\n## ")[0]
+    section = text[text.index("### With DeepXDE") :].split("\n### ")[0]
     lines = re.findall(r"^```py\n(.*?)^```", section, flags=re.M | re.S)
     model, _ = _decay(dde, 0.01, 0)
     names: dict[str, object] = {"model": model}
     for block in lines:
-        exec(block.replace("iterations=200)", "iterations=4, verbose=0)"), names)
-    assert len(lines) == 3 and names["found"]
+        few = 30 if "Variable" in block else 4
+        exec(block.replace("iterations=200)", f"iterations={few}, verbose=0)"), names)
+    assert len(lines) == 3
+    found: Any = names["found"]
+    assert found.low[0] < 2 < found.high[0] and found.deviation[0] < 0.1
+    assert found.resolution[0] > 0.99 and abs(found.offset[0]) < 0.1 * found.deviation[0]
 
 
 def test_models_that_do_not_suit_are_refused(dde):
@@ -254,8 +267,33 @@ def test_models_that_do_not_suit_are_refused(dde):
     model.net.regularizer = ("l2", 1e-4)
     with pytest.raises(ValueError, match="without regularization"):
         precondition(model)
-    with pytest.raises(ValueError, match="2 loss weights"):
-        precondition(_model(dde, compiled=False), loss_weights=[1.0]).train(iterations=1, verbose=0)
+    for weights in ([1.0], [1, 2, 3]):
+        with pytest.raises(ValueError, match=f"2 loss weights, one a loss, got {len(weights)}"):
+            precondition(_model(dde, compiled=False), loss_weights=weights)
+        with pytest.raises(ValueError, match="2 loss weights"):
+            precondition(_model(dde, loss_weights=weights))
+    with pytest.raises(TypeError, match=r"float32: precondition\(model\) first"):
+        residuals(_model(dde))
+    with pytest.raises(ValueError, match=r"got none: train\(iterations=200\)"):
+        precondition(_model(dde)).train()
+
+
+@pytest.mark.parametrize(
+    ("loss", "weights"),
+    [
+        ("mean l2 relative error", None),  # of targets 0: infinite
+        (["MSE", "MAE"], None),
+        (["MSE", "MAE"], [1e9, 1]),  # in a sum nobody would see it
+        (["MSE", "MAE"], [1, 0]),
+        (lambda true, found: torch.mean(torch.abs(true - found) ** 3), None),
+    ],
+)
+def test_losses_that_are_no_mean_squares_are_refused(dde, loss, weights):
+    model = _model(dde, loss=loss, loss_weights=weights)
+    with pytest.raises(ValueError, match=r'mean squares.*for .* got .*loss="MSE"'):
+        precondition(model)
+    assert model.loss_weights == weights
+    precondition(_model(dde, loss=["MSE", "mse"], loss_weights=weights))
 
 
 def test_bad_models_are_told_what_is_wrong(dde):
@@ -276,8 +314,22 @@ def test_bad_models_are_told_what_is_wrong(dde):
         train(lambda x, u: u, [second])
     with pytest.raises(ValueError, match="how many outputs"):
         train(lambda x, u: u[:, 1:2], [])
-    with pytest.raises(ValueError, match="keep the last axis"):
-        train(lambda x, u: u - x[:, 0], [])
+    zero = dde.icbc.DirichletBC(line, lambda x: 0 * x, lambda x, on: on)
+    for conditions in ([], [zero]):
+        with pytest.raises(ValueError, match=r"PDE 0.*keep the last axis"):
+            train(lambda x, u: u - x[:, 0], conditions)
+        with pytest.raises(ValueError, match="PDE 1 to depend on what is trained"):
+            train(lambda x, u: [u, dde.grad.jacobian(u, x).detach() + x], conditions)
+        with pytest.raises(TypeError, match=r"expected PDE 1 as a tensor.*got None"):
+            train(lambda x, u: [u, None], conditions)
+    with pytest.raises(TypeError, match=r"expected PDE 0 as a tensor.*got None"):
+        train(lambda x, u: None, [])
+    with pytest.raises(TypeError, match="expected PDE 0 as a tensor"):
+        train(lambda x, u: u.detach().numpy(), [])
+    with pytest.raises(TypeError, match=r"torch\.sin\(x\) in place of np\.sin"):
+        train(lambda x, u: u - np.sin(x), [])
+    with pytest.raises(RuntimeError, match="must match"):  # of the equation itself, as it is
+        train(lambda x, u: u - torch.ones(3, 1), [])
     seen = dde.icbc.PointSetBC(np.array([[0.2], [0.4]]), np.array([[1.0], [np.nan]]))
     with pytest.raises(FloatingPointError, match=r"condition 0 \(PointSetBC\) at 1 of 2 points"):
         train(lambda x, u: u, [seen])

@@ -369,3 +369,42 @@ def test_intervals_of_a_linear_model_are_those_of_least_squares(rng):
         confidence_intervals(fit, [1])
     with pytest.raises(ValueError, match="unknown parameters"):
         confidence_intervals(_poisson(3, 4), [0])
+
+
+def test_the_noise_is_estimated_without_bias_where_equations_are_fitted_along():
+    """White noise is as its unit vectors, one by one: the estimates' squares sum up to 1 exactly.
+
+    Four data points of one weight, three of another, and an equation that holds as it is.
+    """
+    x = torch.tensor([0.0, 0.1, 0.5, 1.0, 0.2, 0.7, 0.9, 0.0, 0.4, 0.8], dtype=F64)[:, None]
+    total = 0.0
+    for k in range(7):
+        y = torch.zeros(7, 1, dtype=F64)
+        y[k] = 1
+        slope = torch.tensor(0.0, dtype=F64, requires_grad=True)
+        network = torch.nn.Linear(1, 1, dtype=F64)
+        network.weight.requires_grad_(False).zero_()
+
+        def terms(x, u, y=y, slope=slope):
+            line = u + slope * x
+            return [
+                Term(line[:4] - y[:4], slice(0, 4), 1.0),
+                Term(line[4:7] - y[4:], slice(4, 7), 5.0),
+                Term(u[7:] - slope * x[7:], slice(7, 10), 2.0),
+            ]
+
+        fit = PointwiseResiduals(network, x, terms, extra=(slope,))
+        minimise(fit, GaussNewton(damping=1e-9), iterations=6)
+        total += confidence_intervals(fit, [0, 1], damping=1e-14).sigma ** 2
+    assert total == pytest.approx(1, rel=1e-6)
+
+
+def test_a_term_that_no_parameter_changes_is_refused():
+    x = torch.linspace(0, 1, 5, dtype=F64)[:, None]
+
+    def terms(x, u):
+        return [Term(u - x, slice(0, 5)), Term(u.detach() - x, slice(0, 5), name="the wall")]
+
+    fit = PointwiseResiduals(torch.nn.Linear(1, 1, dtype=F64), x, terms)
+    with pytest.raises(ValueError, match=r"the wall to depend on what is trained.*detach\(\)"):
+        minimise(fit, GaussNewton(), iterations=1)

@@ -19,7 +19,7 @@ from solvers.cli._app import run
 from solvers.pinn.deepxde import double_precision, load_deepxde, precondition, residuals, seeded
 from solvers.pinn.gauss_newton import Ended, minimise
 from solvers.pinn.problems import CASES, certificate, find, relative_error
-from solvers.pinn.problems.differences import Field, box
+from solvers.pinn.problems.differences import Field, box, inner
 from solvers.pinn.train import load_trained, train_case
 
 # What the differences of a reference may leave: of the shock, of the kink in Allen-Cahn's first
@@ -66,6 +66,86 @@ def test_what_is_no_solution_is_told(name):
     found = certificate(case, stretched)
     assert found.residual > 10 * _LEFT.get(name, 1e-6) and found.residual > 1e-2
     assert found.conditions > 1e-2 and found.error > 1e-2
+
+
+# More that solves the equation, under other conditions. (A constant is tried on all.)
+_ELSEWHERE = {
+    "poisson-1d-sine": lambda p, u: u(p) + p[:, :1],
+    "poisson-1d": lambda p, u: u(p) + p[:, :1],
+    "poisson-2d": lambda p, u: u(p) + p[:, :1] * p[:, 1:],
+    "helmholtz": lambda p, u: u(p) + np.sin(4 * np.pi * p[:, :1]),
+    "advection-30": lambda p, u: 2 * u(p),
+    "advection-50": lambda p, u: 2 * u(p),
+    "advection-80": lambda p, u: 2 * u(p),
+    "heat": lambda p, u: 2 * u(p),
+    "burgers": lambda p, u: p[:, :1] / (1 + p[:, 1:]),
+    "allen-cahn": lambda p, u: 1 + 0 * p[:, :1],
+    "kdv": lambda p, u: 1 + u(np.stack([(p[:, 0] - p[:, 1] + 1) % 2 - 1, p[:, 1]], axis=1)),
+    "cavity": lambda p, u: np.stack([p[:, 0], -p[:, 1], -(p**2).sum(axis=1) / 2], axis=1),
+    "darcy": lambda p, u: u(p) + 0.1,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_solves_only_the_equation_or_nothing_is_told(name):
+    case = replace(CASES[name], tested=tuple(n // 4 for n in CASES[name].tested))
+    true = case.reference(case.points)
+    size = np.sqrt(np.mean(true**2, axis=0))
+    fools = {
+        "zero": lambda p: np.zeros((len(p), len(size))),
+        "constant": lambda p: np.tile(size, (len(p), 1)),
+        "mean": lambda p: np.tile(true.mean(axis=0), (len(p), 1)),
+        "elsewhere": lambda p: _ELSEWHERE[name](p, case.reference),
+    }
+    for what, fool in fools.items():
+        found = certificate(case, fool)
+        assert max(found.residual, found.conditions) > 0.3, what
+        assert found.error > 0.3, what
+    assert found.residual < 10 * _LEFT.get(name, 1e-6)  # elsewhere: the conditions have to tell
+
+
+@pytest.mark.parametrize("name", [n for n, c in CASES.items() if c.periodic])
+def test_a_kink_at_the_seam_is_told(name):
+    """Equal values at both ends are no period: derivatives have to go across too."""
+    case = CASES[name]
+    low, high = case.low[0], case.high[0]
+    width = (high - low) / (case.grid[0] - 1) / 2
+
+    def kinked(points):
+        x, t = points[:, :1], points[:, 1:]
+        return case.reference(points) + 0.3 * t * np.exp(-np.minimum(x - low, high - x) / width)
+
+    found = certificate(case, kinked)
+    assert found.residual > 0.03 and found.conditions < 1e-12
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_loss_and_the_certificate_hold_the_same_equations(dde, name):
+    """The residual of an untrained network by autodiff and by differences: one up to a factor."""
+    case, model = CASES[name], _model(dde, name)
+    equation, coefficients = model.data.pde, model.data.auxiliary_var_fn
+    if coefficients is not None:
+        equation = lambda x, u: model.data.pde(  # noqa: E731
+            x, u, torch.from_numpy(coefficients(x.detach().numpy()))
+        )
+    low, high = np.array(case.low), np.array(case.high)
+    spacing = (high - low) / (np.array(case.grid) - 1) / 2
+    rng = np.random.default_rng(0)
+    ours, theirs = [], []
+    for _ in range(6):
+        start = low + rng.uniform(size=len(low)) * (high - low - 11 * spacing)
+        patch = box(start, start + 11 * spacing, (12,) * len(low))
+        values = model.predict(patch.reshape(-1, len(low))).reshape(*patch.shape[:-1], -1)
+        fields = [Field(values[..., k], spacing) for k in range(values.shape[-1])]
+        inside = patch[inner(len(low))]
+        ours.append([sum(terms).ravel() for terms in case.terms(fields, inside)])
+        found = model.predict(inside.reshape(-1, len(low)), operator=equation)
+        found = found if isinstance(found, list) else [found]
+        theirs.append([np.ravel(f) for f in found])
+    for a, b in zip(np.concatenate(ours, axis=1), np.concatenate(theirs, axis=1), strict=True):
+        factor = (a @ b) / (b @ b)
+        assert factor > 0
+        assert np.linalg.norm(a - factor * b) < 1e-5 * np.linalg.norm(a)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -173,7 +253,20 @@ def test_differences_are_those_of_polynomials(order):
     expected = power * x[..., 0] ** (5 - order) * x[..., 1] ** 2
     field = Field(u, (1 / 40, 3 / 30))
     np.testing.assert_allclose(field.d(0, order), expected[4:-4, 4:-4], atol=1e-8)
-    assert field.value.shape == (33, 23)
+    assert field.value.shape == (33, 23) == expected[inner(2)].shape
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_differences_go_across_the_seam(order):
+    x = box((0.0, 0.0), (1.0, 2 * np.pi), (31, 65))
+    u = x[..., 0] ** 2 * np.sin(x[..., 1])
+    field = Field(u, (1 / 30, np.pi / 32), periodic=(1,))
+    at = x[inner(2, (1,))]
+    assert at.shape == (23, 64, 2) and at[0, 0, 1] == 0
+    wave = np.sin(at[..., 1] + order * np.pi / 2)
+    np.testing.assert_allclose(field.d(1, order), at[..., 0] ** 2 * wave, atol=1e-6)
+    np.testing.assert_array_equal(field.value, u[4:-4, :-1])
+    np.testing.assert_allclose(field.d(0), 2 * at[..., 0] * np.sin(at[..., 1]), atol=1e-12)
 
 
 # -- the benchmark ----------------------------------------------------------------------------
@@ -344,8 +437,47 @@ def test_bad_input_of_the_benchmark_is_refused(dde, tmp_path):
     path.write_text('{"rows": [{"case": "heat"}]}')
     with pytest.raises(FileError, match="move it away"):
         read_rows(path)
-    with pytest.raises(ValueError, match="one row a point"):
-        certificate(CASES["heat"], lambda points: points[:, 0])
+
+
+def test_answers_that_are_no_values_are_refused():
+    heat, cavity = CASES["heat"], CASES["cavity"]
+    for find_out in (certificate, relative_error):
+        with pytest.raises(ValueError, match="one row a point"):
+            find_out(heat, lambda p: p[:, 0])
+        with pytest.raises(ValueError, match=r"\(\d+, 3\).*an output of cavity, got \(\d+, 1\)"):
+            find_out(cavity, lambda p: p[:, :1])
+        with pytest.raises(ValueError, match=r"\(\d+, 1\).*an output of heat, got \(\d+, 2\)"):
+            find_out(heat, lambda p: p)
+        with pytest.raises(TypeError, match="expected real values, got complex128"):
+            find_out(heat, lambda p: p[:, :1] + 1j)
+        with pytest.raises(TypeError, match=r"requires gradients: return u\.detach\(\)\.numpy"):
+            find_out(heat, lambda p: torch.from_numpy(p[:, :1]).requires_grad_())
+        with pytest.raises(TypeError, match="expected values as numbers, got None"):
+            find_out(heat, lambda p: None)
+        with pytest.raises(TypeError, match=r"a Case, got 'heat'.*find\("):
+            find_out("heat", heat.reference)
+    assert certificate(heat, lambda p: torch.from_numpy(heat.reference(p))).error == 0
+
+
+@pytest.mark.parametrize("name", ["heat", "cavity", "allen-cahn"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("output", [0, -1])
+def test_nothing_hides_what_is_not_finite(name, bad, output):
+    case = CASES[name]
+
+    centre = case.points[len(case.points) // 2 + 9]
+
+    def spoiled(points):
+        values = case.reference(points)
+        values[np.abs(points - centre).max(axis=1) < 0.1, output] = bad
+        return values
+
+    found = certificate(case, spoiled)
+    assert found.residual > 0.3
+    if name != "cavity" or output == 0:  # errors are not of the pressure
+        assert found.error > 1e100
+    if not np.isfinite(bad):
+        assert found.residual == found.conditions == np.inf
 
 
 def test_the_command_writes_a_report(dde, tmp_path, capsys):
