@@ -294,7 +294,7 @@ def _evaluated(network: Any, rows: np.ndarray, output: int) -> np.ndarray:
     return values
 
 
-def _checked(module: Callable[[Tensor], Tensor], inputs: Tensor, output: int) -> np.ndarray:
+def _checked(module: Callable[..., Any], inputs: Tensor, output: int) -> np.ndarray:
     try:
         found = module(inputs)
     except (RuntimeError, IndexError) as error:
