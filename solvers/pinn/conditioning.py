@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import nn
 
-    from .residuals import Jacobian
+    from .recorded import Jacobian
 
 __all__ = ["Conditioning", "Spectrum", "conditioning", "error_bound", "spectrum"]
 
@@ -218,7 +218,7 @@ def _is_jacobian(A: Any) -> bool:
         return True
     if not isinstance(A, Operator) or not is_torch(A.home):
         return False
-    from .residuals import Jacobian  # loads torch, which A has loaded
+    from .recorded import Jacobian  # loads torch, which A has loaded
 
     return isinstance(A, Jacobian)
 

@@ -26,7 +26,8 @@ from sciml.operators import Diagonal
 from ..krylov import CG
 from ..krylov._base import Krylov
 from .preconditioners import Sketch, sketch
-from .residuals import Jacobian, Residuals
+from .recorded import Jacobian
+from .residuals import Residuals
 
 __all__ = ["Ended", "GaussNewton", "Normal", "Nystrom", "Progress", "minimise"]
 

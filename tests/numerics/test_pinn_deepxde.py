@@ -21,14 +21,6 @@ from solvers.pinn.deepxde import load_deepxde, precondition, residuals
 from solvers.pinn.intervals import confidence_intervals
 
 
-@pytest.fixture(scope="module")
-def dde():
-    try:
-        return load_deepxde()
-    except ImportError:
-        pytest.skip("DeepXDE is not installed")
-
-
 @pytest.fixture(autouse=True)
 def _globals_are_put_back(request):
     before = torch.get_default_dtype()

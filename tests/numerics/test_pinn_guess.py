@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -17,8 +15,7 @@ from solvers import CG, GMRES, IC0, Deflation, FlexibleCG, Jacobi, Multigrid
 from solvers.pinn.deepxde import load_deepxde
 from solvers.pinn.guess import Given, certify, coarse_space, fitted, initial_guess
 from solvers.reduced import galerkin, principal
-
-F64 = torch.float64
+from tests.numerics._pinns import F64, tanh_network
 
 
 def _nodes(n: int) -> np.ndarray:
@@ -54,15 +51,6 @@ def _varying(n: int, seed: int = 0) -> LinearSystem:
     return LinearSystem(NodalDiffusion(np.exp(wave)), rng.standard_normal((n, n)))
 
 
-def _tanh(*sizes: int, seed: int = 0) -> torch.nn.Sequential:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers: list[torch.nn.Module] = []
-        for a, b in pairwise(sizes):
-            layers += [torch.nn.Linear(a, b, dtype=F64), torch.nn.Tanh()]
-    return torch.nn.Sequential(*layers[:-1])
-
-
 # -- guesses --------------------------------------------------------------------------------------
 
 
@@ -93,7 +81,7 @@ def test_a_fitted_guess_is_never_farther_than_zero(seed):
         Dense(matrix @ matrix.T, traits={Trait.POSITIVE}), rng.standard_normal(20)
     )
     general = LinearSystem(Dense(matrix), rng.standard_normal(20))
-    network = _tanh(2, 5, 1, seed=seed)
+    network = tanh_network(2, 5, 1, seed=seed)
     x, b = initial_guess(network, points, positive), positive.b
     solution = np.linalg.solve(matrix @ matrix.T, b)
     energy = lambda e: e @ (matrix @ (matrix.T @ e))  # noqa: E731
@@ -162,7 +150,7 @@ def test_complex_systems_and_single_networks():
     rng = np.random.default_rng(0)
     m = rng.standard_normal((9, 9)) + 1j * rng.standard_normal((9, 9))
     system = LinearSystem(Dense(m @ m.conj().T, traits={Trait.POSITIVE}), m @ np.ones(9, complex))
-    network = _tanh(1, 4, 1).float()
+    network = tanh_network(1, 4, 1).float()
     x0 = initial_guess(network, np.linspace(0, 1, 9)[:, None], system)
     assert x0.dtype == np.complex128
     assert solve(system, CG(), x0=x0, stop=Stop(rtol=1e-8)).ok
@@ -179,7 +167,7 @@ def test_complex_systems_and_single_networks():
         (lambda x: x.long(), TypeError, "real floating tensor from the network, got torch.int64"),
         (lambda x: x.to(torch.complex128), TypeError, "got torch.complex128"),
         (lambda x: x.numpy(), TypeError, "real floating tensor"),
-        (_tanh(3, 4, 1), ValueError, r"network of points \(rows, 2\)"),
+        (tanh_network(3, 4, 1), ValueError, r"network of points \(rows, 2\)"),
         (7, TypeError, "expected a network, a deepxde.Model or a function, got 7"),
     ],
 )
@@ -209,7 +197,7 @@ def test_bad_points_and_problems_are_refused():
 
 def test_the_network_is_left_as_it_was():
     network = torch.nn.Sequential(
-        _tanh(2, 8, 8), torch.nn.Dropout(), torch.nn.Linear(8, 1)
+        tanh_network(2, 8, 8), torch.nn.Dropout(), torch.nn.Linear(8, 1)
     ).double()
     network[0].eval()
     before = [m.training for m in network.modules()]
@@ -226,7 +214,7 @@ def test_the_network_is_left_as_it_was():
 
 def test_a_certificate_is_the_true_residual_of_what_the_network_says():
     system = _varying(12)
-    network = _tanh(2, 6, 1)
+    network = tanh_network(2, 6, 1)
     found = certify(network, _nodes(12), system, stop=Stop(rtol=1e-3))
     with torch.no_grad():
         said = network(torch.from_numpy(_nodes(12).reshape(-1, 2))).numpy().reshape(12, 12)
@@ -263,7 +251,7 @@ def test_the_coarse_space_holds_the_network_whatever_its_last_weights():
     class Hard(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = _tanh(2, 9, 6, 1)
+            self.inner = tanh_network(2, 9, 6, 1)
 
         def forward(self, x):
             return (x * (1 - x)).prod(1, keepdim=True) * self.inner(x)
@@ -283,7 +271,7 @@ def test_the_coarse_space_holds_the_network_whatever_its_last_weights():
 
 
 def test_the_coarse_space_is_rank_revealing():
-    network = _tanh(2, 5, 1)
+    network = tanh_network(2, 5, 1)
     with torch.no_grad():  # two features alike, and one that is constant as the bias is
         network[0].weight[1], network[0].bias[1] = network[0].weight[0], network[0].bias[0]
         network[0].weight[2] = 0
@@ -291,7 +279,7 @@ def test_the_coarse_space_is_rank_revealing():
 
 
 def test_coarse_spaces_refuse_what_they_cannot_be_made_of():
-    network, points = _tanh(2, 5, 1), _nodes(4)
+    network, points = tanh_network(2, 5, 1), _nodes(4)
     with pytest.raises(TypeError, match=r"torch\.nn\.Module or a deepxde\.Model"):
         coarse_space(lambda x: x, points)
     with pytest.raises(TypeError, match=r"with a torch\.nn\.Linear"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,21 +14,7 @@ from solvers import CG
 from solvers.pinn.gauss_newton import Ended, GaussNewton, Normal, minimise
 from solvers.pinn.intervals import confidence_intervals
 from solvers.pinn.residuals import PointwiseResiduals, Residuals, Term
-
-F64 = torch.float64
-
-
-def _net(*sizes: int, seed: int = 0) -> torch.nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers: list[torch.nn.Module] = []
-        for a, b in pairwise(sizes):
-            layers += [torch.nn.Linear(a, b, dtype=F64), torch.nn.Tanh()]
-        return torch.nn.Sequential(*layers[:-1])
-
-
-def _d(u, x):
-    return torch.autograd.grad(u, x, torch.ones_like(u), create_graph=True)[0]
+from tests.numerics._pinns import F64, d, tanh_network
 
 
 def _poisson(width: int = 6, points: int = 12, extra=()) -> PointwiseResiduals:
@@ -38,16 +23,16 @@ def _poisson(width: int = 6, points: int = 12, extra=()) -> PointwiseResiduals:
     x = torch.cat([torch.tensor([-1.0, 1.0, -1.0, 1.0], dtype=F64), inside])[:, None]
 
     def terms(x, u):
-        ux = _d(u, x)
+        ux = d(u, x)
         c = extra[0] if extra else 1.0
-        f = -_d(ux, x) - c * torch.pi**2 * torch.sin(torch.pi * x)
+        f = -d(ux, x) - c * torch.pi**2 * torch.sin(torch.pi * x)
         return [
             Term(f[4:], slice(4, points + 4), name="the equation"),
             Term(u[:2], slice(0, 2), 10.0, "u(±1)"),
             Term(ux[2:3] - ux[3:4], slice(2, 4), 0.5, "periodic slope"),
         ]
 
-    return PointwiseResiduals(_net(1, width, width, 1), x, terms, extra=extra)
+    return PointwiseResiduals(tanh_network(1, width, width, 1), x, terms, extra=extra)
 
 
 # -- residuals and J ------------------------------------------------------------------------------
@@ -93,7 +78,7 @@ def test_residuals_that_mix_points_are_made_row_by_row():
     def terms(x, u):
         return [Term(u - u.mean(), slice(0, 7))]  # each depends on all points
 
-    mixed = PointwiseResiduals(_net(1, 5, 1), x, terms)
+    mixed = PointwiseResiduals(tanh_network(1, 5, 1), x, terms)
     _, J = mixed.linearise()
     torch.testing.assert_close(J.matrix(), J.by_rows())
     assert mixed.pointwise is False
@@ -104,13 +89,11 @@ def test_systems_of_equations_have_a_row_for_each_equation_at_each_point():
 
     def terms(x, u):
         return [
-            Term(
-                torch.cat([_d(u[:, :1], x) - u[:, 1:], _d(u[:, 1:], x) + u[:, :1]], 1), slice(0, 5)
-            ),
+            Term(torch.cat([d(u[:, :1], x) - u[:, 1:], d(u[:, 1:], x) + u[:, :1]], 1), slice(0, 5)),
             Term(u[:1, 1:] - 1, slice(0, 1)),
         ]
 
-    system = PointwiseResiduals(_net(1, 5, 2), x, terms)
+    system = PointwiseResiduals(tanh_network(1, 5, 2), x, terms)
     _, J = system.linearise()
     torch.testing.assert_close(J.matrix(), J.by_rows(), rtol=1e-12, atol=1e-12)
     assert system.pointwise and J.range.size == 11
@@ -166,11 +149,11 @@ def _fitted(
     x = torch.linspace(-1, 1, 18, dtype=F64)[:, None]
 
     def terms(x, u):
-        f = -_d(_d(u, x), x) - c * unit * torch.pi**2 / 2 * torch.sin(torch.pi * x)
+        f = -d(d(u, x), x) - c * unit * torch.pi**2 / 2 * torch.sin(torch.pi * x)
         seen = u[:9] - torch.sin(torch.pi * x[:9]) - 0.01 * torch.cos(torch.arange(9.0))[:, None]
         return [Term(f, slice(0, 18)), Term(seen, slice(0, 9), 10.0)]
 
-    residuals = PointwiseResiduals(_net(1, 6, 1), x, terms, extra=(c,))
+    residuals = PointwiseResiduals(tanh_network(1, 6, 1), x, terms, extra=(c,))
     method = GaussNewton(normal=normal, stop=Stop(rtol=1e-10, max_iters=2000))
     return residuals, minimise(residuals, method, iterations=steps)[0].losses
 
@@ -193,7 +176,7 @@ def test_a_constant_that_nothing_sees_is_left_alone():
     c = torch.tensor(3.0, dtype=F64, requires_grad=True)
     x = torch.linspace(0, 1, 5, dtype=F64)[:, None]
     fit = PointwiseResiduals(
-        _net(1, 3, 1), x, lambda x, u: [Term(u - x + 0 * c, slice(0, 5))], extra=(c,)
+        tanh_network(1, 3, 1), x, lambda x, u: [Term(u - x + 0 * c, slice(0, 5))], extra=(c,)
     )
     minimise(fit, GaussNewton(), iterations=3)
     assert c.item() == 3.0
@@ -204,7 +187,10 @@ def test_a_constant_that_nothing_sees_any_more_does_not_run_away():
     c = torch.tensor(1.0, dtype=F64, requires_grad=True)
     x = torch.linspace(0.1, 1, 5, dtype=F64)[:, None]
     fit = PointwiseResiduals(
-        _net(1, 3, 1), x, lambda x, u: [Term(u - torch.exp(-c * x), slice(0, 5))], extra=(c,)
+        tanh_network(1, 3, 1),
+        x,
+        lambda x, u: [Term(u - torch.exp(-c * x), slice(0, 5))],
+        extra=(c,),
     )
     now, _ = minimise(fit, GaussNewton(), iterations=1)
     with torch.no_grad():
@@ -301,7 +287,7 @@ def test_answers_of_solves_that_were_not_certified_are_not_used():
 
 def _bad(terms):
     x = torch.linspace(0, 1, 6, dtype=F64)[:, None]
-    return PointwiseResiduals(_net(1, 3, 1), x, terms)
+    return PointwiseResiduals(tanh_network(1, 3, 1), x, terms)
 
 
 @pytest.mark.parametrize(

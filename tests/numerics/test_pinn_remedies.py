@@ -17,36 +17,15 @@ from solvers import CG, Jacobi
 from solvers.pinn import nystrom, sketch, spectrum
 from solvers.pinn.balance import balanced, balancing, traces
 from solvers.pinn.causal import Causal
-from solvers.pinn.deepxde import as_network, load_deepxde, precondition
+from solvers.pinn.deepxde import as_network, precondition
 from solvers.pinn.features import FourierEmbedding, PeriodicEmbedding
 from solvers.pinn.gauss_newton import GaussNewton, Normal, Nystrom, Progress, minimise
 from solvers.pinn.hard import HardConditions, Side, Transformed, box_conditions, hard_conditions
 from solvers.pinn.residuals import PointwiseResiduals, Term
 from solvers.pinn.windows import Trained, Windowed
+from tests.numerics._pinns import F64, d, tanh_network
 
-F64 = torch.float64
 SEEDS = st.integers(0, 2**31)
-
-
-@pytest.fixture(scope="module")
-def dde():
-    try:
-        return load_deepxde()
-    except ImportError:
-        pytest.skip("DeepXDE is not installed")
-
-
-def _net(*sizes: int, seed: int = 0) -> torch.nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        layers: list[torch.nn.Module] = []
-        for a, b in pairwise(sizes):
-            layers += [torch.nn.Linear(a, b, dtype=F64), torch.nn.Tanh()]
-        return torch.nn.Sequential(*layers[:-1])
-
-
-def _d(u, x):
-    return torch.autograd.grad(u, x, torch.ones_like(u), create_graph=True)[0]
 
 
 def _poisson(network, k: float = 1.0, points: int = 40, *, hard=False, weights=(1.0, 10.0)):
@@ -55,7 +34,7 @@ def _poisson(network, k: float = 1.0, points: int = 40, *, hard=False, weights=(
     x = torch.cat([torch.tensor([-1.0, 1.0], dtype=F64), inside])[:, None]
 
     def terms(x, u):
-        f = -_d(_d(u, x), x) - (k * math.pi) ** 2 * torch.sin(k * math.pi * x)
+        f = -d(d(u, x), x) - (k * math.pi) ** 2 * torch.sin(k * math.pi * x)
         found = [Term(f[2:], slice(2, points + 2), weights[0], "the equation")]
         return found if hard else [*found, Term(u[:2], slice(0, 2), weights[1], "u(±1)")]
 
@@ -76,14 +55,14 @@ def _krylov(**how) -> GaussNewton:
 
 
 def test_the_spectrum_of_a_loss_is_that_of_its_jacobian():
-    _, J = _poisson(_net(1, 6, 1)).linearise()
+    _, J = _poisson(tanh_network(1, 6, 1)).linearise()
     values = torch.linalg.svdvals(J.matrix()).numpy() ** 2
     found = spectrum(J.normal).eigenvalues[::-1][: len(values)]
     np.testing.assert_allclose(found, values, rtol=1e-6, atol=1e-12 * values[0])
 
 
 def test_a_sketch_changes_the_iterations_and_not_the_answer():
-    plain, sketched = (_poisson(_net(1, 12, 12, 1)) for _ in range(2))
+    plain, sketched = (_poisson(tanh_network(1, 12, 12, 1)) for _ in range(2))
     now, _ = minimise(plain, _krylov(damping=1e-8), iterations=1)
     then, _ = minimise(sketched, _krylov(damping=1e-8, nystrom=Nystrom(rank=20)), iterations=1)
     torch.testing.assert_close(sketched.theta(), plain.theta(), rtol=1e-5, atol=1e-7)
@@ -93,7 +72,7 @@ def test_a_sketch_changes_the_iterations_and_not_the_answer():
 
 def test_sketched_trainings_resume_to_the_bit():
     method = _krylov(nystrom=Nystrom(rank=10, seed=5))
-    whole, parts = (_poisson(_net(1, 8, 1)) for _ in range(2))
+    whole, parts = (_poisson(tanh_network(1, 8, 1)) for _ in range(2))
     now, _ = minimise(whole, method, iterations=5)
     then, _ = minimise(parts, method, iterations=2)
     then, _ = minimise(parts, method, iterations=3, start=then)
@@ -167,7 +146,7 @@ def test_conditions_hold_on_the_sides_for_any_weights(seed, dim, data):
         with pytest.raises(ValueError, match="NONE for all"):
             box_conditions(low, high, sides=sides)
         return
-    network = _net(dim, 5, 2, seed=seed)
+    network = tanh_network(dim, 5, 2, seed=seed)
     hard = Transformed(network, box_conditions(low, high, _data, sides=sides))
     zero = Transformed(network, box_conditions(low, high, sides=sides))
     x = torch.from_numpy(low + (high - low) * rng.random((7, dim)))
@@ -193,7 +172,7 @@ def test_conditions_of_deepxde_geometries(dde):
         shapes.GeometryXTime(shapes.Disk([0, 0], 1), time),
     ]
     for geometry in cases:
-        hard = Transformed(_net(geometry.dim, 4, 1), hard_conditions(geometry, _data))
+        hard = Transformed(tanh_network(geometry.dim, 4, 1), hard_conditions(geometry, _data))
         timed = isinstance(geometry, shapes.GeometryXTime)
         points = np.zeros((1, 1)) if geometry is time else geometry.random_boundary_points(20)
         if timed:
@@ -209,7 +188,7 @@ def test_conditions_of_deepxde_geometries(dde):
 
 
 def test_hard_conditions_train_without_a_term_of_the_loss():
-    network = Transformed(_net(1, 10, 1), box_conditions([-1.0], [1.0]))
+    network = Transformed(tanh_network(1, 10, 1), box_conditions([-1.0], [1.0]))
     minimise(_poisson(network, hard=True), GaussNewton(), iterations=25)
     assert _error(network, 1.0) < 1e-4
 
@@ -252,13 +231,13 @@ def test_causal_weights_in_closed_form():
 
 def _decay():
     """u_t = -u, u(0) = 1, with causal weights; (residuals, causal)."""
-    causal = Causal(lambda t, u: _d(u, t) + u, edges=[0, 0.5, 1, 1.5, 2], epsilon=50.0)
+    causal = Causal(lambda t, u: d(u, t) + u, edges=[0, 0.5, 1, 1.5, 2], epsilon=50.0)
     t = torch.linspace(0, 2, 41, dtype=F64)[:, None]
 
     def terms(t, u):
         return [Term(causal(t, u), slice(0, 41)), Term(u[:1] - 1, slice(0, 1), 10.0)]
 
-    return PointwiseResiduals(_net(1, 8, 1), t, terms), causal
+    return PointwiseResiduals(tanh_network(1, 8, 1), t, terms), causal
 
 
 def test_losses_never_rise_but_where_weights_changed():
@@ -315,7 +294,7 @@ def test_bad_edges_are_told(edges):
 
 def test_balanced_weights_make_traces_alike(rng):
     weights = [3.0, 7.0]
-    residuals = _poisson(_net(1, 9, 1), 4.0, weights=weights)
+    residuals = _poisson(tanh_network(1, 9, 1), 4.0, weights=weights)
     J = residuals.linearise()[1].matrix()
     before = traces(residuals)
     torch.testing.assert_close(before, torch.stack([J[:40].square().sum(), J[40:].square().sum()]))
@@ -389,7 +368,7 @@ def test_windows_have_three_continuous_derivatives(rng):
         x = (edges + shift).requires_grad_()
         found = [model(x)]
         for _ in range(3):
-            found.append(_d(found[-1], x))
+            found.append(d(found[-1], x))
         sides.append(torch.cat(found, dim=1))
     torch.testing.assert_close(*sides, rtol=1e-5, atol=1e-4)
 
