@@ -57,7 +57,8 @@ class Progress:
         stalled: steps in a row that found nothing lower.
         unsolved: linear systems whose answer was not certified, and not used.
         units: of unknown constants (`Residuals.units`), the least so far: one that nothing sees any
-            more, such as the place of a source that left the domain, must not run away.
+            more, such as the place of a source that left the domain, must not run away. () while
+            constants are held.
         inner: iterations of the Krylov solver in all steps.
         changes: (steps done, ||r||²) where the loss was another one before a step than after the
             step before: weights or points were changed between them.
@@ -118,6 +119,9 @@ class GaussNewton:
     Args:
         normal: where the system is solved; None chooses the smaller of the two matrices, and
             KRYLOV where J has more than `entries` entries.
+        hold: the first steps in which unknown constants keep their values. What a network of
+            random weights says of them is noise, and a constant that has run away by a factor of
+            100 does not come back.
         damping: the first mu, relative to ||J^T r||² / ||r||², which is at most ||J||².
         halvings: of the step, before mu is raised in its place.
         tries: values of mu in one step.
@@ -130,6 +134,7 @@ class GaussNewton:
     """
 
     normal: Normal | None = None
+    hold: int = 15
     damping: float = 1e-3
     halvings: int = 2
     tries: int = 8
@@ -147,6 +152,7 @@ class GaussNewton:
         if not number(self.damping, "damping") > 0:
             raise ValueError(f"expected damping > 0, got {self.damping}")
         number(self.bend, "bend")
+        integer(self.hold, "hold", 0)
         integer(self.halvings, "halvings", 0)
         integer(self.tries, "tries", 1)
         integer(self.entries, "entries", 0)
@@ -182,11 +188,16 @@ class GaussNewton:
         Raises:
             FloatingPointError: r holds NaN or Inf before the step.
         """
+        held = residuals.constants and not now.units and now.iterations < self.hold
+        found = self._step(residuals, now, held)
+        return self._step(residuals, now, False) if held and found.stalled else found
+
+    def _step(self, residuals: Residuals, now: Progress, held: bool) -> Progress:
         theta = residuals.theta()
         r, J = residuals.linearise()
-        units = residuals.units(J)
-        units = tuple(map(min, units, now.units)) if now.units else units
-        scale = residuals.scale(units)
+        units, scale = self._scaled(residuals, J, now, held)
+        if units and not now.units:  # constants are free from here on: another problem
+            now = replace(now, damping=None, growth=2.0)
         loss = float(r @ r)
         losses = now.losses or (loss,)
         if abs(loss - losses[-1]) > _SAME * loss:
@@ -227,6 +238,16 @@ class GaussNewton:
             raise
         found = Progress(first, 2.0, (*losses, loss), now.stalled + 1, unsolved, units)
         return self._after(found, now, system)
+
+    def _scaled(
+        self, residuals: Residuals, J: Jacobian, now: Progress, held: bool
+    ) -> tuple[tuple[float, ...], Tensor]:
+        """The units of constants, () where they are held, and the scale of theta by them."""
+        units = residuals.units(J)
+        if held:
+            return (), residuals.scale([0.0] * len(units))
+        units = tuple(map(min, units, now.units)) if now.units else units
+        return units, residuals.scale(units)
 
     def _after(self, found: Progress, before: Progress, system: _System) -> Progress:
         inner = before.inner + (system.iterations if isinstance(system, _Krylov) else 0)

@@ -104,12 +104,18 @@ class Residuals:
             raise FloatingPointError(self._blame(r.detach()))
         return r.detach(), Jacobian(r, self.parameters, self._matrix)
 
+    @property
+    def constants(self) -> bool:
+        """Whether there are unknown constants."""
+        return False
+
     def units(self, jacobian: Jacobian) -> tuple[float, ...]:
         """What to measure each unknown constant in; there are none here."""
         return ()
 
     def scale(self, units: Sequence[float]) -> Tensor:
-        """(size,), what to measure changes of theta in: 1, and `units` for unknown constants."""
+        """(size,), what to measure changes of theta in: 1, and `units` for unknown constants, 0 for
+        one that is to keep its value."""
         return self.theta().fill_(1)
 
     def _matrix(self, jacobian: Jacobian) -> Tensor:
@@ -189,6 +195,10 @@ class PointwiseResiduals(Residuals):
             found.append(slice(ends, ends + term.error.numel()))
             ends += term.error.numel()
         return found
+
+    @property
+    def constants(self) -> bool:
+        return bool(self.extra)
 
     def units(self, jacobian: Jacobian) -> tuple[float, ...]:
         """For each tensor of `extra` that by which J is as large as by the network's weights.

@@ -154,7 +154,7 @@ def _fitted(
         return [Term(f, slice(0, 18)), Term(seen, slice(0, 9), 10.0)]
 
     residuals = PointwiseResiduals(tanh_network(1, 6, 1), x, terms, extra=(c,))
-    method = GaussNewton(normal=normal, stop=Stop(rtol=1e-10, max_iters=2000))
+    method = GaussNewton(normal=normal, hold=0, stop=Stop(rtol=1e-10, max_iters=2000))
     return residuals, minimise(residuals, method, iterations=steps)[0].losses
 
 
@@ -178,8 +178,43 @@ def test_a_constant_that_nothing_sees_is_left_alone():
     fit = PointwiseResiduals(
         tanh_network(1, 3, 1), x, lambda x, u: [Term(u - x + 0 * c, slice(0, 5))], extra=(c,)
     )
-    minimise(fit, GaussNewton(), iterations=3)
+    minimise(fit, GaussNewton(hold=0), iterations=3)
     assert c.item() == 3.0
+
+
+@pytest.mark.parametrize("normal", list(Normal))
+def test_constants_are_held_at_first(normal):
+    c = torch.tensor(0.2, dtype=F64, requires_grad=True)
+    fit = _poisson(extra=(c,))
+    before = fit.theta()
+    method = GaussNewton(normal=normal, hold=2)
+    now, _ = minimise(fit, method, iterations=2)
+    assert c.item() == 0.2 and now.units == () and now.losses[2] < now.losses[0]
+    assert bool((fit.theta() != before)[:-1].any())
+    now, _ = minimise(fit, method, iterations=1, start=now)
+    assert c.item() != 0.2 and len(now.units) == 1
+
+
+def test_constants_are_free_once_nothing_else_lowers_the_loss():
+    """u is 0 for lack of anything else, so that c alone can change u - c."""
+    c = torch.tensor(2.0, dtype=F64, requires_grad=True)
+    network = torch.nn.Linear(1, 1, bias=False, dtype=F64)
+    x = torch.zeros(4, 1, dtype=F64)
+    fit = PointwiseResiduals(network, x, lambda x, u: [Term(u - c, slice(0, 4))], extra=(c,))
+    now, ended = minimise(fit, GaussNewton(damping=1e-9), iterations=20, target=1e-20)
+    assert ended is Ended.TARGET and now.iterations < 6 and abs(c.item()) < 1e-9
+
+
+@pytest.mark.parametrize("parts", [(1, 4), (2, 3), (3, 2)])
+def test_a_run_in_parts_holds_constants_as_long_as_a_run_in_one(parts):
+    found = []
+    for lengths in ((5,), parts):
+        c = torch.tensor(0.2, dtype=F64, requires_grad=True)
+        fit, now = _poisson(extra=(c,)), None
+        for steps in lengths:
+            now, _ = minimise(fit, GaussNewton(hold=2), iterations=steps, start=now)
+        found.append((now, c.item()))
+    assert found[0] == found[1]
 
 
 def test_a_constant_that_nothing_sees_any_more_does_not_run_away():
@@ -192,10 +227,11 @@ def test_a_constant_that_nothing_sees_any_more_does_not_run_away():
         lambda x, u: [Term(u - torch.exp(-c * x), slice(0, 5))],
         extra=(c,),
     )
-    now, _ = minimise(fit, GaussNewton(), iterations=1)
+    free = GaussNewton(hold=0)
+    now, _ = minimise(fit, free, iterations=1)
     with torch.no_grad():
         c.fill_(60.0)
-    later = GaussNewton().step(fit, now)
+    later = free.step(fit, now)
     assert later.units[0] <= now.units[0] < 1e-2 * fit.units(fit.linearise()[1])[0]
 
 
