@@ -1,0 +1,9 @@
+"""Kernels in CUDA C++, for CuPy arrays and CUDA tensors of torch.
+
+A source is compiled by CuPy when a kernel of it is first launched, for one real type at a time, and
+cached on disk. Importing this needs no CuPy and no GPU.
+"""
+
+from ._device import Device, device_of
+
+__all__ = ["Device", "device_of"]

@@ -1,0 +1,111 @@
+"""Where kernels run: a GPU by way of CuPy, on the stream that an array's own library works on."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...arrays import Array, is_torch, on_cpu
+from ._sources import OPTIONS, source
+
+__all__ = ["Device", "device_of"]
+
+Grid = tuple[int, int, int]
+_C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+
+class Device(Protocol):
+    """What runs kernels on arrays that lie there."""
+
+    def launch(
+        self, name: str, kernel: str, real: np.dtype, grid: Grid, block: Grid,
+        args: tuple[Any, ...], shared: int = 0,
+    ) -> None:  # fmt: skip
+        """Run a kernel of the source `name`, compiled for `real`, without waiting for it.
+
+        Args:
+            args: arrays on the device, None for a null pointer, NumPy scalars, and NumPy arrays of
+                one structured entry, which are passed by value.
+            shared: bytes of dynamic shared memory.
+        """
+        ...
+
+
+def device_of(*arrays: Array) -> Device | None:
+    """The GPU on which kernels can run on these arrays; None where there is none, or no CuPy, or
+    where torch has to see what is done to them."""
+    if any(isinstance(a, np.ndarray) or on_cpu(a) for a in arrays):
+        return None
+    if is_torch(arrays[0]):
+        if not all(plain(a) for a in arrays) or not _usable():
+            return None
+        index = arrays[0].device.index
+        return Gpu(index, sys.modules["torch"].cuda.current_stream(index).cuda_stream)
+    if type(arrays[0]).__module__.split(".")[0] == "cupy":
+        return Gpu(arrays[0].device.id, None)
+    return None
+
+
+def plain(x: Any) -> bool:
+    """Whether a tensor's memory may be worked on behind torch's back."""
+    import torch
+    from torch.autograd.forward_ad import unpack_dual
+
+    if (torch.is_grad_enabled() and x.requires_grad) or x.is_conj() or x.is_neg():
+        return False
+    if unpack_dual(x).tangent is not None:
+        return False
+    try:
+        return x.data_ptr() != 0 or not x.numel()
+    except RuntimeError:  # a tensor of torch.func, which has no memory of its own
+        return False
+
+
+@functools.cache
+def _usable() -> bool:
+    """Whether CuPy is there and finds a GPU; that it can be imported says nothing."""
+    try:
+        import cupy
+    except ImportError:
+        return False
+    return bool(cupy.is_available())
+
+
+class Gpu:
+    """A GPU, and the stream that kernels are put on: CuPy's current one without."""
+
+    def __init__(self, index: int, stream: int | None) -> None:
+        self.index, self.stream = index, stream
+
+    def launch(
+        self, name: str, kernel: str, real: np.dtype, grid: Grid, block: Grid,
+        args: tuple[Any, ...], shared: int = 0,
+    ) -> None:  # fmt: skip
+        import cupy
+
+        given = tuple(map(_argument, args))
+        with cupy.cuda.Device(self.index):
+            stream: Any = contextlib.nullcontext()
+            if self.stream is not None:
+                stream = cupy.cuda.ExternalStream(self.stream, self.index)
+            with stream:
+                run = _module(name, _C_NAMES[real], self.index).get_function(kernel)
+                run(grid, block, given, shared_mem=shared)
+
+
+@functools.cache
+def _module(name: str, real: str, device: int) -> Any:
+    """A source compiled for a device, which has to be the current one."""
+    import cupy
+
+    return cupy.RawModule(code=source(name), options=(*OPTIONS, f"-DREAL={real}"))
+
+
+def _argument(a: Any) -> Any:
+    if a is None:
+        return np.intp(0)
+    return np.intp(a.data_ptr()) if is_torch(a) else a

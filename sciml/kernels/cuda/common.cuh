@@ -1,0 +1,23 @@
+// What all sources share. REAL (float or double) is defined when a source is compiled.
+
+typedef REAL real;
+typedef long long Index;  // of arrays: a batch of large grids has more than 2^31 entries
+
+// Arrays in shared memory whose size is given at launch.
+#ifndef DYNAMIC_SHARED
+#define DYNAMIC_SHARED(type, name) extern __shared__ type name[]
+#endif
+
+// The sum of `value` over a block of a power of two threads, in an order that depends on nothing
+// else; in thread 0. `room` has one entry a thread.
+__device__ inline real block_sum(real value, real* room) {
+    const int thread = threadIdx.x + blockDim.x * threadIdx.y;
+    const int threads = blockDim.x * blockDim.y;
+    room[thread] = value;
+    __syncthreads();
+    for (int half = threads / 2; half > 0; half /= 2) {
+        if (thread < half) room[thread] += room[thread + half];
+        __syncthreads();
+    }
+    return room[0];
+}

@@ -1,0 +1,76 @@
+"""A `Device` in host memory: the CUDA sources compiled by g++ with shim.h, block by block."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sciml.kernels.cuda._sources import kernels, source
+
+_HERE = Path(__file__).parent
+COMPILER = shutil.which("g++")
+
+
+class Host:
+    """Runs kernels on NumPy arrays and CPU tensors, for what a GPU would do with them.
+
+    Args:
+        order: of a block's threads between barriers: 0 ascending, 1 descending, else a shuffle.
+    """
+
+    def __init__(self, order: int = 0) -> None:
+        self.order = order
+        self.launched: list[str] = []
+
+    def launch(
+        self, name: str, kernel: str, real: np.dtype, grid: tuple[int, int, int],
+        block: tuple[int, int, int], args: tuple[Any, ...], shared: int = 0,
+    ) -> None:  # fmt: skip
+        assert all(n > 0 for n in grid) and grid[0] < 1 << 31 and max(grid[1:]) < 1 << 16
+        assert 0 < np.prod(block) <= 1024 and shared <= 48 * 1024
+        kept = [_memory(a) for a in args]
+        pointers = (ctypes.c_void_p * len(kept))(*(a.ctypes.data for a in kept))
+        shape = (ctypes.c_uint * 6)(*grid, *block)
+        run = getattr(_library(name, "float" if real == np.float32 else "double"), f"host_{kernel}")
+        stuck = run(shape, ctypes.c_longlong(shared), ctypes.c_int(self.order), pointers)
+        assert not stuck, f"{kernel}: a barrier that not all threads of a block reach"
+        self.launched.append(kernel)
+
+
+def _memory(a: Any) -> np.ndarray:
+    """Where an argument lies: an address of the array, or the value itself."""
+    if a is None:
+        return np.zeros(1, np.intp)
+    if isinstance(a, np.generic) or (isinstance(a, np.ndarray) and a.dtype.names):
+        return np.atleast_1d(np.asarray(a))
+    if isinstance(a, np.ndarray):
+        assert a.flags.c_contiguous
+        return np.array([a.ctypes.data], np.intp)
+    assert a.is_contiguous()
+    return np.array([a.data_ptr()], np.intp)
+
+
+@functools.cache
+def _library(name: str, real: str) -> ctypes.CDLL:
+    lines = ['#include "shim.h"', source(name), *(f"HOST_KERNEL({k})" for k in kernels(name))]
+    text = "\n".join(lines)
+    command = [COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", f"-DREAL={real}", f"-I{_HERE}"]
+    key = hashlib.sha256((text + (_HERE / "shim.h").read_text() + real).encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / "sciml-cuda-on-the-host"
+    folder.mkdir(exist_ok=True)
+    made = folder / f"{name}-{key}.so"
+    if not made.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            code, built = Path(scratch) / f"{name}.cpp", Path(scratch) / "built.so"
+            code.write_text(text)
+            subprocess.run([*command, str(code), "-o", str(built)], check=True)
+            built.replace(made)
+    return ctypes.CDLL(str(made))
