@@ -11,6 +11,7 @@ import enum
 import math
 import warnings
 from abc import abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -113,6 +114,16 @@ class FaceOperator(Operator):
         wide = np.promote_types(dtype_of(self.k), self.domain.dtype)
         k = astype(self.k, wide)
         return tuple(astype(c, self.domain.dtype) for c in self._coefficients(k))
+
+    @cached_property
+    def _pins_there(self) -> Array:
+        """`pins` where k is, in its dtype, (members,)."""
+        return from_host(self.pins.reshape(-1), self.k)
+
+    def _with_arrays(self, change: Any) -> Operator:
+        made = super()._with_arrays(change)
+        vars(made).pop("_pins_there", None)
+        return made
 
     @property
     def null_vector(self) -> Array | None:
@@ -221,6 +232,9 @@ class FaceOperator(Operator):
 
     def _apply(self, x: Array) -> Array:
         views = _host_views(self.k, x)
+        if views is None and (on := self._device(x)) is not None:
+            device, form, x = on
+            return form.product(device, self.k, x)
         y = None if views is None else self._kernel(*views)
         if y is None:
             return self._generic(x)
@@ -234,6 +248,12 @@ class FaceOperator(Operator):
         return self._apply(y)
 
     def search(self, z: Array, beta: Any, p: Array) -> tuple[Array, Array, Any] | None:
+        if type(z) is not np.ndarray:
+            if (on := self._device(z, p)) is None:
+                return None
+            device, form, z, p = on
+            x, Ax, inner = form.search(device, self.k, z, beta.reshape(-1), p)
+            return x, Ax, inner.reshape(beta.shape)
         one = type(self.k) is np.ndarray and type(z) is np.ndarray and not self.batch_shape
         if not one or z.shape != self.domain.shape or z.size < _SEARCH_FROM:
             return None
@@ -246,11 +266,34 @@ class FaceOperator(Operator):
         return None
 
     def squared_misfit(self, x: Array, b: Array) -> np.ndarray | None:
+        if x.shape != b.shape or x.dtype != b.dtype:
+            return None
         views = _host_views(self.k, x)
+        if views is None and (on := self._device(x, b)) is not None:
+            device, form, x, b = on
+            found = to_numpy(form.misfit(device, self.k, x, b))
+            return found.reshape(x.shape[: x.ndim - self.domain.ndim])
         against = None if views is None else _host_views(b, x)
-        if views is None or against is None or x.shape != b.shape or x.dtype != b.dtype:
+        if views is None or against is None:
             return None
         return self._kernel(*views, against=against[0])
+
+    def _device(self, *vectors: Array) -> Any:
+        """(device, stencil, *vectors), contiguous, where kernels on a GPU serve; else None."""
+        if type(vectors[0]) is np.ndarray:
+            return None
+        from ..kernels import cuda
+
+        device = cuda.device_of(self.k, *vectors)
+        if device is None or not cuda.stencil.serves(self.k, vectors[0], self.domain.ndim):
+            return None
+        form = self._on_device(vectors[0])
+        return None if form is None else (device, form, *map(cuda.contiguous, vectors))
+
+    def _on_device(self, like: Array) -> Any:
+        """The stencil for kernels on a GPU, in the precision of `like`; None where k is out of
+        their range."""
+        return None
 
     def _generic(self, x: Array) -> Array:
         """A x by slices, in any array library; differentiable in torch."""

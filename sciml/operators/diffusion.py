@@ -168,6 +168,16 @@ class Diffusion(FaceOperator):
         rest = (constants, weights.astype(z.dtype), self.pins.reshape(-1).astype(z.dtype))
         return search(CELLS[self.domain.ndim], self.k, z, beta, p, (*rest, self.wraps))
 
+    def _on_device(self, like: Array) -> Any:
+        from ..kernels import cuda, stencil
+
+        exponent, weights = self._scaled
+        if not stencil.in_range(dtype_of(like), exponent, *self._extremes):
+            return None
+        pins = astype(self._pins_there, dtype_of(like)) if self.pins.any() else None
+        rows = tuple(map(tuple, weights.tolist()))
+        return cuda.stencil.Cells(self.domain.shape, rows, self.wraps, 2.0**exponent, pins)
+
     def _scaled_weights(self) -> tuple[int, np.ndarray]:
         """(exponent of the power of two that brings k near 1, weights for `stencil.cells`)."""
         exponent = -round(sum(map(math.log2, self._extremes)) / 2)
@@ -253,6 +263,11 @@ class NodalDiffusion(FaceOperator):
                 g = pad(xp, g, other, ndim, 0, 1) + pad(xp, g, other, ndim, 1, 0)
             total = g if total is None else total + g
         return total
+
+    def _on_device(self, like: Array) -> Any:
+        from ..kernels import cuda
+
+        return cuda.stencil.Nodes(self.domain.shape, self._weights)
 
     def _kernel(
         self,

@@ -17,6 +17,7 @@ from sciml.kernels.cuda._sources import kernels, source
 
 _HERE = Path(__file__).parent
 COMPILER = shutil.which("g++")
+_C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 class Host:
@@ -33,13 +34,15 @@ class Host:
     def launch(
         self, name: str, kernel: str, real: np.dtype, grid: tuple[int, int, int],
         block: tuple[int, int, int], args: tuple[Any, ...], shared: int = 0,
+        stored: np.dtype | None = None,
     ) -> None:  # fmt: skip
         assert all(n > 0 for n in grid) and grid[0] < 1 << 31 and max(grid[1:]) < 1 << 16
         assert 0 < np.prod(block) <= 1024 and shared <= 48 * 1024
         kept = [_memory(a) for a in args]
         pointers = (ctypes.c_void_p * len(kept))(*(a.ctypes.data for a in kept))
         shape = (ctypes.c_uint * 6)(*grid, *block)
-        run = getattr(_library(name, "float" if real == np.float32 else "double"), f"host_{kernel}")
+        types = (_C_NAMES[np.dtype(t)] for t in (real, real if stored is None else stored))
+        run = getattr(_library(name, *types), f"host_{kernel}")
         stuck = run(shape, ctypes.c_longlong(shared), ctypes.c_int(self.order), pointers)
         assert not stuck, f"{kernel}: a barrier that not all threads of a block reach"
         self.launched.append(kernel)
@@ -59,11 +62,13 @@ def _memory(a: Any) -> np.ndarray:
 
 
 @functools.cache
-def _library(name: str, real: str) -> ctypes.CDLL:
+def _library(name: str, real: str, stored: str) -> ctypes.CDLL:
     lines = ['#include "shim.h"', source(name), *(f"HOST_KERNEL({k})" for k in kernels(name))]
     text = "\n".join(lines)
-    command = [COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", f"-DREAL={real}", f"-I{_HERE}"]
-    key = hashlib.sha256((text + (_HERE / "shim.h").read_text() + real).encode()).hexdigest()[:16]
+    command = [COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", f"-I{_HERE}"]
+    command += [f"-DREAL={real}", f"-DSTORED={stored}"]
+    told = text + (_HERE / "shim.h").read_text() + real + stored
+    key = hashlib.sha256(told.encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / "sciml-cuda-on-the-host"
     folder.mkdir(exist_ok=True)
     made = folder / f"{name}-{key}.so"

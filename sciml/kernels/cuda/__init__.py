@@ -4,6 +4,7 @@ A source is compiled by CuPy when a kernel of it is first launched, for one real
 cached on disk. Importing this needs no CuPy and no GPU.
 """
 
-from ._device import Device, device_of
+from . import stencil, vectors
+from ._device import Device, contiguous, device_of
 
-__all__ = ["Device", "device_of"]
+__all__ = ["Device", "contiguous", "device_of", "stencil", "vectors"]

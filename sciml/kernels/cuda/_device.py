@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...arrays import Array, is_torch, on_cpu
+from ...arrays import Array, is_torch, namespace, on_cpu
 from ._sources import OPTIONS, source
 
-__all__ = ["Device", "device_of"]
+__all__ = ["Device", "contiguous", "device_of", "in_order", "plain"]
 
 Grid = tuple[int, int, int]
 _C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
@@ -23,11 +23,12 @@ class Device(Protocol):
 
     def launch(
         self, name: str, kernel: str, real: np.dtype, grid: Grid, block: Grid,
-        args: tuple[Any, ...], shared: int = 0,
+        args: tuple[Any, ...], shared: int = 0, stored: np.dtype | None = None,
     ) -> None:  # fmt: skip
         """Run a kernel of the source `name`, compiled for `real`, without waiting for it.
 
         Args:
+            stored: the type of coefficients, if not `real`.
             args: arrays on the device, None for a null pointer, NumPy scalars, and NumPy arrays of
                 one structured entry, which are passed by value.
             shared: bytes of dynamic shared memory.
@@ -38,16 +39,31 @@ class Device(Protocol):
 def device_of(*arrays: Array) -> Device | None:
     """The GPU on which kernels can run on these arrays; None where there is none, or no CuPy, or
     where torch has to see what is done to them."""
+    library = type(arrays[0]).__module__.split(".")[0]
     if any(isinstance(a, np.ndarray) or on_cpu(a) for a in arrays):
+        return None
+    if any(type(a).__module__.split(".")[0] != library for a in arrays):
         return None
     if is_torch(arrays[0]):
         if not all(plain(a) for a in arrays) or not _usable():
             return None
         index = arrays[0].device.index
         return Gpu(index, sys.modules["torch"].cuda.current_stream(index).cuda_stream)
-    if type(arrays[0]).__module__.split(".")[0] == "cupy":
+    if library == "cupy":
         return Gpu(arrays[0].device.id, None)
     return None
+
+
+def contiguous(x: Array) -> Array:
+    """x, or a copy in C order."""
+    if is_torch(x):
+        return x.contiguous()
+    return namespace(x).ascontiguousarray(x)
+
+
+def in_order(x: Array) -> bool:
+    """Whether x is in C order without gaps."""
+    return bool(x.is_contiguous() if is_torch(x) else x.flags.c_contiguous)
 
 
 def plain(x: Any) -> bool:
@@ -83,7 +99,7 @@ class Gpu:
 
     def launch(
         self, name: str, kernel: str, real: np.dtype, grid: Grid, block: Grid,
-        args: tuple[Any, ...], shared: int = 0,
+        args: tuple[Any, ...], shared: int = 0, stored: np.dtype | None = None,
     ) -> None:  # fmt: skip
         import cupy
 
@@ -93,16 +109,18 @@ class Gpu:
             if self.stream is not None:
                 stream = cupy.cuda.ExternalStream(self.stream, self.index)
             with stream:
-                run = _module(name, _C_NAMES[real], self.index).get_function(kernel)
+                types = _C_NAMES[real], _C_NAMES[real if stored is None else stored]
+                run = _module(name, *types, self.index).get_function(kernel)
                 run(grid, block, given, shared_mem=shared)
 
 
 @functools.cache
-def _module(name: str, real: str, device: int) -> Any:
+def _module(name: str, real: str, stored: str, device: int) -> Any:
     """A source compiled for a device, which has to be the current one."""
     import cupy
 
-    return cupy.RawModule(code=source(name), options=(*OPTIONS, f"-DREAL={real}"))
+    types = f"-DREAL={real}", f"-DSTORED={stored}"
+    return cupy.RawModule(code=source(name), options=(*OPTIONS, *types))
 
 
 def _argument(a: Any) -> Any:

@@ -1,6 +1,8 @@
-// What all sources share. REAL (float or double) is defined when a source is compiled.
+// What all sources share. REAL and STORED (float or double) are defined when a source is compiled:
+// numbers are of the one, coefficients in memory may be of the other.
 
 typedef REAL real;
+typedef STORED stored;
 typedef long long Index;  // of arrays: a batch of large grids has more than 2^31 entries
 
 // Arrays in shared memory whose size is given at launch.

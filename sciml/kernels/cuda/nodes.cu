@@ -25,13 +25,13 @@ struct Searched {
 // A x at node (i0, i1, i2), whose entry is `at`; k of its low cell is km[cell].
 template <class X>
 __device__ inline real product(
-    const Grid& g, const real* km, const X& x, Index at, Index i0, Index i1, Index i2
+    const Grid& g, const stored* km, const X& x, Index at, Index i0, Index i1, Index i2
 ) {
     const Index row = g.n2 + 1, plane = g.flat ? row : (g.n1 + 1) * row;
     const Index side = g.flat ? 0 : row;  // to the cell beside it along axis 1
     const Index cell = i0 * plane + i1 * side + i2;
     const Index step0 = g.n1 * g.n2, step1 = g.n2;
-    const real* c = km + cell;
+    const stored* c = km + cell;
     real e[8];  // the cells around the node; in two dimensions the second half is not used
     e[0] = c[0];
     e[1] = c[1];
@@ -65,39 +65,39 @@ __device__ inline real product(
 
 // use(k of the member, member, first entry, entry, i0, i1, i2) for each node that is this thread's.
 template <class Use>
-__device__ inline void each_node(const Grid& g, const real* k, Use use) {
+__device__ inline void each_node(const Grid& g, const stored* k, Use use) {
     const Index size = g.n0 * g.n1 * g.n2;
     const Index cells = (g.n0 + 1) * (g.flat ? 1 : g.n1 + 1) * (g.n2 + 1);
     const Index m = blockIdx.y, stride = (Index)gridDim.x * blockDim.x;
-    const real* km = k + (g.shared ? 0 : m * cells);
+    const stored* km = k + (g.shared ? 0 : m * cells);
     for (Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x; i < size; i += stride) {
         use(km, m, m * size, i, i / (g.n1 * g.n2), i / g.n2 % g.n1, i % g.n2);
     }
 }
 
 // y = A x.
-extern "C" __global__ void nodes(Grid g, const real* k, const real* x, real* y) {
-    each_node(g, k, [&](const real* km, Index, Index first, Index i, Index i0, Index i1, Index i2) {
+extern "C" __global__ void nodes(Grid g, const stored* k, const real* x, real* y) {
+    each_node(g, k, [&](const stored* km, Index, Index first, Index i, Index i0, Index i1, Index i2) {
         y[first + i] = product(g, km, Stored{x + first}, i, i0, i1, i2);
     });
 }
 
 // y = b - A x.
 extern "C" __global__ void nodes_residual(
-    Grid g, const real* k, const real* x, const real* b, real* y
+    Grid g, const stored* k, const real* x, const real* b, real* y
 ) {
-    each_node(g, k, [&](const real* km, Index, Index first, Index i, Index i0, Index i1, Index i2) {
+    each_node(g, k, [&](const stored* km, Index, Index first, Index i, Index i0, Index i1, Index i2) {
         y[first + i] = b[first + i] - product(g, km, Stored{x + first}, i, i0, i1, i2);
     });
 }
 
 // Parts of ||b - A x||^2, one a block.
 extern "C" __global__ void nodes_misfit(
-    Grid g, const real* k, const real* x, const real* b, real* parts
+    Grid g, const stored* k, const real* x, const real* b, real* parts
 ) {
     DYNAMIC_SHARED(real, room);
     real sum = 0;
-    each_node(g, k, [&](const real* km, Index, Index first, Index i, Index i0, Index i1, Index i2) {
+    each_node(g, k, [&](const stored* km, Index, Index first, Index i, Index i0, Index i1, Index i2) {
         const real r = b[first + i] - product(g, km, Stored{x + first}, i, i0, i1, i2);
         sum += r * r;
     });
@@ -107,12 +107,12 @@ extern "C" __global__ void nodes_misfit(
 
 // x = z + beta p, y = A x, and parts of <x, y>.
 extern "C" __global__ void nodes_search(
-    Grid g, const real* k, const real* z, const real* beta, const real* p, real* x, real* y,
+    Grid g, const stored* k, const real* z, const real* beta, const real* p, real* x, real* y,
     real* parts
 ) {
     DYNAMIC_SHARED(real, room);
     real sum = 0;
-    each_node(g, k, [&](const real* km, Index m, Index first, Index i, Index i0, Index i1, Index i2) {
+    each_node(g, k, [&](const stored* km, Index m, Index first, Index i, Index i0, Index i1, Index i2) {
         const Searched v = {z + first, p + first, beta[m]};
         const real own = v(i), Ax = product(g, km, v, i, i0, i1, i2);
         x[first + i] = own;

@@ -45,7 +45,7 @@ struct Searched {
 // The next unknown along an axis: its k, what its face weighs, and x there.
 template <class X>
 __device__ inline void beyond(
-    const Axis& axis, Index at, Index i, real own, real unit, const real* k, const X& x,
+    const Axis& axis, Index at, Index i, real own, real unit, const stored* k, const X& x,
     real* k_next, real* weight, real* x_next
 ) {
     if (i + 1 < axis.n || axis.ring) {
@@ -63,7 +63,7 @@ __device__ inline void beyond(
 // The flux into an unknown from the one before it.
 template <class X>
 __device__ inline real into(
-    const Axis& axis, Index at, Index i, real own, real value, real unit, const real* k, const X& x
+    const Axis& axis, Index at, Index i, real own, real value, real unit, const stored* k, const X& x
 ) {
     if (i == 0 && !axis.ring) return -axis.low * k[at] * value;
     const Index last = i > 0 ? at - axis.step : at + (axis.n - 1) * axis.step;
@@ -83,7 +83,7 @@ struct Box {
 // four entries a thread.
 template <class X, class Done>
 __device__ inline void walk(
-    const Box& box, real pin, const real* k, const X& x, Index plane, Index end, real* room,
+    const Box& box, real pin, const stored* k, const X& x, Index plane, Index end, real* room,
     Done& done
 ) {
     const Axis &a0 = box.axes[0], &a1 = box.axes[1], &a2 = box.axes[2];
@@ -166,7 +166,7 @@ struct Projected {
 // use(k, pin, first entry of the member, first plane, last plane, job) for each piece of each
 // member that is this block's.
 template <class Use>
-__device__ inline void each_piece(const Box& box, const real* k, const real* pins, Use use) {
+__device__ inline void each_piece(const Box& box, const stored* k, const real* pins, Use use) {
     const Index size = box.axes[0].n * box.axes[0].step;
     for (Index job = blockIdx.z; job < box.members * box.pieces; job += gridDim.z) {
         const Index m = job / box.pieces, plane = job % box.pieces * box.depth;
@@ -183,10 +183,10 @@ __device__ inline Index part_of(const Box& box, Index m, Index plane) {
 
 // y = A x.
 extern "C" __global__ void cells(
-    Box box, const real* k, const real* pins, const real* x, real* y
+    Box box, const stored* k, const real* pins, const real* x, real* y
 ) {
     DYNAMIC_SHARED(real, room);
-    each_piece(box, k, pins, [&](const real* km, real pin, Index, Index at, Index plane, Index end) {
+    each_piece(box, k, pins, [&](const stored* km, real pin, Index, Index at, Index plane, Index end) {
         Written done = {y + at};
         walk(box, pin, km, Stored{x + at}, plane, end, room, done);
     });
@@ -194,10 +194,10 @@ extern "C" __global__ void cells(
 
 // y = b - A x.
 extern "C" __global__ void cells_residual(
-    Box box, const real* k, const real* pins, const real* x, const real* b, real* y
+    Box box, const stored* k, const real* pins, const real* x, const real* b, real* y
 ) {
     DYNAMIC_SHARED(real, room);
-    each_piece(box, k, pins, [&](const real* km, real pin, Index, Index at, Index plane, Index end) {
+    each_piece(box, k, pins, [&](const stored* km, real pin, Index, Index at, Index plane, Index end) {
         Subtracted done = {b + at, y + at};
         walk(box, pin, km, Stored{x + at}, plane, end, room, done);
     });
@@ -205,10 +205,10 @@ extern "C" __global__ void cells_residual(
 
 // Parts of ||b - A x||^2.
 extern "C" __global__ void cells_misfit(
-    Box box, const real* k, const real* pins, const real* x, const real* b, real* parts
+    Box box, const stored* k, const real* pins, const real* x, const real* b, real* parts
 ) {
     DYNAMIC_SHARED(real, room);
-    each_piece(box, k, pins, [&](const real* km, real pin, Index m, Index at, Index plane, Index end) {
+    each_piece(box, k, pins, [&](const stored* km, real pin, Index m, Index at, Index plane, Index end) {
         Measured done = {b + at, 0};
         walk(box, pin, km, Stored{x + at}, plane, end, room, done);
         const real sum = block_sum(done.sum, room);
@@ -218,11 +218,11 @@ extern "C" __global__ void cells_misfit(
 
 // x = z + beta p, y = A x, and parts of <x, y>: lines 7, 8 and 3 of CG in one pass.
 extern "C" __global__ void cells_search(
-    Box box, const real* k, const real* pins, const real* z, const real* beta, const real* p,
+    Box box, const stored* k, const real* pins, const real* z, const real* beta, const real* p,
     real* x, real* y, real* parts
 ) {
     DYNAMIC_SHARED(real, room);
-    each_piece(box, k, pins, [&](const real* km, real pin, Index m, Index at, Index plane, Index end) {
+    each_piece(box, k, pins, [&](const stored* km, real pin, Index m, Index at, Index plane, Index end) {
         Projected done = {x + at, y + at, 0};
         walk(box, pin, km, Searched{z + at, p + at, beta[m]}, plane, end, room, done);
         const real sum = block_sum(done.sum, room);

@@ -1,6 +1,7 @@
 """Stencils of -div(k grad u) on a GPU; see stencil.cu and nodes.cu.
 
-Both take k as (*k_batch, *cells) and x as (*batch, *shape), where k has the batch of x or none.
+Both take k as (*k_batch, *cells) and x as (*batch, *shape), where k has the batch of x or none, and
+may be of the other precision. All arrays are contiguous, and on the device.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, dtype_of, namespace
-from ._device import Device
+from ._device import Device, in_order
 from .vectors import finish
 
 __all__ = ["MOST_MEMBERS", "Cells", "Nodes", "serves"]
@@ -31,7 +32,8 @@ def serves(k: Array, x: Array, ndim: int) -> bool:
     """Whether kernels take a k and an x of these batches."""
     batch, own = tuple(x.shape[: x.ndim - ndim]), tuple(k.shape[: k.ndim - ndim])
     members = math.prod(batch)
-    return own in ((), batch) and 0 < members <= MOST_MEMBERS and 0 not in x.shape
+    sound = in_order(k) and 0 < members <= MOST_MEMBERS and 0 not in x.shape
+    return sound and own in ((), batch)
 
 
 class _Stencil:
@@ -43,19 +45,19 @@ class _Stencil:
     def product(self, device: Device, k: Array, x: Array) -> Array:
         """A x."""
         y = namespace(x).empty_like(x)
-        self._run(device, "", x, (*self._own(k, x), x, y))
+        self._run(device, "", k, x, (x, y))
         return y
 
     def residual(self, device: Device, k: Array, x: Array, b: Array) -> Array:
         """b - A x, for b of x's shape."""
         y = namespace(x).empty_like(x)
-        self._run(device, "_residual", x, (*self._own(k, x), x, b, y))
+        self._run(device, "_residual", k, x, (x, b, y))
         return y
 
     def misfit(self, device: Device, k: Array, x: Array, b: Array) -> Array:
         """||b - A x||^2, (members,)."""
         parts = self._parts(x)
-        self._run(device, "_misfit", x, (*self._own(k, x), x, b, parts))
+        self._run(device, "_misfit", k, x, (x, b, parts))
         return finish(device, parts)
 
     def search(
@@ -64,7 +66,7 @@ class _Stencil:
         """(x, A x, <x, A x> (members,)) with x = z + beta p; beta: (members,)."""
         xp, parts = namespace(z), self._parts(z)
         x, y = xp.empty_like(z), xp.empty_like(z)
-        self._run(device, "_search", z, (*self._own(k, z), z, beta, p, x, y, parts))
+        self._run(device, "_search", k, z, (z, beta, p, x, y, parts))
         return x, y, finish(device, parts)
 
     def _parts(self, x: Array) -> Array:
@@ -73,10 +75,11 @@ class _Stencil:
         count = grid[0] * grid[1] * grid[2] // members
         return namespace(x).empty((members, count), dtype=x.dtype, device=x.device)
 
-    def _run(self, device: Device, form: str, x: Array, args: tuple[Any, ...]) -> None:
-        grid, block = self._shape(x)
-        room = 4 * block[0] * block[1] * dtype_of(x).itemsize
-        device.launch(self.name, self.launched + form, dtype_of(x), grid, block, args, room)
+    def _run(self, device: Device, form: str, k: Array, x: Array, args: tuple[Any, ...]) -> None:
+        (grid, block), real = self._shape(x), dtype_of(x)
+        room = 4 * block[0] * block[1] * real.itemsize
+        args, stored = (*self._own(k, x), *args), dtype_of(k)
+        device.launch(self.name, self.launched + form, real, grid, block, args, room, stored)
 
     def _members(self, x: Array) -> int:
         return math.prod(x.shape[: x.ndim - self._ndim])
