@@ -82,14 +82,16 @@ def _sparse_matrix(rng: np.random.Generator, dtype: Any, rows: int, columns: int
 
 def _sparse(matrix: Any, array: Callable[[np.ndarray], Any], **how: Any) -> Sparse:
     """The matrix in the library of `array`."""
-    if isinstance(array(np.zeros(1)), np.ndarray):
+    like = array(np.zeros(1))
+    if isinstance(like, np.ndarray):
         return Sparse(matrix, **how)
-    csr = torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int64)),
-        torch.from_numpy(matrix.indices.astype(np.int64)),
-        torch.from_numpy(matrix.data),
-        size=matrix.shape,
-    )
+    if not isinstance(like, torch.Tensor):
+        from cupyx.scipy.sparse import csr_matrix
+
+        parts = tuple(map(array, (matrix.data, matrix.indices, matrix.indptr)))
+        return Sparse(csr_matrix(parts, shape=matrix.shape), **how)
+    ends, columns = (array(a.astype(np.int64)) for a in (matrix.indptr, matrix.indices))
+    csr = torch.sparse_csr_tensor(ends, columns, array(matrix.data), size=matrix.shape)
     return Sparse(csr, **how)
 
 
