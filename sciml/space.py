@@ -113,11 +113,25 @@ class Space:
         xp = namespace(x, y)
         batch = x.shape[: x.ndim - self.ndim]
         flat = (*batch, self.size)
+        if (total := self._inner_on_device(x, y)) is not None:
+            return xp.reshape(total, (*batch, *(1,) * self.ndim))
         if is_torch(x):
             total = _torch_inner(x.reshape(flat), y.reshape(flat))
         else:
             total = dot(xp.reshape(x, flat), xp.reshape(y, flat))
         return xp.reshape(total, (*batch, *(1,) * self.ndim)) if batch else total
+
+    def _inner_on_device(self, x: Array, y: Array) -> Array | None:
+        """`inner` of every member by a kernel on a GPU, (members,); None where none serves."""
+        if isinstance(x, np.ndarray) or x.shape != y.shape or not math.prod(x.shape):
+            return None
+        from .kernels import cuda
+
+        device, members = cuda.device_of(x, y), math.prod(x.shape) // self.size
+        if device is None or members > cuda.stencil.MOST_MEMBERS or dtype_of(x) != dtype_of(y):
+            return None
+        rows = (cuda.contiguous(a).reshape(members, self.size) for a in (x, y))
+        return cuda.vectors.inner(device, *rows)
 
     def inner_real(self, x: Array, y: Array) -> Array:
         """Re <x, y>, per member, in the real dtype."""

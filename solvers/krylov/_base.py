@@ -11,15 +11,7 @@ import numpy as np
 
 from sciml._checks import need, told
 from sciml.algebra import Identity
-from sciml.arrays import (
-    Array,
-    dtype_of,
-    host_view,
-    is_torch,
-    like_host,
-    namespace,
-    real_dtype,
-)
+from sciml.arrays import Array, host_view, like_host, namespace
 from sciml.operator import Operator, Trait
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.result import Status
@@ -289,40 +281,15 @@ def _device_rows(space: Space, *arrays: Array) -> tuple[Any, ...] | None:
     first = arrays[0]
     if isinstance(first, np.ndarray) or any(a.shape != first.shape for a in arrays):
         return None
-    device = _cuda().device_of(*arrays)
-    if (
-        device is None
-        or not 0 < math.prod(first.shape) // space.size <= _cuda().stencil.MOST_MEMBERS
-    ):
+    device, members = _cuda().device_of(*arrays), math.prod(first.shape) // space.size
+    if device is None or not 0 < members <= _cuda().stencil.MOST_MEMBERS:
         return None
-    return (device, *(_as_reals(_cuda().contiguous(a)).reshape(-1, _reals(space)) for a in arrays))
-
-
-def _reals(space: Space) -> int:
-    return space.size * (2 if space.is_complex else 1)
-
-
-def _as_reals(a: Array) -> Array:
-    """A complex array as pairs of real numbers."""
-    kind = dtype_of(a)
-    if kind.kind != "c":
-        return a
-    if is_torch(a):
-        import torch
-
-        return torch.view_as_real(a)
-    return a.view(real_dtype(kind))
+    as_reals, contiguous = _cuda().vectors.as_reals, _cuda().contiguous
+    return (device, *(as_reals(contiguous(a).reshape(members, space.size)) for a in arrays))
 
 
 def _from_device(rows: Array, like: Array) -> Array:
-    kind = dtype_of(like)
-    if kind.kind != "c":
-        return rows.reshape(like.shape)
-    if is_torch(rows):
-        import torch
-
-        return torch.view_as_complex(rows.reshape(*like.shape, 2))
-    return rows.view(like.dtype).reshape(like.shape)
+    return _cuda().vectors.as_complex(rows, like).reshape(like.shape)
 
 
 def _cuda() -> Any:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sciml import LinearSystem, Stop, Trait, solve
+from sciml import LinearSystem, Space, Stop, Trait, solve
 from sciml.kernels import cuda
-from sciml.operators import Diffusion, NodalDiffusion, Side
+from sciml.operators import Dense, Diffusion, NodalDiffusion, Side
 from sciml.testing import check_operator
 from solvers import CG, Jacobi
 
@@ -110,6 +110,17 @@ def test_vectors_are_those_of_numpy(host, shape, dtype, rng):
     np.testing.assert_allclose(inner, (x * y).sum(axis=1), atol=100 * tolerance * shape[1] ** 0.5)
 
 
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 300)], ids=str)
+def test_complex_inner_products(host, shape, dtype, rng):
+    x, y = Space(shape, np.dtype(dtype)).random(rng), Space(shape, np.dtype(dtype)).random(rng)
+    found = cuda.vectors.inner(host, x, y)
+    assert found.dtype == dtype
+    size = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    error = abs(found - np.vecdot(x, y)) / size
+    assert error.max() < TOLERANCE[found.real.dtype]
+
+
 # -- through the package, as on a GPU --------------------------------------------------------
 
 
@@ -153,6 +164,17 @@ def test_preconditioned_cg_takes_the_same_steps(rehearsal, rng):
     found = solve(LinearSystem(_torch(A), torch.from_numpy(b)), CG(M=Jacobi()), stop=stop)
     assert found.ok and found.iterations == expected.iterations
     np.testing.assert_allclose(found.history, expected.history, rtol=1e-6)
+
+
+def test_complex_systems_run_by_kernels(rehearsal, rng):
+    n = 12
+    M = Space((n, n), np.dtype(np.complex128)).random(rng)
+    A = Dense(M @ M.conj().T / n + np.eye(n), traits={Trait.POSITIVE})
+    b = A.range.random(rng, (2,))
+    expected = solve(LinearSystem(A, b), CG(), stop=Stop(rtol=1e-10))
+    found = solve(LinearSystem(_torch(A), torch.from_numpy(b)), CG(), stop=Stop(rtol=1e-10))
+    assert {"descend", "add_scaled", "inner_complex"} <= set(rehearsal.launched)
+    np.testing.assert_allclose(found.x.numpy(), expected.x, rtol=1e-7)
 
 
 def test_gradients_go_the_differentiable_way(rehearsal, rng):

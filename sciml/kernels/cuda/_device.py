@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...arrays import Array, is_torch, namespace, on_cpu
+from ...arrays import Array, is_torch, namespace
 from ._sources import OPTIONS, source
 
 __all__ = ["Device", "contiguous", "device_of", "in_order", "plain"]
@@ -39,18 +39,18 @@ class Device(Protocol):
 def device_of(*arrays: Array) -> Device | None:
     """The GPU on which kernels can run on these arrays; None where there is none, or no CuPy, or
     where torch has to see what is done to them."""
-    library = type(arrays[0]).__module__.split(".")[0]
-    if any(isinstance(a, np.ndarray) or on_cpu(a) for a in arrays):
+    first = arrays[0]
+    if isinstance(first, np.ndarray):
         return None
-    if any(type(a).__module__.split(".")[0] != library for a in arrays):
-        return None
-    if is_torch(arrays[0]):
-        if not all(plain(a) for a in arrays) or not _usable():
+    if is_torch(first):
+        if first.device.type != "cuda" or not all(is_torch(a) and plain(a) for a in arrays):
             return None
-        index = arrays[0].device.index
+        if not _usable():
+            return None
+        index = first.device.index
         return Gpu(index, sys.modules["torch"].cuda.current_stream(index).cuda_stream)
-    if library == "cupy":
-        return Gpu(arrays[0].device.id, None)
+    if all(type(a).__module__.split(".")[0] == "cupy" for a in arrays):
+        return Gpu(first.device.id, None)
     return None
 
 

@@ -46,6 +46,23 @@ extern "C" __global__ void inner(Index n, const real* x, const real* y, real* pa
     if (threadIdx.x == 0) parts[blockIdx.y * (Index)gridDim.x + blockIdx.x] = sum;
 }
 
+// Parts of <x, y> = sum conj(x) y, for n complex numbers: (members, 2, parts), real parts first.
+extern "C" __global__ void inner_complex(Index n, const real* x, const real* y, real* parts) {
+    DYNAMIC_SHARED(real, room);
+    const Index first = 2 * n * blockIdx.y;
+    real re = 0, im = 0;
+    for (Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x; i < n; i += (Index)gridDim.x * blockDim.x) {
+        const Index at = first + 2 * i;
+        re += x[at] * y[at] + x[at + 1] * y[at + 1];
+        im += x[at] * y[at + 1] - x[at + 1] * y[at];
+    }
+    re = block_sum(re, room);
+    if (threadIdx.x == 0) parts[2 * blockIdx.y * (Index)gridDim.x + blockIdx.x] = re;
+    __syncthreads();
+    im = block_sum(im, room);
+    if (threadIdx.x == 0) parts[(2 * blockIdx.y + 1) * (Index)gridDim.x + blockIdx.x] = im;
+}
+
 // sums[m] = what the `count` parts of member m add up to; one block a member.
 extern "C" __global__ void finish(Index count, const real* parts, real* sums) {
     DYNAMIC_SHARED(real, room);
