@@ -150,6 +150,8 @@ def check_same_place(a: Array, b: Array) -> None:
 
 def on_cpu(x: Array) -> bool:
     """Whether `x` lives in host memory."""
+    if is_torch(x):
+        return x.device.type == "cpu"
     return isinstance(x, np.ndarray) or "cpu" in str(device_of(x)).lower()
 
 

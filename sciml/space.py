@@ -20,6 +20,7 @@ from .arrays import (
     is_torch,
     namespace,
     native_dtype,
+    on_cpu,
     real_dtype,
     safe_norm,
     with_precision,
@@ -113,7 +114,7 @@ class Space:
         xp = namespace(x, y)
         batch = x.shape[: x.ndim - self.ndim]
         flat = (*batch, self.size)
-        if (total := self._inner_on_device(x, y)) is not None:
+        if not on_cpu(x) and (total := self._inner_on_device(x, y)) is not None:
             return xp.reshape(total, (*batch, *(1,) * self.ndim))
         if is_torch(x):
             total = _torch_inner(x.reshape(flat), y.reshape(flat))
@@ -123,7 +124,7 @@ class Space:
 
     def _inner_on_device(self, x: Array, y: Array) -> Array | None:
         """`inner` of every member by a kernel on a GPU, (members,); None where none serves."""
-        if isinstance(x, np.ndarray) or x.shape != y.shape or not math.prod(x.shape):
+        if x.shape != y.shape or not math.prod(x.shape):
             return None
         from .kernels import cuda
 
