@@ -370,7 +370,7 @@ def draw(results: Mapping[str, tuple[Case, Mapping[str, list[Outcome]]]]) -> Any
                     alpha=0.6, ms=5,
                 )  # fmt: skip
         axis.axhline(_WITHIN, color="0.5", lw=1, ls="--")
-        axis.set_xticks(range(len(found)), list(found), fontsize=8)
+        axis.set_xticks(range(len(found)), list(found), fontsize=8, rotation=20, ha="right")
         axis.set_title(case.name, fontsize=9)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("relative error")

@@ -1,4 +1,4 @@
-"""How networks are run in host memory."""
+"""How networks are run on arrays of any library."""
 
 from __future__ import annotations
 
@@ -6,10 +6,37 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from .arrays import Array, is_torch, namespace
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["one_thread"]
+__all__ = ["one_thread", "returned", "tensor_of"]
+
+
+def tensor_of(x: Array) -> Tensor:
+    """x as a tensor, which shares its memory, on a GPU too.
+
+    DLPack makes torch's current stream wait for what x's library still has to do.
+    """
+    import torch
+
+    if is_torch(x):
+        return x
+    if isinstance(x, np.ndarray | np.generic):
+        return torch.from_numpy(np.ascontiguousarray(x))
+    return torch.from_dlpack(x)
+
+
+def returned(t: Tensor, like: Array) -> Array:
+    """A tensor in the library of `like`, sharing memory: the way back from `tensor_of`."""
+    if is_torch(like):
+        return t
+    if isinstance(like, np.ndarray | np.generic):
+        return t.detach().resolve_conj().resolve_neg().numpy()
+    return namespace(like).from_dlpack(t.detach().resolve_conj().resolve_neg())
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._checks import need, number, told
-from .._torch import one_thread
-from ..arrays import Array, dtype_of, is_array, is_torch, to_numpy
+from .._torch import one_thread, returned, tensor_of
+from ..arrays import Array, dtype_of, is_array, to_numpy
 from ..solver import Solver
 from ..space import Space
 from ._inversion import blended, steepness
@@ -312,12 +312,12 @@ class LearnedProximal:
         """x as what goes through the network, (members, *element), real."""
         import torch
 
-        if not is_array(x) or not (isinstance(x, np.ndarray) or is_torch(x)):
-            raise TypeError(f"expected x as a numpy or torch array, got {type(x).__name__}")
+        if not is_array(x):
+            raise TypeError(f"expected x as an array (numpy, cupy or torch), got {told(x)}")
         if getattr(x, "requires_grad", False):
             raise TypeError("expected x without gradients, got one that requires them: x.detach()")
         self.space.check(x, "x")
-        tensor: Any = x if is_torch(x) else torch.from_numpy(np.ascontiguousarray(x))
+        tensor: Any = tensor_of(x)
         if self.space.is_complex:
             tensor = torch.stack([tensor.real, tensor.imag], tensor.ndim - self.space.ndim)
         return tensor.reshape(-1, *self._element)
@@ -332,9 +332,7 @@ class LearnedProximal:
             found = torch.complex(*pairs.unbind(len(batch)))
         else:
             found = parts.reshape(*batch, *self.space.shape)
-        if is_torch(x):
-            return found.to(x.dtype)
-        return found.numpy().astype(dtype_of(x), copy=False)
+        return returned(found.to(getattr(torch, dtype_of(x).name)), x)
 
     def _batch(self, x: Array) -> tuple[int, ...]:
         return tuple(x.shape[: x.ndim - self.space.ndim])

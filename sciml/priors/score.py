@@ -6,11 +6,9 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .._checks import need, number, told
-from .._torch import one_thread
-from ..arrays import Array, dtype_of, is_array, is_torch
+from .._torch import one_thread, returned, tensor_of
+from ..arrays import Array, dtype_of, is_array
 from ..prior import per_member
 from ._beams import beams_of
 
@@ -84,8 +82,7 @@ class ScorePrior:
         if math.prod(x.shape) == 0:
             per_member(sigma, x, 2)
             return x + 0
-        found = self._denoised(_tensor(x), sigma)
-        return found if is_torch(x) else found.numpy()
+        return returned(self._denoised(tensor_of(x), sigma), x)
 
     def denoise_vjp(self, x: Array, sigma: Any, v: Array) -> tuple[Array, Array]:
         """(denoise(x, sigma), the gradient of Re <v, denoise(x, sigma)> with respect to x).
@@ -101,11 +98,10 @@ class ScorePrior:
         if math.prod(x.shape) == 0:
             return x + 0, v + 0
         with torch.enable_grad():
-            own = _tensor(x).detach().requires_grad_()
+            own = tensor_of(x).detach().requires_grad_()
             found = self._denoised(own, sigma)
-            (pulled,) = torch.autograd.grad(found, own, _tensor(v))
-        found = found.detach()
-        return (found, pulled) if is_torch(x) else (found.numpy(), pulled.numpy())
+            (pulled,) = torch.autograd.grad(found, own, tensor_of(v))
+        return returned(found.detach(), x), returned(pulled, x)
 
     def score(self, x: Array, sigma: Any) -> Array:
         """∂ log p_sigma / ∂x̄ = (denoise(x, sigma) − x) / sigma², like x; raises as `denoise`."""
@@ -140,8 +136,8 @@ class ScorePrior:
         return self._elsewhere[device]
 
     def _check(self, x: Array) -> None:
-        if not is_array(x) or not (isinstance(x, np.ndarray) or is_torch(x)):
-            raise TypeError(f"expected x as a numpy or torch array, got {type(x).__name__}")
+        if not is_array(x):
+            raise TypeError(f"expected x as an array (numpy, cupy or torch), got {told(x)}")
         if dtype_of(x).kind != "c":
             raise TypeError(f"expected complex x, got {dtype_of(x)}: cast it with .astype")
         wanted = ("rows", "columns") if self.shape is None else self.shape
@@ -150,9 +146,3 @@ class ScorePrior:
             raise ValueError(
                 f"expected x of shape (*batch, {wanted[0]}, {wanted[1]}), got {tuple(x.shape)}"
             )
-
-
-def _tensor(x: Array) -> Tensor:
-    import torch
-
-    return x if is_torch(x) else torch.from_numpy(np.ascontiguousarray(x))

@@ -6,11 +6,9 @@ import copy
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sciml._checks import need
-from sciml._torch import one_thread
-from sciml.arrays import Array, astype, is_torch, like_host
+from sciml._torch import one_thread, returned, tensor_of
+from sciml.arrays import Array
 from sciml.operator import Operator
 from sciml.operators._massive import massive
 
@@ -51,7 +49,7 @@ def learned(A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -
 
 
 class Learned(Operator):
-    """x -> ‖x‖ f(x / ‖x‖), f in single precision on the device of the network's weights.
+    """x -> ‖x‖ f(x / ‖x‖), f in single precision on the device of A's arrays.
 
     Real and imaginary part go through f one after the other. 0 in solid cells, and orthogonal to
     A's null vector. Not linear by its traits. In host memory it runs on one thread: the last bits
@@ -66,9 +64,8 @@ class Learned(Operator):
         import torch
 
         super().__init__(A.domain, traits=(), batch_shape=A.batch_shape)
-        self.network, self.bfloat16 = _own(network), bfloat16
-        weight = next(network.parameters(), None)
-        device = torch.device("cpu") if weight is None else weight.device
+        device = _device(A, network)
+        self.network, self.bfloat16 = _own(network).to(device), bfloat16
         read = massive(A)
         self.informed, self.system = False, None
         with torch.no_grad():
@@ -78,10 +75,10 @@ class Learned(Operator):
                 told = _unit_box(A.domain.shape) if stencil is None else stencil
                 self.system: Any = network.prepare(told.on(device))
             constants = A.null_vector
-            self.constants = None if constants is None else _tensor(constants).to(device)
+            self.constants = None if constants is None else tensor_of(constants).detach()
             self.fluid = None
             if read is not None and read.diffusion.pins.any():
-                self.fluid = (_tensor(read.diffusion.k) > 0).to(device)
+                self.fluid = tensor_of(read.diffusion.k).detach() > 0
 
     def _apply(self, x: Array) -> Array:
         import torch
@@ -89,7 +86,7 @@ class Learned(Operator):
         if math.prod(x.shape) == 0:
             return x + 0
         with torch.no_grad():
-            own = x if is_torch(x) else torch.from_numpy(np.ascontiguousarray(x))
+            own = tensor_of(x)
             axes = tuple(range(own.ndim - self.domain.ndim, own.ndim))
             size = own.abs().amax(axes, keepdim=True)  # first, so that no square overflows
             r = own / torch.where(size > 0, size, 1)
@@ -108,7 +105,7 @@ class Learned(Operator):
                 share = (ones * q).sum(axes, keepdim=True) / ones.square().sum(axes, keepdim=True)
                 q = q - share * ones
             q = q * (size * norm)
-        return q if is_torch(x) else astype(like_host(q.numpy(), x), self.domain.dtype)
+        return returned(q, x)
 
     def _directions(self, r: Any) -> Any:
         """f for r (*batch, *shape): members of A's batch together, the rest one after another."""
@@ -151,10 +148,14 @@ def _own(network: DirectionNetwork) -> DirectionNetwork:
     return made.to(memory_format=last)  # type: ignore[call-overload]
 
 
-def _tensor(a: Array) -> Any:
+def _device(A: Operator, network: DirectionNetwork) -> Any:
+    """Where A's arrays are; where the network is, if A has none."""
     import torch
 
-    return a.detach() if is_torch(a) else torch.from_numpy(np.array(a))
+    if A.home is not None:
+        return tensor_of(A.home).device
+    weight = next(network.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device
 
 
 def _unit_box(shape: tuple[int, ...]) -> Any:

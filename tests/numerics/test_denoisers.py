@@ -450,7 +450,7 @@ def test_bad_calls_are_refused(rng: np.random.Generator) -> None:
         (TypeError, "a Denoiser", lambda: ScorePrior(FNO(2, 2, 1))),
         (ValueError, "scale > 0", lambda: ScorePrior(_random("unet"), scale=0.0)),
         (TypeError, "complex x", lambda: prior.denoise(x.real, 1.0)),
-        (TypeError, "numpy or torch array", lambda: prior.denoise(x.tolist(), 1.0)),
+        (TypeError, "an array \\(numpy, cupy or torch\\)", lambda: prior.denoise(x.tolist(), 1.0)),
         (ValueError, r"\(\*batch, 5, 6\)", lambda: prior.denoise(x[..., :5], 1.0)),
         (ValueError, "against the batch", lambda: prior.denoise(x, np.ones(2))),
         (ValueError, "finite and > 0", lambda: prior.denoise(x, 0)),
