@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutation.device import DEVICE
 from tests.mutation.learned import LEARNED
 from tests.mutation.mutant import Mutant
 from tests.mutation.proximal import PROXIMAL
@@ -470,4 +471,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *LEARNED,
     *SAMPLING,
     *PROXIMAL,
+    *DEVICE,
 )
