@@ -428,8 +428,11 @@ def _nbytes(p: Array) -> int:
 
 
 def _move(p: Array, xp: ModuleType | None, device: Any) -> Array:
-    """`p` as an array of `xp` on `device`: an explicit copy, asked for by the caller."""
-    from .arrays import to_numpy
+    """`p` as an array of `xp` on `device`: an explicit copy, asked for by the caller.
+
+    Between libraries on one GPU memory is lent by DLPack, without a copy.
+    """
+    from .arrays import on_cpu, to_numpy
 
     old = namespace(p)
     xp = old if xp is None else xp
@@ -438,12 +441,19 @@ def _move(p: Array, xp: ModuleType | None, device: Any) -> Array:
     if xp.__name__ == "torch" or xp.__name__.endswith(".torch"):
         import torch
 
-        source = p if is_torch(p) else torch.from_numpy(np.array(to_numpy(p)))
+        if is_torch(p):
+            source = p
+        elif on_cpu(p):
+            source = torch.from_numpy(np.array(to_numpy(p)))
+        else:
+            source = torch.from_dlpack(p)
         return source.to(device) if device is not None else source
     place = {} if device is None else {"device": device}
     if old is xp:
         import array_api_compat as aac
 
         return p if device is None else aac.to_device(p, device)
+    if is_torch(p) and not on_cpu(p) and "cupy" in xp.__name__:
+        return xp.from_dlpack(p.detach())
     host = to_numpy(p)
     return xp.asarray(host, dtype=native_dtype(xp, host.dtype), **place)

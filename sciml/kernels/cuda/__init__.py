@@ -6,5 +6,6 @@ cached on disk. Importing this needs no CuPy and no GPU.
 
 from . import stencil, vectors
 from ._device import Device, contiguous, device_of
+from ._pool import torch_memory
 
-__all__ = ["Device", "contiguous", "device_of", "stencil", "vectors"]
+__all__ = ["Device", "contiguous", "device_of", "stencil", "torch_memory", "vectors"]

@@ -1,0 +1,94 @@
+"""CuPy that can be imported but finds no GPU, and its memory pool."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import sys
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sciml import LinearSystem, solve
+from sciml.kernels import cuda
+from sciml.kernels.cuda import _device
+from sciml.operators import Diffusion
+from solvers import CG
+from solvers.cli import main
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """CuPy as it is without a driver: whatever asks for the device raises."""
+
+    def fails(*given: Any, **named: Any) -> Any:
+        raise RuntimeError("cudaErrorInsufficientDriver")
+
+    made: Any = types.ModuleType("cupy")
+    made.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
+    made.is_available = lambda: False
+    made.zeros = made.asarray = made.RawModule = fails
+    made.cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=fails))
+    monkeypatch.setitem(sys.modules, "cupy", made)
+    _device._usable.cache_clear()
+    yield made
+    _device._usable.cache_clear()
+
+
+def test_everything_runs_beside_a_cupy_without_a_gpu(cupy, rng, capsys):
+    b = rng.standard_normal((8, 9))
+    A = Diffusion(np.exp(rng.standard_normal((8, 9))))
+    assert solve(LinearSystem(A, b), CG()).ok
+    assert solve(LinearSystem(A.to(xp=torch), torch.from_numpy(b)), CG()).ok
+    assert not _device._usable() and cuda.device_of(torch.zeros(2)) is None
+    assert main(["info"]) == 0
+
+
+def test_cuda_tensors_without_cupy_go_the_way_of_torch(monkeypatch):
+    class Elsewhere(torch.Tensor):
+        device = torch.device("cuda", 0)  # type: ignore[assignment]
+
+    monkeypatch.setitem(sys.modules, "cupy", None)  # importing it raises ImportError
+    _device._usable.cache_clear()
+    try:
+        x = torch.ones(3).as_subclass(Elsewhere)
+        assert x.device.type == "cuda" and cuda.device_of(x) is None
+    finally:
+        _device._usable.cache_clear()
+
+
+def test_the_pool_of_torch_needs_a_gpu(cupy):
+    with pytest.raises(RuntimeError, match="sciml info"), cuda.torch_memory():
+        pass
+
+
+def test_cupy_takes_and_gives_back_memory_of_torch(cupy, monkeypatch):
+    asked = []
+    cupy.is_available = lambda: True
+    cupy.cuda.get_current_stream = lambda: types.SimpleNamespace(ptr=11)
+    cupy.cuda.PythonFunctionAllocator = lambda take, give: types.SimpleNamespace(
+        malloc=lambda size: (take(size, 0), give(77, 0))
+    )
+
+    @contextlib.contextmanager
+    def using(malloc):
+        asked.append(malloc(64))
+        yield
+
+    cupy.cuda.using_allocator = using
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "caching_allocator_alloc", lambda *a: asked.append(a) or 77, raising=False
+    )
+    monkeypatch.setattr(torch.cuda, "caching_allocator_delete", asked.append, raising=False)
+    with cuda.torch_memory():
+        pass
+    assert asked == [(64, 0, 11), 77, (77, None)]
+
+
+def test_torch_s_own_functions_exist():
+    assert callable(torch.cuda.caching_allocator_alloc)
+    assert callable(torch.cuda.caching_allocator_delete)
