@@ -7,6 +7,7 @@ index n // 2 of each axis. The transform is orthonormal, so that noise keeps its
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class Coils(Operator):
         return seen_by(self.maps, x, self.ndim)
 
     def _adjoint(self, y: Array) -> Array:
-        return namespace(y).sum(namespace(y).conj(self.maps) * y, axis=-1 - self.ndim)
+        return combined(self.maps, y, self.ndim)
 
     def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
         xp = namespace(x)
@@ -145,9 +146,8 @@ class SENSE(Operator):
         return self.fourier(seen_by(self.maps, x, self.ndim)) * _weights(self.mask, x)
 
     def _adjoint(self, y: Array) -> Array:
-        xp = namespace(y)
         seen = self.fourier.adjoint(y * _weights(self.mask, y))
-        return xp.sum(xp.conj(self.maps) * seen, axis=-1 - self.ndim)
+        return combined(self.maps, seen, self.ndim)
 
     @property
     def normal(self) -> SENSENormal:
@@ -198,16 +198,58 @@ class SENSENormal(Operator):
         super().__init__(A.domain, traits={Trait.POSITIVE}, batch_shape=A.batch_shape)
 
     def _apply(self, x: Array) -> Array:
+        if (y := self._by_kernels(x)) is not None:
+            return y
         kept = self._kept
         laid = _permuted(self.maps, self._order) if kept is None else kept[0]
         back = namespace(x).conj(laid) if kept is None else kept[1]
         arrays = (laid, back, self.spectrum)
-        restored = tuple(self._order.index(a) - self.ndim for a in range(-self.ndim, 0))
+        restored = self._restored
         if type(x) is np.ndarray and torch_pays(laid):
             x = _permuted(in_torch(x), self._order).contiguous()
             total = self._sum(x, *map(in_torch, arrays))
             return _permuted(total, restored).contiguous().numpy()
         return _permuted(self._sum(_permuted(x, self._order), *arrays), restored)
+
+    @property
+    def _restored(self) -> tuple[int, ...]:
+        return tuple(self._order.index(a) - self.ndim for a in range(-self.ndim, 0))
+
+    def _by_kernels(self, x: Array) -> Array | None:
+        """The same on a GPU: one kernel before, between and after the transforms, which are not
+        scaled apart from the mask. None where kernels do not serve."""
+        if type(x) is np.ndarray:
+            return None
+        from ..kernels.cuda import coils
+        from ..kernels.cuda.sparse import ready
+
+        if (device := _device_of(self.maps, x)) is None:
+            return None
+        maps, weights = self._there
+        if not coils.serves(maps, tuple(x.shape[: x.ndim - self.ndim]), self.ndim):
+            return None
+        xp, scale = namespace(x), 1 / math.prod(maps.shape[a] for a in self.axes)
+        seen = coils.spread(device, maps, ready(_permuted(x, self._order)), self.ndim)
+        if self.axes:
+            seen = ready(xp.fft.fftn(seen, axes=self.axes))
+        coils.weigh(device, seen, weights, self.ndim, scale)
+        if self.axes:
+            seen = ready(xp.fft.ifftn(seen, axes=self.axes, norm="forward"))
+        return _permuted(coils.gather(device, maps, seen, self.ndim), self._restored)
+
+    @cached_property
+    def _there(self) -> tuple[Array, Array]:
+        """(maps, mask for each pixel) in the order of the products, for kernels on a GPU."""
+        from ..kernels.cuda.sparse import ready
+
+        maps, spectrum = ready(_permuted(self.maps, self._order)), self.spectrum
+        full = (spectrum.shape[0], *maps.shape[-self.ndim :])
+        return maps, ready(namespace(spectrum).broadcast_to(spectrum, full))
+
+    def _with_arrays(self, change: Any) -> Operator:
+        made = super()._with_arrays(change)
+        vars(made).pop("_there", None)
+        return made
 
     def _sum(self, x: Array, maps: Array, back: Array, spectrum: Array) -> Array:
         """Σ_c conj(S_c) F^H mask F S_c x, all in one library, a few coils at a time."""
@@ -253,7 +295,29 @@ def _permuted(x: Array, order: tuple[int, ...]) -> Array:
 
 def seen_by(maps: Array, x: Array, ndim: int) -> Array:
     """S_c x of each coil, in the dtype of x."""
+    if type(x) is not np.ndarray and (device := _device_of(maps, x)) is not None:
+        from ..kernels.cuda import coils, sparse
+
+        if coils.serves(maps, tuple(x.shape[: x.ndim - ndim]), ndim):
+            return coils.spread(device, maps, sparse.ready(x), ndim)
     return astype(maps * namespace(x).expand_dims(x, axis=-1 - ndim), dtype_of(x))
+
+
+def combined(maps: Array, y: Array, ndim: int) -> Array:
+    """Σ_c conj(S_c) y_c of coil images, the adjoint of `seen_by`."""
+    if type(y) is not np.ndarray and (device := _device_of(maps, y)) is not None:
+        from ..kernels.cuda import coils, sparse
+
+        if coils.serves(maps, tuple(y.shape[: y.ndim - ndim - 1]), ndim):
+            return coils.gather(device, maps, sparse.ready(y), ndim)
+    xp = namespace(y)
+    return xp.sum(xp.conj(maps) * y, axis=-1 - ndim)
+
+
+def _device_of(*arrays: Array) -> Any:
+    from ..kernels import cuda
+
+    return cuda.device_of(*arrays)
 
 
 def power_of(maps: Array, ndim: int) -> Array:

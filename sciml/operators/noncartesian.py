@@ -19,7 +19,7 @@ from ..arrays import (
 )
 from ..operator import Operator, Trait
 from ..space import Space
-from .mri import maps_space, power_of, seen_by
+from .mri import combined, maps_space, power_of, seen_by
 from .nufft import NUFFT, watched
 from .toeplitz import Toeplitz, check_weights
 
@@ -82,8 +82,7 @@ class NonCartesianSENSE(Operator):
         return self._weighted(self.nufft(self._seen(x)))
 
     def _adjoint(self, y: Array) -> Array:
-        xp = namespace(y)
-        return xp.sum(xp.conj(self.maps) * self.nufft.adjoint(self._weighted(y)), axis=self._coil)
+        return combined(self.maps, self.nufft.adjoint(self._weighted(y)), self.ndim)
 
     def _seen(self, x: Array) -> Array:
         return seen_by(self.maps, x, self.ndim)
@@ -133,6 +132,8 @@ class NonCartesianNormal(Operator):
         return self._sum(x, self.maps)
 
     def _sum(self, x: Array, maps: Array) -> Array:
+        if (y := self.toeplitz.by_kernels(x, maps)) is not None:
+            return y
         xp = namespace(x)
         seen = self.toeplitz.convolve(seen_by(maps, x, self.ndim))
         seen *= astype(xp.conj(maps), dtype_of(x))

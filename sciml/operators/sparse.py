@@ -12,6 +12,7 @@ from ..arrays import (
     Array,
     check_float,
     dtype_of,
+    from_host,
     host_view,
     is_torch,
     like_host,
@@ -108,7 +109,7 @@ class Sparse(Operator):
 
     def _moved(self, move: Any) -> Operator:
         made = super()._moved(move)
-        for memo in ("_pattern", "_transposed", "_row_of"):  # of the arrays left behind
+        for memo in ("_pattern", "_transposed", "_row_of", "_plans"):  # of the arrays left behind
             vars(made).pop(memo, None)
         return made
 
@@ -143,13 +144,67 @@ class Sparse(Operator):
         xp = namespace(self.indptr)
         return xp.repeat(xp.arange(self.range.size), xp.diff(self.indptr).tolist())
 
+    @cached_property
+    def _plans(self) -> dict[bool, Any]:
+        """For kernels on a GPU: (plan, order of its entries) of A and of its transpose."""
+        return {}
+
+    @cached_property
+    def _laid(self) -> dict[bool, Any]:
+        """For kernels on a GPU: (version, values) of A and of its adjoint, as the plans take them."""
+        return {}
+
+    def _with_arrays(self, change: Any) -> Operator:
+        made = super()._with_arrays(change)
+        vars(made).pop("_laid", None)
+        return made
+
+    def _by_kernels(self, x: Array, *, adjoint: bool) -> Array | None:
+        """The product by kernels on a GPU; None where they do not serve."""
+        from ..kernels import cuda
+
+        device = cuda.device_of(self.data, x)
+        target = self.domain if adjoint else self.range
+        if device is None or not cuda.sparse.serves(x, max(self.domain.size, self.range.size)):
+            return None
+        flat = cuda.sparse.ready(x).reshape(-1, x.shape[-1])
+        plan, values = self._planned(device, adjoint=adjoint)
+        if self.batch_shape:
+            full = namespace(x).broadcast_to(values, (*x.shape[:-1], values.shape[-1]))
+            values = cuda.sparse.ready(full.reshape(-1, values.shape[-1]))
+        return plan.product(device, values, flat).reshape(*x.shape[:-1], target.size)
+
+    def _planned(self, device: Any, *, adjoint: bool) -> tuple[Any, Array]:
+        """(plan, values) of A or A^H, kept as long as the values are what they were."""
+        from ..kernels.cuda.sparse import Plan, version
+
+        if adjoint not in self._plans:
+            shape, order = (self.range.size, self.domain.size), None
+            ends, indices = self.indptr, self.indices
+            if adjoint:
+                order, indices, ends = (from_host(_signed(a), ends, _signed(a).dtype)
+                                        for a in self._transposed)
+                shape = shape[::-1]
+            kind, alone = dtype_of(self.data), not self.batch_shape
+            self._plans[adjoint] = Plan.of(device, ends, indices, shape, kind, alone=alone), order
+        plan, order = self._plans[adjoint]
+        now = version(self.data)
+        if adjoint not in self._laid or self._laid[adjoint][0] != now:
+            data = self.data if order is None else _conjugate(self.data[..., order])
+            self._laid[adjoint] = now, plan.values(device, data)
+        return plan, self._laid[adjoint][1]
+
     def _apply_off_host(self, x: Array) -> Array:
+        if (by_kernels := self._by_kernels(x, adjoint=False)) is not None:
+            return by_kernels
         if is_torch(x):
             y = x.new_zeros((*x.shape[:-1], self.range.size))
             return y.index_add(-1, self._row_of, self.data * x[..., self.indices])
         return self._cupy(x, adjoint=False)
 
     def _adjoint_off_host(self, y: Array) -> Array:
+        if (by_kernels := self._by_kernels(y, adjoint=True)) is not None:
+            return by_kernels
         if is_torch(y):
             x = y.new_zeros((*y.shape[:-1], self.domain.size))
             return x.index_add(-1, self.indices, self.data.conj() * y[..., self._row_of])
@@ -216,6 +271,16 @@ def _flat(x: np.ndarray) -> np.ndarray:
     if not (x.flags.c_contiguous and x.flags.writeable):
         x = x.copy()  # another layout would be another kernel to compile
     return x[None, :] if x.ndim == 1 else x.reshape(-1, x.shape[-1])
+
+
+def _signed(index: np.ndarray) -> np.ndarray:
+    """The view that `unsigned` was made of."""
+    return index.view(np.int32 if index.dtype.itemsize == 4 else np.int64)
+
+
+def _conjugate(x: Array) -> Array:
+    y = namespace(x).conj(x)
+    return y.resolve_conj() if is_torch(y) else y
 
 
 def _index(where: np.ndarray, like: Array) -> Array:

@@ -87,6 +87,8 @@ class Toeplitz(Operator):
         xp, d = namespace(x), self.domain.ndim
         if 0 in x.shape:  # torch refuses to transform an empty batch
             return xp.zeros_like(x)
+        if (y := self.by_kernels(x)) is not None:
+            return y
         spectrum, turns = self._of(x)
         axes = tuple(range(-d, 0))
         total: Any = None
@@ -100,6 +102,33 @@ class Toeplitz(Operator):
                 z *= xp.conj(turn)
             total = z if total is None else total + z
         return astype(total, dtype_of(x))
+
+    def by_kernels(self, x: Array, maps: Array | None = None) -> Array | None:
+        """A^H W A x on a GPU, or Σ_c conj(S_c) A^H W A S_c x for maps (*own, coil, *shape).
+
+        One kernel before, between and after the transforms. None where kernels do not serve.
+        """
+        if type(x) is np.ndarray:
+            return None
+        from ..kernels import cuda
+        from ..kernels.cuda.coils import gather, serves, spread, weigh
+        from ..kernels.cuda.sparse import ready
+
+        d = self.domain.ndim
+        device = cuda.device_of(x, self.spectrum, *(() if maps is None else (maps,)))
+        batch = tuple(x.shape[: x.ndim - d])
+        if device is None or 0 in batch or not (maps is None or serves(maps, batch, d)):
+            return None
+        xp, axes, x = namespace(x), tuple(range(-d, 0)), ready(x)
+        turns, total = astype(self.twiddles, dtype_of(x)), None
+        for parity in itertools.product((0, 1), repeat=d):
+            plain = maps is None and not any(parity)
+            z = x if plain else spread(device, maps, x, d, turns, parity)
+            z = ready(xp.fft.fftn(z, axes=axes))
+            weigh(device, z, ready(self.spectrum[parity]), d)
+            z = ready(xp.fft.ifftn(z, axes=axes, norm="forward"))
+            total = z if plain else gather(device, maps, z, d, turns, parity, total)
+        return total
 
     def _of(self, x: Array) -> tuple[Array, list[Array]]:
         """(spectrum, the twiddles of each axis) in the library and precision of x."""

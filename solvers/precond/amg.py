@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,11 +14,13 @@ from sciml._checks import integer, need, told
 from sciml.arrays import (
     Array,
     astype,
+    device_of,
     dtype_of,
     host_view,
     is_torch,
     like_host,
     namespace,
+    on_cpu,
     with_precision,
 )
 from sciml.operator import Operator, Trait
@@ -101,7 +104,7 @@ class AMG(Recipe):
         if self.coarsening is Coarsening.SMOOTHED_AGGREGATION:
             coarsen = Aggregation(self._candidates(A), self.block)
         structure, values = build(matrix, coarsen, self.dtype, _eps(A))
-        return AMGOperator(A, structure, values, self.dtype)
+        return _beside(A, AMGOperator(A, structure, values, self.dtype))
 
     def _candidates(self, A: Operator) -> np.ndarray:
         n, block, B = A.domain.size, self.block, self.near_nullspace
@@ -149,7 +152,7 @@ class AMGOperator(Operator):
         indptr, indices, data = _parts(A, "AMG")
         same_pattern(A, self, indptr, indices, *self.structure.patterns[0])
         values = renew(self.structure, data, self.dtype, _eps(A))
-        return AMGOperator(A, self.structure, values, self.dtype)
+        return _beside(A, AMGOperator(A, self.structure, values, self.dtype))
 
     def _apply(self, x: Array) -> Array:
         view = host_view(x)
@@ -173,6 +176,8 @@ class AMGOperator(Operator):
                 f"expected an array in host memory for {self!r}, got {type(x).__name__} on "
                 f"{getattr(x, 'device', '?')}: move this one there with M.to(xp=..., device=...)"
             )
+        if (y := self._by_kernels(x)) is not None:
+            return y
         xp = namespace(x)
         scale = astype(self.scale, self.domain.real_dtype)
         b = scale * xp.reshape(x, (-1, self.domain.size))
@@ -180,6 +185,24 @@ class AMGOperator(Operator):
         unit = xp.where((unit > 0) & xp.isfinite(unit), unit, xp.ones_like(unit))
         e = cycle(self.levels, self.coarsest, astype(b / unit, dtype_of(self.data)))
         return xp.reshape(scale * (unit * astype(e, self.domain.dtype)), x.shape)
+
+    def _by_kernels(self, x: Array) -> Array | None:
+        """The cycle by kernels on a GPU, without a wait for it; None where they do not serve."""
+        from sciml.kernels import cuda
+
+        n = self.domain.size
+        device = cuda.device_of(self.data, x)
+        if device is None or not 0 < math.prod(x.shape) // n <= cuda.amg.MOST_MEMBERS:
+            return None
+        arrays = (self.indptr, self.indices, self.data, self.coarsest)
+        run = vars(self).get("_on_device")
+        if run is None:
+            held = self.structure
+            run = cuda.amg.Cycle.of(device, held.layout, held.indptr, n, arrays)
+            vars(self)["_on_device"] = run
+        scale = cuda.sparse.ready(astype(self.scale, self.domain.real_dtype))
+        flat = cuda.sparse.ready(x).reshape(-1, n)
+        return run(device, scale, flat).reshape(x.shape)
 
     @cached_property
     def levels(self) -> tuple[tuple[Operator, Operator, Operator], ...]:
@@ -209,9 +232,10 @@ class AMGOperator(Operator):
             matrix = csr_matrix((data, indices, ends - first), shape=shape)
         return Sparse(matrix, traits={Trait.LINEAR})
 
-    def _moved(self, move: Any) -> Operator:
-        made = super()._moved(move)
-        vars(made).pop("levels", None)  # of the arrays left behind
+    def _with_arrays(self, change: Any) -> Operator:
+        made = super()._with_arrays(change)
+        for memo in ("levels", "_on_device"):  # of the arrays left behind
+            vars(made).pop(memo, None)
         return made
 
     @property
@@ -243,6 +267,15 @@ def cycle(
     N, R, P = levels[0]
     u = b + P(cycle(levels[1:], coarsest, R(N(b))))
     return b + N(u)
+
+
+def _beside(A: Operator, M: AMGOperator) -> AMGOperator:
+    """M, which was built in host memory, where A is."""
+    home = A.home
+    if home is None or on_cpu(home):  # there NumPy arrays serve tensors of torch too
+        return M
+    moved: Any = M.to(xp=namespace(home), device=device_of(home))
+    return moved
 
 
 def _parts(A: Operator, name: str) -> Csr:

@@ -4,8 +4,18 @@ A source is compiled by CuPy when a kernel of it is first launched, for one real
 cached on disk. Importing this needs no CuPy and no GPU.
 """
 
-from . import stencil, vectors
+from . import amg, coils, sparse, stencil, vectors
 from ._device import Device, contiguous, device_of
 from ._pool import torch_memory
 
-__all__ = ["Device", "contiguous", "device_of", "stencil", "torch_memory", "vectors"]
+__all__ = [
+    "Device",
+    "amg",
+    "coils",
+    "contiguous",
+    "device_of",
+    "sparse",
+    "stencil",
+    "torch_memory",
+    "vectors",
+]

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 __all__ = ["NAMES", "OPTIONS", "kernels", "source"]
 
-NAMES = ("nodes", "stencil", "vectors")
+NAMES = ("amg", "coils", "nodes", "sparse", "stencil", "vectors")
 OPTIONS = ("-std=c++17",)
 
 
