@@ -151,7 +151,7 @@ class Sparse(Operator):
 
     @cached_property
     def _laid(self) -> dict[bool, Any]:
-        """For kernels on a GPU: (version, values) of A and of its adjoint, as the plans take them."""
+        """For kernels on a GPU: (version, values) of A and of A^H, as their plans take them."""
         return {}
 
     def _with_arrays(self, change: Any) -> Operator:
@@ -182,8 +182,9 @@ class Sparse(Operator):
             shape, order = (self.range.size, self.domain.size), None
             ends, indices = self.indptr, self.indices
             if adjoint:
-                order, indices, ends = (from_host(_signed(a), ends, _signed(a).dtype)
-                                        for a in self._transposed)
+                order, indices, ends = (
+                    from_host(_signed(a), ends, _signed(a).dtype) for a in self._transposed
+                )
                 shape = shape[::-1]
             kind, alone = dtype_of(self.data), not self.batch_shape
             self._plans[adjoint] = Plan.of(device, ends, indices, shape, kind, alone=alone), order

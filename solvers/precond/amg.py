@@ -170,6 +170,12 @@ class AMGOperator(Operator):
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)
 
+    def vjp_params(self, x: Array, ybar: Array) -> dict[str, Array]:
+        raise TypeError(
+            f"expected parameters to differentiate by, got {self!r}, whose arrays follow from a "
+            "matrix: differentiate the solution by the matrix"
+        )
+
     def _apply_off_host(self, x: Array) -> Array:
         if isinstance(self.data, np.ndarray):
             raise TypeError(

@@ -131,9 +131,7 @@ class Cycle:
         return e
 
 
-def _held(
-    device: Device, ends: Array, indices: Array, data: Array, shape: tuple[int, int]
-) -> Held:
+def _held(device: Device, ends: Array, indices: Array, data: Array, shape: tuple[int, int]) -> Held:
     plan = Plan.of(device, ends, indices, shape, dtype_of(data))
     return plan, plan.values(device, data)
 

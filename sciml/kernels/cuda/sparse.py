@@ -24,7 +24,7 @@ _PADDING = 1.25
 
 def serves(x: Array, columns: int) -> bool:
     """Whether kernels take vectors x (*batch, columns): there are some, and indices reach."""
-    return 0 < math.prod(x.shape) and columns < MOST_COLUMNS
+    return math.prod(x.shape) > 0 and columns < MOST_COLUMNS
 
 
 def ready(x: Array) -> Array:
