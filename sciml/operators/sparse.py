@@ -179,15 +179,16 @@ class Sparse(Operator):
         from ..kernels.cuda.sparse import Plan, version
 
         if adjoint not in self._plans:
-            shape, order = (self.range.size, self.domain.size), None
+            rows, columns, order = self.range.size, self.domain.size, None
             ends, indices = self.indptr, self.indices
             if adjoint:
                 order, indices, ends = (
                     from_host(_signed(a), ends, _signed(a).dtype) for a in self._transposed
                 )
-                shape = shape[::-1]
+                rows, columns = columns, rows
             kind, alone = dtype_of(self.data), not self.batch_shape
-            self._plans[adjoint] = Plan.of(device, ends, indices, shape, kind, alone=alone), order
+            made = Plan.of(device, ends, indices, (rows, columns), kind, alone=alone)
+            self._plans[adjoint] = made, order
         plan, order = self._plans[adjoint]
         now = version(self.data)
         if adjoint not in self._laid or self._laid[adjoint][0] != now:

@@ -205,6 +205,12 @@ def _complex_one(rng, shape):
     return Sparse((turns.conj() @ A @ turns).tocsr(), traits={Trait.POSITIVE})
 
 
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Fewer fibers for the shim to run."""
+    monkeypatch.setattr(device_amg, "_TAIL_THREADS", 64)
+
+
 def _cycle(host, M):
     arrays = (M.indptr, M.indices, M.data, M.coarsest)
     return cuda.amg.Cycle.of(host, M.structure.layout, M.structure.indptr, M.domain.size, arrays)
@@ -231,7 +237,7 @@ def test_the_cycle_is_that_of_the_cpu(host, dtype, most, rng, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_complex_cycles(host, dtype, rng, monkeypatch):
+def test_complex_cycles(host, small_blocks, dtype, rng, monkeypatch):
     pytest.importorskip("pyamg")
     monkeypatch.setattr(device_amg, "_TAIL", 300)
     A = _complex_one(rng, (13, 12))
@@ -256,7 +262,9 @@ def test_zeros_infinities_and_the_smallest_numbers(host, rng):
 
 @pytest.mark.parametrize("members", [None, 3])
 @pytest.mark.parametrize("dtype", [None, np.float64])
-def test_amg_cg_of_a_matrix_on_the_device(rehearsal, dtype, members, rng, monkeypatch):
+def test_amg_cg_of_a_matrix_on_the_device(
+    rehearsal, small_blocks, dtype, members, rng, monkeypatch
+):
     monkeypatch.setattr(device_amg, "_TAIL", 600)
     A = _poisson(rng, (15, 16))
     b = rng.standard_normal((A.domain.size,) if members is None else (members, A.domain.size))
@@ -275,7 +283,7 @@ def test_amg_cg_of_a_matrix_on_the_device(rehearsal, dtype, members, rng, monkey
     assert counts.get("sizes", 0) == (counts["tail"] if dtype is None else 0)
 
 
-def test_a_cycle_set_up_on_the_host_is_moved_and_updated(rehearsal, rng):
+def test_a_cycle_set_up_on_the_host_is_moved_and_updated(rehearsal, small_blocks, rng):
     A = _poisson(rng, (9, 10))
     M, x = AMG()(A), rng.standard_normal((2, 90))
     there = torch.from_numpy(x)
@@ -311,7 +319,7 @@ class _Syncs(torch.utils._python_dispatch.TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_step_between_looks_waits_for_the_device(rehearsal, rng):
+def test_no_step_between_looks_waits_for_the_device(rehearsal, small_blocks, rng):
     A = _torch(_poisson(rng, (7, 8)))
     problem = LinearSystem(A, torch.from_numpy(rng.standard_normal(56)))
     solver = CG(M=AMG()).prepare(problem)
