@@ -23,7 +23,8 @@ __device__ inline Complex conjugate(Complex a) { return {a.re, -a.im}; }
 // in `odd` is turned by its entries of `turns`, which hold those of the image's own axes in their
 // order; `first1` and `first2` tell where these begin. `add`: to what is there.
 struct Coils {
-    Index size, coils, members, owners, n1, n2, first1, first2;
+    Index size, coils, n1, n2, first1, first2;
+    unsigned members, owners;
     int odd, add;
 };
 
@@ -44,7 +45,7 @@ extern "C" __global__ void coils_spread(
     const Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x;
     if (i >= s.size) return;
     const Complex turn = turn_of(s, turns, i);
-    for (Index m = blockIdx.y; m < s.members; m += gridDim.y) {
+    for (unsigned m = blockIdx.y; m < s.members; m += gridDim.y) {
         const Complex seen = times(x[m * s.size + i], turn);
         const Map* own = maps == 0 ? maps : maps + m % s.owners * s.coils * s.size + i;
         Complex* ym = y + m * s.coils * s.size + i;
@@ -63,7 +64,7 @@ extern "C" __global__ void coils_gather(
     const Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x;
     if (i >= s.size) return;
     const Complex back = conjugate(turn_of(s, turns, i));
-    for (Index m = blockIdx.y; m < s.members; m += gridDim.y) {
+    for (unsigned m = blockIdx.y; m < s.members; m += gridDim.y) {
         const Map* own = maps == 0 ? maps : maps + m % s.owners * s.coils * s.size + i;
         const Complex* ym = y + m * s.coils * s.size + i;
         Complex sum = {0, 0};
@@ -81,11 +82,11 @@ extern "C" __global__ void coils_gather(
 
 // y_c *= scale w_c, in place. `rows`: of w, 1 for all coils or one a coil, for `members` of y.
 extern "C" __global__ void coils_weigh(
-    Index size, Index rows, Index members, real scale, const stored* __restrict__ weights, Complex* y
+    Index size, unsigned rows, unsigned members, real scale, const stored* __restrict__ weights, Complex* y
 ) {
     const Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x;
     if (i >= size) return;
-    for (Index m = blockIdx.y; m < members; m += gridDim.y) {
+    for (unsigned m = blockIdx.y; m < members; m += gridDim.y) {
         const real w = scale * weights[m % rows * size + i];
         Complex* at = y + m * size + i;
         *at = {w * at->re, w * at->im};

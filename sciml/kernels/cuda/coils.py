@@ -63,7 +63,7 @@ def weigh(device: Device, y: Array, weights: Array, ndim: int, scale: float = 1.
     size = math.prod(y.shape[y.ndim - ndim :])
     members, rows = math.prod(y.shape[: y.ndim - ndim]), math.prod(weights.shape) // size
     real = real_dtype(dtype_of(y))
-    args = (np.int64(size), np.int64(rows), np.int64(members), real.type(scale), weights, y)
+    args = (np.int64(size), np.uint32(rows), np.uint32(members), real.type(scale), weights, y)
     grid, block = _grid(size, members), (_THREADS, 1, 1)
     device.launch("coils", "coils_weigh", real, grid, block, args, stored=dtype_of(weights))
 
@@ -81,7 +81,7 @@ def _launch(
     n0, n1, n2 = (*(0,) * (3 - ndim), *shape)  # of no entries where there is no such axis
     bits = sum(1 << (3 - ndim + a) for a, turned in enumerate(odd) if turned)
     axes = (max(n1, 1), n2, n0, n0 + n1)
-    given = np.array((size, coils, members, owners, *axes, bits, add), _coils())
+    given = np.array((size, coils, *axes, members, owners, bits, add), _coils())
     grid, block = _grid(size, members), (_THREADS, 1, 1)
     device.launch("coils", kernel, real, grid, block, (given, maps, *arrays), stored=stored)
 
@@ -93,6 +93,6 @@ def _grid(size: int, members: int) -> tuple[int, int, int]:
 @functools.cache
 def _coils() -> np.dtype:
     """`Coils` of coils.cu."""
-    counts = ("size", "coils", "members", "owners", "n1", "n2", "first1", "first2")
-    flags = [("odd", "i4"), ("add", "i4")]
-    return np.dtype([*((name, "i8") for name in counts), *flags], align=True)
+    counts = [(name, "i8") for name in ("size", "coils", "n1", "n2", "first1", "first2")]
+    rest = [("members", "u4"), ("owners", "u4"), ("odd", "i4"), ("add", "i4")]
+    return np.dtype([*counts, *rest], align=True)

@@ -46,7 +46,7 @@ __device__ inline void sum_row(
     const Matrix& s, int lanes, Index row, const End* ends, const int* indices, const A* data,
     const V* base, const V* x, V* y
 ) {
-    const int lane = threadIdx.x % lanes;
+    const int lane = threadIdx.x & (lanes - 1);  // a power of two
     const bool inside = row < s.rows;
     const Index first = inside ? ends[row] : 0, last = inside ? ends[row + 1] : 0;
     V sum[MEMBERS];
@@ -72,7 +72,8 @@ __device__ inline void sum_rows(
     const Matrix& s, const End* ends, const int* indices, const A* data, const V* base, const V* x,
     V* y
 ) {
-    const Index row = (blockIdx.x * (Index)blockDim.x + threadIdx.x) / s.lanes;
+    const unsigned lanes = s.lanes;  // divisions of eight bytes would cost as much as a row
+    const Index row = blockIdx.x * (Index)(blockDim.x / lanes) + threadIdx.x / lanes;
     for (Index m = blockIdx.y * (Index)4; m < s.members; m += gridDim.y * (Index)4) {
         const V *xm = x + m * s.columns, *bm = base == 0 ? base : base + m * s.rows;
         V* ym = y + m * s.rows;
