@@ -16,7 +16,7 @@ from solvers import CG, Multigrid
 from solvers.multigrid import Cycle, Lines
 from solvers.multigrid.device import DeviceHierarchy, DeviceMultigrid, device_form
 
-from ._shim import COMPILER, Host
+from tests.cuda._shim import COMPILER, Host
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
 D, N, P = Side.DIRICHLET, Side.NEUMANN, Side.PERIODIC
