@@ -166,11 +166,10 @@ class Kernels:
     stored: np.dtype
 
     def _run(self, name: str, kernel: str, jobs: int, *args: Any) -> None:
-        blocks, stored = -(-jobs // _THREADS), self.real if name != "multigrid" else self.stored
-        given = (*args, np.int64(jobs))
-        self.device.launch(
-            name, kernel, self.real, (blocks, 1, 1), (_THREADS, 1, 1), given, 0, stored
-        )
+        stored = self.stored if name == "multigrid" else self.real
+        threads = _threads(jobs)
+        grid, given = (-(-jobs // threads), 1, 1), (*args, np.int64(jobs))
+        self.device.launch(name, kernel, self.real, grid, (threads, 1, 1), given, 0, stored)
 
     # -- set-up: `fine` is a Finest with its k, or the Grid of a level with its links ---------------
 
@@ -290,7 +289,7 @@ class Kernels:
         room = math.prod(
             1 if axis == 0 and grid.flat else 2 * n + 1 for axis, n in enumerate(shape)
         )
-        threads = max(32, min(_THREADS, 1 << (math.prod(shape) - 1).bit_length()))
+        threads = _threads(math.prod(shape))
         args = (
             fine.struct, coarse.struct, coarse.tiles, owners, own, u, weights, out,
             np.int32(grid.corrected),
@@ -328,6 +327,11 @@ class Kernels:
         """u = inverse f."""
         args = (grid.struct, owners, inverse, f, u)
         self._run("multigrid", "solve", members * grid.points, *args)
+
+
+def _threads(jobs: int) -> int:
+    """Of a block: whole warps."""
+    return max(32, min(_THREADS, 1 << (jobs - 1).bit_length()))
 
 
 @functools.cache
