@@ -1,4 +1,4 @@
-"""Geometric multigrid on a GPU: the levels of a batch of operators, and the cycle as an operator."""
+"""Geometric multigrid on a GPU: the levels of a batch of operators, and the cycle."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def device_form(A: Operator) -> tuple[Device, Form] | None:
     found = massive(A)
     if found is None or not isinstance(found.diffusion, Diffusion | NodalDiffusion):
         return None
-    diffusion, factor, mass = found
+    factor, mass = found.factor, found.mass
+    diffusion: Any = found.diffusion
     arrays = (diffusion.k,) if isinstance(mass, float) else (diffusion.k, mass)
     device = cuda.device_of(*arrays)
     if device is None:
         return None
     xp = namespace(diffusion.k)
+    own: Any = mass
     if isinstance(mass, float):
         own = xp.full((1,) * diffusion.domain.ndim, mass, **_as(diffusion.k)) if mass else None
-    else:
-        own = mass
     if own is not None:
         if bool(xp.any(own < 0)):
             raise TypeError(f"Multigrid expected masses of at least 0, got {A!r}")
@@ -227,9 +227,7 @@ class DeviceHierarchy:
         for order in grid.orders:
             run.relax_finest(members, self.fine, order, True, *own)
 
-    def _leave(
-        self, run: kernels.Kernels, own: tuple[Any, ...], out: Array, back: float
-    ) -> None:
+    def _leave(self, run: kernels.Kernels, own: tuple[Any, ...], out: Array, back: float) -> None:
         members, grid = own[0].shape[0], self.fine.grid
         seams = any(grid.seams)
         for order in reversed(grid.orders if seams else grid.orders[1:]):
@@ -241,8 +239,9 @@ class DeviceMultigrid(Operator):
     """r -> one cycle from zero, close to A^-1 r, on the GPU where A's arrays are. Built by
     `Multigrid`.
 
-    As `MultigridOperator` but for two things: points alone are relaxed, and there is no AMG below
-    the box. Nothing waits for the GPU within an application.
+    As `MultigridOperator` but that points alone are relaxed, which smooths little where cells are
+    much longer than wide, and that there is no AMG below the box. Nothing waits for the GPU within
+    an application.
 
     Raises:
         ValueError: lines, an algebraic level, or a grid of 2^31 points or more is asked for.

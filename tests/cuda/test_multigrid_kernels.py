@@ -15,7 +15,6 @@ from sciml.operators import Diffusion, NodalDiffusion, Side
 from solvers import CG, Multigrid
 from solvers.multigrid import Cycle, Lines
 from solvers.multigrid.device import DeviceHierarchy, DeviceMultigrid, device_form
-
 from tests.cuda._shim import COMPILER, Host
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the kernels with")
@@ -86,13 +85,11 @@ def _level_matrix(made, run, at):
 
 
 def _interpolation(made, run, at, fine_matrix):
-    """P from level `at` + 1 to level `at`: by `correct`, and from all neighbours at the last points,
-    which no cycle asks for."""
+    """P from level `at` + 1 to level `at`: by `correct`, and from all neighbours at the points that
+    no cycle asks for."""
     coarse = made.levels[at].grid
     fine = made.fine.grid if at == 0 else made.levels[at - 1].grid
     n = coarse.points
-    e = torch.zeros((n, coarse.size), dtype=torch.float64)
-    _inside(coarse, e)  # shape check
     grid = torch.zeros((n, *coarse.padded), dtype=torch.float64)
     halo = [0 if axis == 0 and coarse.flat else 1 for axis in range(3)]
     for number in range(n):
@@ -121,7 +118,9 @@ def test_coarse_operators_are_galerkins(there, shape, sides, rng):
     for at in range(len(made.levels)):
         P = _interpolation(made, run, at, fine)
         coarse = _level_matrix(made, run, at)
-        np.testing.assert_allclose(coarse, P.T @ fine @ P, rtol=0, atol=1e-13 * np.abs(coarse).max())
+        np.testing.assert_allclose(
+            coarse, P.T @ fine @ P, rtol=0, atol=1e-13 * np.abs(coarse).max()
+        )
         fine = coarse
 
 
@@ -150,7 +149,7 @@ def test_the_cycle_is_symmetric_and_positive(there, shape, sides, cycle, rng):
     kept = values > 1e-10 * values[-1]
     root = vectors[:, kept] * np.sqrt(values[kept])
     found = np.linalg.eigvalsh(root.T @ B @ root)
-    assert 0.1 < found[0] and found[-1] < 1 + 1e-10
+    assert found[0] > 0.1 and found[-1] < 1 + 1e-10
 
 
 def _fields(name, n, ndim, rng):
@@ -218,7 +217,7 @@ def test_operators_that_the_cpu_takes(there, case, dtype, rng):
     own, on_device = CASES[case](k, np.asarray), CASES[case](k, _tensor)
     shape = (*own.batch_shape, *own.domain.shape)
     b = rng.standard_normal(shape)
-    b[own.batch_shape and ... or ()] *= 1e-30  # beyond float32 where squares are taken
+    b *= 1e-60  # beyond float32
     expected = _iterations(own, b, Multigrid(dtype=dtype))
     assert isinstance(Multigrid()(on_device), DeviceMultigrid)
     assert _iterations(on_device, _tensor(b), Multigrid(dtype=dtype)) <= expected + 2
@@ -287,4 +286,7 @@ def test_iterations_at_64_cubed(monkeypatch, name, rng):
     b = rng.standard_normal(k.shape)
     monkeypatch.setattr(cuda, "device_of", lambda *arrays: machine)
     recipe = Multigrid(dtype=np.float32)
-    assert _iterations(_diffusion(k, (D,) * 3), _tensor(b), recipe) <= {"smooth": 11, "jumps": 14}[name]
+    assert (
+        _iterations(_diffusion(k, (D,) * 3), _tensor(b), recipe)
+        <= {"smooth": 11, "jumps": 14}[name]
+    )

@@ -1,8 +1,8 @@
-"""The kernels of a geometric multigrid on a GPU, one function each; see multigrid.cuh and the sources
+"""The kernels of a geometric multigrid on a GPU, one function each; see multigrid.cuh,
 multigrid_setup.cu and multigrid.cu.
 
-Arrays of a level are (members, ..., points of its grid with the halo), contiguous. `owners` (members
-of a vector,) int64 says whose operator each member is of.
+Arrays of a level are (members, ..., points of its grid with the halo), contiguous. `owners`, int64
+(members of a vector,), says whose operator each member is of.
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ class Grid:
         """Of a coarse grid: the points of a block that restricts to it, and blocks along axes."""
         most = _TILE_2D if self.flat else _TILE_3D
         shape = tuple(min(m, n) for m, n in zip(most, self.n, strict=True))
-        return np.array((shape, [-(-n // m) for n, m in zip(self.n, shape, strict=True)]), _threes())
+        return np.array(
+            (shape, [-(-n // m) for n, m in zip(self.n, shape, strict=True)]), _threes()
+        )
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Finest:
 def finest(
     shape: tuple[int, ...], rings: tuple[bool, ...], weights: np.ndarray, real: np.dtype
 ) -> Finest:
-    """weights: (axes, 3) as of `kernels.stencil.cells`, or (axes,) of nodes: k is on cells around."""
+    """weights: (axes, 3) as of `kernels.stencil.cells`, or (axes,) of nodes, with k around them."""
     grid, nodal = Grid(shape, rings, halo=False), weights.ndim == 1
     rows = np.zeros((3, 3))
     if nodal:
@@ -171,7 +173,7 @@ class Kernels:
         grid, given = (-(-jobs // threads), 1, 1), (*args, np.int64(jobs))
         self.device.launch(name, kernel, self.real, grid, (threads, 1, 1), given, 0, stored)
 
-    # -- set-up: `fine` is a Finest with its k, or the Grid of a level with its links ---------------
+    # -- set-up: `fine` is a Finest with its k, or the Grid of a level with its links --------------
 
     def _set_up(self, kernel: str, fine: Finest | Grid, jobs: int, *args: Any) -> None:
         end = "level" if isinstance(fine, Grid) else "finest"
@@ -212,7 +214,8 @@ class Kernels:
         self._set_up("links", fine, jobs, coarse.struct, own, weights, centres, links)
 
     def masses(
-        self, members: int, fine: Grid, weights: Array, centres: Array | None, mass: Array, out: Array
+        self, members: int, fine: Grid, weights: Array, centres: Array | None, mass: Array,
+        out: Array,
     ) -> None:  # fmt: skip
         """Mass of the next coarser level."""
         coarse = fine.coarse
@@ -235,7 +238,7 @@ class Kernels:
         args = (grid.struct, links, mass, matrix)
         self._run("multigrid_setup", "dense", members * grid.points, *args)
 
-    # -- a cycle -------------------------------------------------------------------------------------
+    # -- a cycle ---------------------------------------------------------------------------------
 
     def scales(self, members: int, n: int, r: Array, scale: Array) -> None:
         """Powers of two that bring members of r, (members, n), near 1."""
@@ -249,16 +252,12 @@ class Kernels:
         """(owners, scale, k, inv, r, z): red and black from zero."""
         self._run("multigrid", "enter", self._pairs(members, fine), fine.struct, *args)
 
-    def relax_finest(
-        self, members: int, fine: Finest, order: int, first: bool, *args: Any
-    ) -> None:
+    def relax_finest(self, members: int, fine: Finest, order: int, first: bool, *args: Any) -> None:
         """(owners, scale, k, inv, r, z): one of `Grid.orders`."""
         which, jobs = (np.int32(order), np.int32(first)), self._pairs(members, fine)
         self._run("multigrid", "relax_finest", jobs, fine.struct, *args, *which)
 
-    def leave(
-        self, members: int, fine: Finest, back: float, relax: bool, *args: Any
-    ) -> None:
+    def leave(self, members: int, fine: Finest, back: float, relax: bool, *args: Any) -> None:
         """(owners, scale, k, inv, r, z, out): the answer in the caller's units."""
         which = self.stored.type(back), np.int32(relax)
         self._run("multigrid", "leave", self._pairs(members, fine), fine.struct, *args, *which)
@@ -277,8 +276,8 @@ class Kernels:
         self._run("multigrid", "relax_2d" if grid.flat else "relax_3d", jobs, *args)
 
     def restrict(
-        self, members: int, fine: Finest | Grid, owners: Array, own: Array, u: Array, weights: Array,
-        out: Array,
+        self, members: int, fine: Finest | Grid, owners: Array, own: Array, u: Array,
+        weights: Array, out: Array,
     ) -> None:  # fmt: skip
         """P^T of what is left of the residual."""
         grid, kernel = (fine, "2d" if fine.flat else "3d") if isinstance(fine, Grid) else (
