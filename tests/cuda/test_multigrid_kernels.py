@@ -33,16 +33,25 @@ GRIDS = [
 ]
 
 
-@pytest.fixture(params=ORDERS)
-def there(request, monkeypatch):
+def _taken_for_a_gpu(monkeypatch, order):
     """A host that takes CPU tensors for those of a GPU."""
-    machine = Host(request.param)
+    machine = Host(order)
 
     def device_of(*arrays):
         return machine if all(isinstance(a, torch.Tensor) for a in arrays) else None
 
     monkeypatch.setattr(cuda, "device_of", device_of)
     return machine
+
+
+@pytest.fixture(params=ORDERS)
+def there(request, monkeypatch):
+    return _taken_for_a_gpu(monkeypatch, request.param)
+
+
+@pytest.fixture
+def shuffled(monkeypatch):
+    return _taken_for_a_gpu(monkeypatch, 7)
 
 
 def _k(rng, shape, spread=1.0):
@@ -172,13 +181,11 @@ def _iterations(A, b, M, rtol=1e-8):
 @pytest.mark.parametrize("name", ["smooth", "lognormal", "jumps"])
 @pytest.mark.parametrize("sides", [D, P, N], ids=str)
 @pytest.mark.parametrize(("n", "ndim"), [(64, 2), (16, 3)])
-def test_iterations_are_those_of_the_cpu(monkeypatch, name, sides, n, ndim, rng):
-    machine = Host(0)
+def test_iterations_are_those_of_the_cpu(shuffled, name, sides, n, ndim, rng):
     k = _fields(name, n, ndim, rng)
     b = rng.standard_normal(k.shape)
     b -= 0 if sides is D else b.mean()
     expected = _iterations(Diffusion(k, ndim=ndim, boundary=sides), b, Multigrid())
-    monkeypatch.setattr(cuda, "device_of", lambda *arrays: machine)
     found = _iterations(_diffusion(k, (sides,) * ndim), _tensor(b), Multigrid())
     assert found <= expected + 2
 
@@ -212,7 +219,7 @@ def _wall(shape):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_operators_that_the_cpu_takes(there, case, dtype, rng):
+def test_operators_that_the_cpu_takes(shuffled, case, dtype, rng):
     k = _k(rng, (9, 8, 10) if "3-D" in case else (24, 17))
     own, on_device = CASES[case](k, np.asarray), CASES[case](k, _tensor)
     shape = (*own.batch_shape, *own.domain.shape)
@@ -223,7 +230,7 @@ def test_operators_that_the_cpu_takes(there, case, dtype, rng):
     assert _iterations(on_device, _tensor(b), Multigrid(dtype=dtype)) <= expected + 2
 
 
-def test_right_hand_sides_of_a_batch_find_their_operator(there, rng):
+def test_right_hand_sides_of_a_batch_find_their_operator(shuffled, rng):
     k = _k(rng, (3, 12, 9))
     A = _diffusion(k, (D, D))
     M, r = Multigrid(dtype=F64)(A), rng.standard_normal((2, 3, 12, 9))
@@ -236,7 +243,7 @@ def test_right_hand_sides_of_a_batch_find_their_operator(there, rng):
     assert M(torch.zeros((0, 3, 12, 9), dtype=torch.float64)).shape == (0, 3, 12, 9)
 
 
-def test_float32_cycles_are_linear_at_any_size(there, rng):
+def test_float32_cycles_are_linear_at_any_size(shuffled, rng):
     M = Multigrid(dtype=np.float32)(_diffusion(_k(rng, (9, 8)), (D, D)))
     r = rng.standard_normal((9, 8))
     point = np.zeros((9, 8))
@@ -248,7 +255,7 @@ def test_float32_cycles_are_linear_at_any_size(there, rng):
     assert not M(torch.zeros((9, 8), dtype=torch.float64)).any()
 
 
-def test_nothing_is_sent_to_or_fetched_from_the_device_in_an_application(there, rng, monkeypatch):
+def test_nothing_goes_between_host_and_device_in_an_application(shuffled, rng, monkeypatch):
     A = _diffusion(_k(rng, (3, 12, 9)), (D, D))
     M, r = Multigrid()(A), torch.ones((3, 12, 9), dtype=torch.float64)
     z = M._apply(r)  # finds the owners once
@@ -264,7 +271,7 @@ def test_nothing_is_sent_to_or_fetched_from_the_device_in_an_application(there, 
     assert torch.equal(z, again)
 
 
-def test_what_is_not_supported_is_told(there, rng):
+def test_what_is_not_supported_is_told(shuffled, rng):
     A = _diffusion(_k(rng, (9, 8)), (D, D))
     with pytest.raises(ValueError, match="expected points on a GPU"):
         Multigrid(lines=(Lines.ROWS,))(A)
@@ -280,11 +287,9 @@ def test_what_is_not_supported_is_told(there, rng):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["smooth", "jumps"])
-def test_iterations_at_64_cubed(monkeypatch, name, rng):
-    machine = Host(0)
+def test_iterations_at_64_cubed(shuffled, name, rng):
     k = _fields(name, 64, 3, rng)
     b = rng.standard_normal(k.shape)
-    monkeypatch.setattr(cuda, "device_of", lambda *arrays: machine)
     recipe = Multigrid(dtype=np.float32)
     assert (
         _iterations(_diffusion(k, (D,) * 3), _tensor(b), recipe)
