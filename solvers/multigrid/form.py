@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sciml.arrays import host_view
+from sciml.arrays import from_host, host_view, to_numpy
 from sciml.kernels._threads import launch
 from sciml.operator import Operator
 from sciml.operators._massive import massive
@@ -97,16 +97,20 @@ class Form:
         """
         cells = self.k.shape[-self.ndim :]
         rows = self.k.reshape(-1, cells[-1])
+
+        def taken(which: np.ndarray) -> np.ndarray:
+            return to_numpy(rows[from_host(which, rows, np.int64)])
+
         chosen = np.arange(len(rows))
         if len(rows) > _SAMPLED_ROWS:
             drawn = np.random.default_rng(0).choice(len(rows), _SAMPLED_ROWS, replace=False)
             chosen = np.sort(drawn)
-        here = rows[chosen]
+        here = taken(chosen)
         shares = [_share_of_jumps(here[:, 1:], here[:, :-1])]
         for axis, n in enumerate(cells[:-1]):
             step = math.prod(cells[axis + 1 : -1])  # rows from one to the next along the axis
             inside = chosen // step % n < n - 1
-            shares.append(_share_of_jumps(rows[chosen[inside] + step], here[inside]))
+            shares.append(_share_of_jumps(taken(chosen[inside] + step), here[inside]))
         return max(shares)
 
     @property

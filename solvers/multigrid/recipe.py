@@ -14,6 +14,7 @@ from ..precond import Recipe
 from .cycle import Cycle, Lines
 
 if TYPE_CHECKING:
+    from .device import DeviceMultigrid
     from .operator import MultigridOperator
 
 __all__ = ["Multigrid"]
@@ -72,10 +73,12 @@ class Multigrid(Recipe):
         if self.algebraic is not None:
             integer(self.algebraic, "algebraic", 0)
 
-    def __call__(self, A: Operator) -> MultigridOperator:
+    def __call__(self, A: Operator) -> MultigridOperator | DeviceMultigrid:
+        from .device import DeviceMultigrid, device_form
         from .operator import MultigridOperator
 
         need(A, Operator, "an Operator to precondition")
         if self.lines is not None and A.domain.ndim != 2:
             raise ValueError(f"expected lines for 2-D alone, got {A!r}: leave them out")
-        return MultigridOperator(A, self)
+        there = device_form(A)
+        return MultigridOperator(A, self) if there is None else DeviceMultigrid(A, self, *there)

@@ -8,15 +8,27 @@ from importlib.resources import files
 
 __all__ = ["NAMES", "OPTIONS", "kernels", "source"]
 
-NAMES = ("amg", "coils", "nodes", "sparse", "stencil", "vectors")
+NAMES = (
+    "amg",
+    "coils",
+    "multigrid",
+    "multigrid_setup",
+    "nodes",
+    "sparse",
+    "stencil",
+    "vectors",
+)
 OPTIONS = ("-std=c++17",)
 
 
 @functools.cache
 def source(name: str) -> str:
-    """One of NAMES with what all share before it. It needs a REAL, float or double."""
+    """One of NAMES after what all share, and what those of its family share (`multigrid.cuh`). It
+    needs a REAL and a STORED, each float or double."""
     folder = files(__package__ or "")
-    return "\n".join((folder / file).read_text() for file in ("common.cuh", f"{name}.cu"))
+    shared = folder / f"{name.split('_')[0]}.cuh"
+    parts = [folder / "common.cuh", *([shared] if shared.is_file() else []), folder / f"{name}.cu"]
+    return "\n".join(part.read_text() for part in parts)
 
 
 def kernels(name: str) -> list[str]:

@@ -1,0 +1,507 @@
+// One cycle of a geometric multigrid, kernel by kernel. Vectors of the caller are `stored`, all else
+// is `real`: a float32 cycle serves float64 systems.
+//
+// Smoothing is Gauss-Seidel in phases whose points are not linked to each other: red and black on
+// the finest level, the parities of the coordinates on coarse ones, which have links to all
+// neighbours. The last point of a ring of odd length neighbours the first, of its own parity: such
+// points, the seam, come in phases before all others. After the coarse correction phases come in
+// reverse order: the cycle is symmetric. Each sweep before it starts from zero, so that a point looks
+// at those relaxed earlier alone, and what is left of its residual is the sum over those later.
+
+// -- points and phases ----------------------------------------------------------------------------
+
+__device__ inline Index job_of_thread() { return blockIdx.x * (Index)blockDim.x + threadIdx.x; }
+
+// The member of a job, and its point of a box `shape`.
+__device__ inline Index decode(Index job, const int* shape, int* i) {
+    const Index size = (Index)shape[0] * shape[1] * shape[2];
+    const Index m = quotient(job, size);
+    const unsigned at = (unsigned)(job - m * size), row = at / (unsigned)shape[2];
+    i[2] = at - row * shape[2];
+    i[0] = row / (unsigned)shape[1];
+    i[1] = row - i[0] * shape[1];
+    return m;
+}
+
+__device__ inline bool on_seam(const Grid& g, int a, int i) {
+    return g.ring[a] && g.n[a] % 2 && g.n[a] > 1 && i == g.n[a] - 1;
+}
+
+// When a point of the finest level is relaxed: the seams, then red, then black.
+__device__ inline int order_of(const Grid& g, const int* i) {
+    int seams = 0;
+#pragma unroll
+    for (int a = 0; a < 3; ++a) seams |= on_seam(g, a, i[a]) ? 4 >> a : 0;
+    return ((i[0] + i[1] + i[2]) & 1) + 2 * (seams ? seams : 8);
+}
+
+// The same of a coarse point, axis by axis: a seam, an even place, an odd one.
+__device__ inline int class_of(const Grid& g, int a, int i) {
+    return on_seam(g, a, i) ? 0 : 1 + (i & 1);
+}
+
+__device__ inline real open(real inv) { return inv > 0 ? inv : real(0); }
+
+// -- the finest level -----------------------------------------------------------------------------
+
+// Sum of c x over the neighbours inside that `use` takes, each with its order.
+template <class X>
+__device__ inline real pulled(const Finest& f, const real* k, const int* i, X x) {
+    const Grid& g = f.grid;
+    Index go[3][3];
+    near(g, i, go);
+    real c[6], sum = 0;
+    six_links<real>(f, k, i, c);
+#pragma unroll
+    for (int a = 0; a < 3; ++a) {
+#pragma unroll
+        for (int side = 0; side < 2; ++side) {
+            const bool inside = g.ring[a] || (side ? i[a] + 1 < g.n[a] : i[a] > 0);
+            if ((a == 0 && g.flat) || !inside) continue;
+            int j[3] = {i[0], i[1], i[2]};
+            j[a] += side ? 1 : -1;
+            if (j[a] < 0) j[a] += g.n[a];
+            if (j[a] >= g.n[a]) j[a] -= g.n[a];
+            sum += c[2 * a + side] * x(go[a][2 * side], j);
+        }
+    }
+    return sum;
+}
+
+// Powers of two that bring each member of r near 1, so that float32 holds it: by 1,024 entries, or
+// by all where these are 0. One block a member.
+extern "C" __global__ void scales(Index n, const stored* r, stored* scale) {
+    DYNAMIC_SHARED(double, most);
+    r += n * blockIdx.x;
+    const Index few = n < 1024 ? n : 1024, apart = n / few;
+    for (int all = 0; all < 2; ++all) {
+        const Index count = all ? n : few, step = all ? 1 : apart;
+        double largest = 0;
+        for (Index i = threadIdx.x; i < count; i += blockDim.x) {
+            largest = fmax(largest, fabs((double)r[i * step]));
+        }
+        __syncthreads();
+        most[threadIdx.x] = largest;
+        __syncthreads();
+        for (int half = blockDim.x / 2; half > 0; half /= 2) {
+            if ((int)threadIdx.x < half) most[threadIdx.x] = fmax(most[threadIdx.x], most[threadIdx.x + half]);
+            __syncthreads();
+        }
+        if (most[0] > 0) break;
+    }
+    if (threadIdx.x == 0) {
+        const double largest = most[0];
+        const bool sound = largest > 0 && largest < 1e300;
+        const int limit = sizeof(stored) == 4 ? 120 : 1000;
+        int up = sound ? -ilogb(largest) : 0;
+        up = up > limit ? limit : up < -limit ? -limit : up;
+        scale[blockIdx.x] = (stored)ldexp(1.0, up);
+    }
+}
+
+__device__ inline real scaled(const stored* r, Index at, stored scale) { return (real)(scale * r[at]); }
+
+// Red and black in one pass from zero, where no ring is odd: reads r, inv and k once, writes z. A
+// thread has two neighbours of a row, one of each colour. Jobs: (members, rows, pairs).
+extern "C" __global__ void enter(
+    Finest f, const Index* owners, const stored* scale, const real* ks, const real* invs,
+    const stored* rs, real* zs, Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job >= jobs) return;
+    const Grid& g = f.grid;
+    const int shape[3] = {g.n[0], g.n[1], (g.n[2] + 1) / 2};
+    int i[3];
+    const Index m = decode(job, shape, i), o = owners[m];
+    const real *k = ks + o * f.cells, *inv = invs + o * g.size;
+    const stored *r = rs + m * g.size, s = scale ? scale[m] : stored(1);
+    real* z = zs + m * g.size;
+    const int black = (i[0] + i[1] + 1) & 1;  // its place in the pair
+    i[2] = 2 * i[2] + 1 - black;
+    if (i[2] < g.n[2]) {
+        const Index at = place(g, i);
+        z[at] = open(inv[at]) * scaled(r, at, s);
+    }
+    i[2] += 2 * black - 1;
+    if (i[2] < g.n[2]) {
+        const Index at = place(g, i);
+        const real v = open(inv[at]);
+        z[at] = v * (scaled(r, at, s) + pulled(f, k, i, [&](Index to, const int*) {
+            return open(inv[at + to]) * scaled(r, at + to, s);
+        }));
+    }
+}
+
+// One phase. `first`: before the coarse correction, from zero. A thread has one of two neighbours
+// of a row. Jobs: (members, rows, pairs).
+extern "C" __global__ void relax_finest(
+    Finest f, const Index* owners, const stored* scale, const real* ks, const real* invs,
+    const stored* rs, real* zs, int order, int first, Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job >= jobs) return;
+    const Grid& g = f.grid;
+    const int shape[3] = {g.n[0], g.n[1], (g.n[2] + 1) / 2};
+    int i[3];
+    const Index m = decode(job, shape, i), o = owners[m];
+    i[2] = 2 * i[2] + ((i[0] + i[1] + order) & 1);
+    if (i[2] >= g.n[2] || order_of(g, i) != order) return;
+    const real *k = ks + o * f.cells, *inv = invs + o * g.size;
+    const stored *r = rs + m * g.size, s = scale ? scale[m] : stored(1);
+    real* z = zs + m * g.size;
+    const Index at = place(g, i);
+    const real v = open(inv[at]);
+    z[at] = v * (scaled(r, at, s) + pulled(f, k, i, [&](Index to, const int* j) {
+        return !first || order_of(g, j) < order ? z[at + to] : real(0);
+    }));
+}
+
+// The answer, back in the caller's units; with `relax` red is relaxed on the way. Solid cells, which
+// are told by a negative inverse, stand alone. Jobs: (members, rows, pairs).
+extern "C" __global__ void leave(
+    Finest f, const Index* owners, const stored* scale, const real* ks, const real* invs,
+    const stored* rs, const real* zs, stored* out, stored back, int relax, Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job >= jobs) return;
+    const Grid& g = f.grid;
+    const int shape[3] = {g.n[0], g.n[1], (g.n[2] + 1) / 2};
+    int i[3];
+    const Index m = decode(job, shape, i), o = owners[m];
+    const real *k = ks + o * f.cells, *inv = invs + o * g.size;
+    const stored *r = rs + m * g.size, s = scale ? scale[m] : stored(1);
+    const real* z = zs + m * g.size;
+    const int black = (i[0] + i[1] + 1) & 1;
+    i[2] = 2 * i[2] + 1 - black;
+    for (int turn = 0; turn < 2; ++turn, i[2] += 2 * black - 1) {
+        if (i[2] >= g.n[2]) continue;
+        const Index at = place(g, i);
+        const real v = inv[at], own = scaled(r, at, s);
+        real found;
+        if (v < 0) {
+            found = -v * own;
+        } else if (relax && turn == 0) {
+            found = v * (own + pulled(f, k, i, [&](Index to, const int*) { return z[at + to]; }));
+        } else {
+            found = z[at];
+        }
+        out[m * g.size + at] = (stored)found * (back / s);
+    }
+}
+
+// -- coarse levels --------------------------------------------------------------------------------
+
+// use(offset, link, entries to the neighbour) for all neighbours.
+template <int D, class Use>
+__device__ inline void each_link(const Grid& g, const Index go[3][3], const real* links, Use use) {
+#pragma unroll
+    for (int a = 0; a <= (D == 3); ++a) {
+#pragma unroll
+        for (int b = -1; b <= 1; ++b) {
+#pragma unroll
+            for (int c = -1; c <= 1; ++c) {
+                const int number = 9 * a + 3 * b + c;
+                if (number <= 0) continue;
+                const real* l = links + (number - 1) * g.size;
+                const Index from = go[0][1 - a] + go[1][1 - b] + go[2][1 - c];
+                use(a, b, c, l, go[0][1 + a] + go[1][1 + b] + go[2][1 + c]);
+                use(-a, -b, -c, l + from, from);
+            }
+        }
+    }
+}
+
+// One phase of a coarse level; `first`: from zero. The phase is a class along each axis, of which
+// there are `shape` points. Jobs: (members, points).
+template <int D>
+__device__ inline void relax(
+    const Grid& g, const Index* owners, const real* links, const real* inv, const real* f, real* u,
+    const int* phase, const int* shape, int first, Index job
+) {
+    int i[3], seams[3][3];
+    const Index m = decode(job, shape, i), o = owners[m];
+#pragma unroll
+    for (int a = 0; a < 3; ++a) i[a] = phase[a] == 0 ? g.n[a] - 1 : 2 * i[a] + phase[a] - 1;
+#pragma unroll
+    for (int a = 0; a < 3; ++a) {
+#pragma unroll
+        for (int d = 0; d < 3; ++d) {
+            int j = i[a] + d - 1;
+            if (g.ring[a]) j = j < 0 ? j + g.n[a] : j >= g.n[a] ? j - g.n[a] : j;
+            seams[a][d] = class_of(g, a, j);
+        }
+    }
+    Index go[3][3];
+    near(g, i, go);
+    const Index at = place(g, i);
+    u += m * g.size + at;
+    const int own = 9 * phase[0] + 3 * phase[1] + phase[2];
+    real sum = f[m * g.size + at];
+    each_link<D>(g, go, links + o * (D == 3 ? 13 : 4) * g.size + at,
+        [&](int a, int b, int c, const real* l, Index to) {
+            const int order = 9 * seams[0][a + 1] + 3 * seams[1][b + 1] + seams[2][c + 1];
+            if (!first || order < own) sum += *l * u[to];
+        });
+    *u = inv[o * g.size + at] * sum;
+}
+
+struct Phase {
+    int classes[3], shape[3];
+};
+
+extern "C" __global__ void relax_2d(
+    Grid g, const Index* owners, const real* links, const real* inv, const real* f, real* u,
+    Phase phase, int first, Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job < jobs) relax<2>(g, owners, links, inv, f, u, phase.classes, phase.shape, first, job);
+}
+
+extern "C" __global__ void relax_3d(
+    Grid g, const Index* owners, const real* links, const real* inv, const real* f, real* u,
+    Phase phase, int first, Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job < jobs) relax<3>(g, owners, links, inv, f, u, phase.classes, phase.shape, first, job);
+}
+
+// Before a level is visited again: f = f - A u, and what was found is kept. Jobs: (members, points).
+template <int D>
+__device__ inline void revisit(
+    const Grid& g, const Index* owners, const real* links, const real* inv, real* f, const real* u,
+    real* kept, Index job
+) {
+    int i[3];
+    const Index m = decode(job, g.n, i), o = owners[m], at = place(g, i);
+    Index go[3][3];
+    near(g, i, go);
+    u += m * g.size + at;
+    real sum = 0;
+    each_link<D>(g, go, links + o * (D == 3 ? 13 : 4) * g.size + at,
+        [&](int, int, int, const real* l, Index to) { sum += *l * u[to]; });
+    const real v = inv[o * g.size + at];
+    if (v > 0) f[m * g.size + at] += sum - *u / v;
+    kept[m * g.size + at] = *u;
+}
+
+extern "C" __global__ void revisit_2d(
+    Grid g, const Index* owners, const real* links, const real* inv, real* f, const real* u, real* kept,
+    Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job < jobs) revisit<2>(g, owners, links, inv, f, u, kept, job);
+}
+
+extern "C" __global__ void revisit_3d(
+    Grid g, const Index* owners, const real* links, const real* inv, real* f, const real* u, real* kept,
+    Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job < jobs) revisit<3>(g, owners, links, inv, f, u, kept, job);
+}
+
+// u += kept, all entries.
+extern "C" __global__ void add(const real* kept, real* u, Index jobs) {
+    const Index job = job_of_thread();
+    if (job < jobs) u[job] += kept[job];
+}
+
+// u = inverse f on the coarsest level: inverse (owners, points, points). Jobs: (members, points).
+extern "C" __global__ void solve(
+    Grid g, const Index* owners, const real* inverse, const real* f, real* u, Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job >= jobs) return;
+    int i[3], j[3];
+    const Index m = decode(job, g.n, i), points = (Index)g.n[0] * g.n[1] * g.n[2];
+    const real* row = inverse + (owners[m] * points + (i[0] * g.n[1] + i[1]) * g.n[2] + i[2]) * points;
+    real sum = 0;
+    for (j[0] = 0; j[0] < g.n[0]; ++j[0])
+        for (j[1] = 0; j[1] < g.n[1]; ++j[1])
+            for (j[2] = 0; j[2] < g.n[2]; ++j[2]) sum += *row++ * f[m * g.size + place(g, j)];
+    u[m * g.size + place(g, i)] = sum;
+}
+
+// -- between levels -------------------------------------------------------------------------------
+
+// The tile of coarse points of a block, of which it has `blocks` along each axis; its member.
+struct Tiles {
+    int shape[3], blocks[3];
+};
+
+// What is left of the residual of a tile's fine points in shared memory, then P^T of it: fine points
+// at the tile's edge are worked on by two blocks. Bits of `left`: the points 2 J + t, t in bits 4, 2,
+// 1, that have any left.
+template <class Left>
+__device__ inline void restrict_tile(
+    const Grid& fine, const Grid& coarse, const Tiles& tiles, const real* weights, real* out, int left,
+    Index tile, Left rest, real* room
+) {
+    int at[3], low[3], shape[3];
+    decode(tile, tiles.blocks, at);
+    for (int a = 0; a < 3; ++a) {
+        at[a] *= tiles.shape[a];
+        const bool none = a == 0 && fine.flat;
+        low[a] = none ? 0 : 2 * at[a] - 1;
+        shape[a] = none ? 1 : 2 * tiles.shape[a] + 1;
+    }
+    const int count = shape[0] * shape[1] * shape[2];
+    for (int p = threadIdx.x; p < count; p += blockDim.x) {
+        int i[3];
+        decode(p, shape, i);
+        for (int a = 0; a < 3; ++a) {
+            i[a] += low[a];
+            // the seam of an odd ring has no point between
+            if (fine.ring[a] && fine.n[a] % 2 == 0) {
+                i[a] = i[a] < 0 ? i[a] + fine.n[a] : i[a] >= fine.n[a] ? i[a] - fine.n[a] : i[a];
+            }
+        }
+        bool in = true;
+        for (int a = 0; a < 3; ++a) in &= i[a] >= 0 && i[a] < fine.n[a];
+        const int t = 4 * (i[0] & 1) + 2 * (i[1] & 1) + (i[2] & 1);
+        room[p] = in && (left >> t & 1) ? rest(i) : real(0);
+    }
+    __syncthreads();
+    for (int p = threadIdx.x; p < tiles.shape[0] * tiles.shape[1] * tiles.shape[2]; p += blockDim.x) {
+        int i[3], J[3];
+        decode(p, tiles.shape, i);
+        bool in = true;
+        for (int a = 0; a < 3; ++a) {
+            J[a] = at[a] + i[a];
+            in &= J[a] < coarse.n[a];
+        }
+        if (!in) continue;
+        const Index here = place(coarse, J);
+        Index go[3][3];
+        near(coarse, J, go);
+        const int centre = (((fine.flat ? 0 : 2 * i[0] + 1) * shape[1]) + 2 * i[1] + 1) * shape[2] + 2 * i[2] + 1;
+        real sum = 0;
+#pragma unroll
+        for (int a = -1; a <= 1; ++a) {
+            if (a && fine.flat) continue;
+#pragma unroll
+            for (int b = -1; b <= 1; ++b) {
+#pragma unroll
+                for (int c = -1; c <= 1; ++c) {
+                    const int t = 4 * (a != 0) + 2 * (b != 0) + (c != 0);
+                    const int x = 4 * (a < 0) + 2 * (b < 0) + (c < 0);
+                    if (t == 7 || !(left >> t & 1)) continue;
+                    const Index cell = here + go[0][a < 0 ? 0 : 1] + go[1][b < 0 ? 0 : 1] + go[2][c < 0 ? 0 : 1];
+                    const real value = room[centre + (a * shape[1] + b) * shape[2] + c];
+                    sum += value * edge_or_face<real>(weights, cell, coarse.size, t, x);
+                }
+            }
+        }
+        out[here] = sum;
+    }
+}
+
+// Weights of the cells that a member of the coarse grid has.
+__device__ inline const real* weights_of(const Grid& g, const real* weights, Index owner) {
+    return weights + owner * (g.flat ? 5 : 12) * g.size;
+}
+
+// f of the first coarse level. Blocks: (members, tiles).
+extern "C" __global__ void restrict_finest(
+    Finest f, Grid coarse, Tiles tiles, const Index* owners, const real* ks, const real* zs,
+    const real* weights, real* out, int left
+) {
+    DYNAMIC_SHARED(real, room);
+    const Grid& g = f.grid;
+    const Index count = (Index)tiles.blocks[0] * tiles.blocks[1] * tiles.blocks[2];
+    const Index m = quotient(blockIdx.x, count), o = owners[m];
+    const real *k = ks + o * f.cells, *z = zs + m * g.size;
+    auto rest = [&](const int* i) {
+        const Index at = place(g, i);
+        const int own = order_of(g, i);
+        return pulled(f, k, i, [&](Index to, const int* j) {
+            return order_of(g, j) > own ? z[at + to] : real(0);
+        });
+    };
+    restrict_tile(g, coarse, tiles, weights_of(coarse, weights, o), out + m * coarse.size, left,
+                  blockIdx.x - m * count, rest, room);
+}
+
+template <int D>
+__device__ inline void restrict_level(
+    const Grid& g, const Grid& coarse, const Tiles& tiles, const Index* owners, const real* links,
+    const real* us, const real* weights, real* out, int left, real* room
+) {
+    const Index count = (Index)tiles.blocks[0] * tiles.blocks[1] * tiles.blocks[2];
+    const Index m = quotient(blockIdx.x, count), o = owners[m];
+    links += o * (D == 3 ? 13 : 4) * g.size;
+    us += m * g.size;
+    auto rest = [&](const int* i) {
+        int seams[3][3];
+        for (int a = 0; a < 3; ++a) {
+            for (int d = 0; d < 3; ++d) {
+                int j = i[a] + d - 1;
+                if (g.ring[a]) j = j < 0 ? j + g.n[a] : j >= g.n[a] ? j - g.n[a] : j;
+                seams[a][d] = class_of(g, a, j);
+            }
+        }
+        Index go[3][3];
+        near(g, i, go);
+        const real* u = us + place(g, i);
+        const int own = 9 * seams[0][1] + 3 * seams[1][1] + seams[2][1];
+        real sum = 0;
+        each_link<D>(g, go, links + place(g, i), [&](int a, int b, int c, const real* l, Index to) {
+            if (9 * seams[0][a + 1] + 3 * seams[1][b + 1] + seams[2][c + 1] > own) sum += *l * u[to];
+        });
+        return sum;
+    };
+    restrict_tile(g, coarse, tiles, weights_of(coarse, weights, o), out + m * coarse.size, left,
+                  blockIdx.x - m * count, rest, room);
+}
+
+extern "C" __global__ void restrict_2d(
+    Grid g, Grid coarse, Tiles tiles, const Index* owners, const real* links, const real* u,
+    const real* weights, real* out, int left
+) {
+    DYNAMIC_SHARED(real, room);
+    restrict_level<2>(g, coarse, tiles, owners, links, u, weights, out, left, room);
+}
+
+extern "C" __global__ void restrict_3d(
+    Grid g, Grid coarse, Tiles tiles, const Index* owners, const real* links, const real* u,
+    const real* weights, real* out, int left
+) {
+    DYNAMIC_SHARED(real, room);
+    restrict_level<3>(g, coarse, tiles, owners, links, u, weights, out, left, room);
+}
+
+// u += P e at the points 2 J + t that `which` has bits for: reads the corners of cells, their weights
+// and u, writes u. Jobs: (members, coarse points).
+extern "C" __global__ void correct(
+    Grid fine, Grid coarse, const Index* owners, const real* weights, const real* es, real* us, int which,
+    Index jobs
+) {
+    const Index job = job_of_thread();
+    if (job >= jobs) return;
+    int J[3], i[3];
+    const Index m = decode(job, coarse.n, J);
+    const real* w = weights_of(coarse, weights, owners[m]);
+    const Index here = place(coarse, J);
+    for (int a = 0; a < 3; ++a) i[a] = 2 * J[a];
+    real* u = us + m * fine.size + place(fine, i);
+    const real* e = es + m * coarse.size + here;
+    Index go[3][3];
+    near(coarse, J, go);
+    real corners[8];
+#pragma unroll
+    for (int x = 0; x < 8; ++x) {
+        corners[x] = x > 3 && fine.flat ? real(0) : e[go[0][x > 3 ? 2 : 1] + go[1][x & 2 ? 2 : 1] + go[2][x & 1 ? 2 : 1]];
+    }
+#pragma unroll
+    for (int t = 0; t < 7; ++t) {
+        const int t0 = t >> 2, t1 = t >> 1 & 1, t2 = t & 1;
+        if (!(which >> t & 1) || (t0 && fine.flat)) continue;
+        if (i[0] + t0 >= fine.n[0] || i[1] + t1 >= fine.n[1] || i[2] + t2 >= fine.n[2]) continue;
+        real sum = 0;
+#pragma unroll
+        for (int x = 0; x < 8; ++x) {
+            if (!(x & ~t)) sum += edge_or_face<real>(w, here, coarse.size, t, x) * corners[x];
+        }
+        u[t0 * fine.step[0] + t1 * fine.step[1] + t2 * fine.step[2]] += sum;
+    }
+}
