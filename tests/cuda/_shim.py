@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sciml.kernels.cuda._sources import kernels, source
 
@@ -79,3 +80,16 @@ def _library(name: str, real: str, stored: str) -> ctypes.CDLL:
             subprocess.run([*command, str(code), "-o", str(built)], check=True)
             built.replace(made)
     return ctypes.CDLL(str(made))
+
+
+class Syncs(TorchDispatchMode):
+    """Counts what would make the host wait for a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        self.count += name in ("_local_scalar_dense", "nonzero", "masked_select", "equal")
+        return func(*args, **(kwargs or {}))

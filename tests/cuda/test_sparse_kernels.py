@@ -16,7 +16,7 @@ from sciml.kernels.cuda.sparse import Plan
 from sciml.operators import Diffusion, GriddedNUFFT, Sparse
 from sciml.testing import check_operator
 from solvers import AMG, CG, Coarsening
-from tests.cuda._shim import COMPILER, Host
+from tests.cuda._shim import COMPILER, Host, Syncs
 from tests.cuda.conftest import ORDERS
 
 DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
@@ -303,24 +303,11 @@ def test_without_kernels_the_array_library_does_it(rehearsal, rng, monkeypatch):
     assert not rehearsal.launched
 
 
-class _Syncs(torch.utils._python_dispatch.TorchDispatchMode):
-    """Counts what would make the host wait for a GPU."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        self.count += name in ("_local_scalar_dense", "nonzero", "masked_select", "equal")
-        return func(*args, **(kwargs or {}))
-
-
 def test_no_step_between_looks_waits_for_the_device(rehearsal, small_blocks, rng):
     A = _torch(_poisson(rng, (7, 8)))
     problem = LinearSystem(A, torch.from_numpy(rng.standard_normal(56)))
     solver = CG(M=AMG()).prepare(problem)
     state = solver.advance(solver.init(problem, None), 1)  # plans are made at the first product
-    with _Syncs() as syncs:
+    with Syncs() as syncs:
         solver.advance(state, 8)
     assert syncs.count == 0

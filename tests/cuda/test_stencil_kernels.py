@@ -11,6 +11,7 @@ from sciml.kernels import cuda
 from sciml.operators import Dense, Diffusion, NodalDiffusion, Side
 from sciml.testing import check_operator
 from solvers import CG, Jacobi
+from tests.cuda._shim import Syncs
 
 SHAPES = [(1, 7), (7, 1), (33, 20), (17, 130), (1, 1, 3), (5, 6, 40), (20, 9, 3), (34, 2, 33)]
 SIDES = [
@@ -35,32 +36,9 @@ def _sides(side, ndim):
     return side if isinstance(side, Side) else [side] * ndim
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("side", SIDES, ids=str)
-def test_cells_are_those_of_the_cpu(host, shape, side, rng):
-    ndim, dtype = len(shape), np.float64
-    solid = rng.random(shape) < 0.2 if min(shape) > 1 else None
-    A = Diffusion(_field(rng, shape, dtype), ndim=ndim, boundary=_sides(side, ndim), solid=solid)
-    x, b, p = rng.standard_normal((3, 2, *shape))
-    form = A._on_device(x)
-    _close(form.product(host, A.k, x), A(x), dtype)
-    _close(form.residual(host, A.k, x, b), b - A(x), dtype)
-    squares = ((b - A(x)) ** 2).reshape(2, -1).sum(axis=1)
-    np.testing.assert_allclose(form.misfit(host, A.k, x, b), squares, rtol=1e-13)
-    beta = np.array([0.7, -2.0])
-    step, Astep, inner = form.search(host, A.k, x, beta, p)
-    expected = x + beta.reshape(2, *(1,) * ndim) * p
-    np.testing.assert_allclose(step, expected, rtol=1e-14, atol=1e-14)
-    _close(Astep, A(expected), dtype)
-    products = (expected * A(expected)).reshape(2, -1).sum(axis=1)
-    np.testing.assert_allclose(inner, products, rtol=1e-12)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_nodes_are_those_of_the_cpu(host, shape, rng):
-    ndim = len(shape)
-    A = NodalDiffusion(_field(rng, [n + 1 for n in shape], np.float64), ndim=ndim)
-    x, b, p = rng.standard_normal((3, 2, *shape))
+def _agrees(host, A, x, b, p):
+    """All forms of the product, for two members, with those of the CPU."""
+    ndim = A.domain.ndim
     form = A._on_device(x)
     _close(form.product(host, A.k, x), A(x), x.dtype)
     _close(form.residual(host, A.k, x, b), b - A(x), x.dtype)
@@ -73,6 +51,26 @@ def test_nodes_are_those_of_the_cpu(host, shape, rng):
     _close(Astep, A(expected), x.dtype)
     products = (expected * A(expected)).reshape(2, -1).sum(axis=1)
     np.testing.assert_allclose(inner, products, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("side", SIDES, ids=str)
+def test_cells_are_those_of_the_cpu(host, shape, side, rng):
+    ndim = len(shape)
+    solid = rng.random(shape) < 0.2 if min(shape) > 1 else None
+    A = Diffusion(
+        _field(rng, shape, np.float64), ndim=ndim, boundary=_sides(side, ndim), solid=solid
+    )
+    x, b, p = rng.standard_normal((3, 2, *shape))
+    _agrees(host, A, x, b, p)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_nodes_are_those_of_the_cpu(host, shape, rng):
+    ndim = len(shape)
+    A = NodalDiffusion(_field(rng, [n + 1 for n in shape], np.float64), ndim=ndim)
+    x, b, p = rng.standard_normal((3, 2, *shape))
+    _agrees(host, A, x, b, p)
 
 
 @pytest.mark.parametrize("stored", [np.float32, np.float64])
@@ -185,26 +183,13 @@ def test_gradients_go_the_differentiable_way(rehearsal, rng):
     assert Trait.POSITIVE in A.traits
 
 
-class _Syncs(torch.utils._python_dispatch.TorchDispatchMode):
-    """Counts what would make the host wait for a GPU."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        self.count += name in ("_local_scalar_dense", "nonzero", "masked_select", "equal")
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("M", [None, Jacobi()])
 def test_no_step_between_looks_waits_for_the_device(rehearsal, M, rng):
     A = _torch(Diffusion(_field(rng, (20, 20), np.float64, 1.0)))
     problem = LinearSystem(A, torch.from_numpy(rng.standard_normal((20, 20))))
     solver = CG(M=M).prepare(problem)
     state = solver.init(problem, None)
-    with _Syncs() as syncs:
+    with Syncs() as syncs:
         state = solver.advance(state, 16)
         between = syncs.count
         float(state.estimate)

@@ -6,14 +6,6 @@
 // that neighbours read neighbours and an image is read or written once. Blocks are (256), grids
 // (pixels, members). `maps` may be null, for 1: then there is one coil.
 
-// Complex numbers as arrays hold them.
-template <class T>
-struct alignas(2 * sizeof(T)) Pair {
-    T re, im;
-};
-typedef Pair<real> Complex;
-typedef Pair<stored> Map;
-
 __device__ inline Complex times(Complex a, Complex b) {
     return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
@@ -39,7 +31,7 @@ __device__ inline Complex turn_of(const Coils& s, const Complex* turns, Index i)
 
 // y_c = S_c t x.
 extern "C" __global__ void coils_spread(
-    Coils s, const Map* __restrict__ maps, const Complex* __restrict__ turns,
+    Coils s, const StoredComplex* __restrict__ maps, const Complex* __restrict__ turns,
     const Complex* __restrict__ x, Complex* y
 ) {
     const Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x;
@@ -47,10 +39,10 @@ extern "C" __global__ void coils_spread(
     const Complex turn = turn_of(s, turns, i);
     for (unsigned m = blockIdx.y; m < s.members; m += gridDim.y) {
         const Complex seen = times(x[m * s.size + i], turn);
-        const Map* own = maps == 0 ? maps : maps + m % s.owners * s.coils * s.size + i;
+        const StoredComplex* own = maps == 0 ? maps : maps + m % s.owners * s.coils * s.size + i;
         Complex* ym = y + m * s.coils * s.size + i;
         for (Index c = 0; c < s.coils; ++c) {
-            const Map one = maps == 0 ? Map{1, 0} : own[c * s.size];
+            const StoredComplex one = maps == 0 ? StoredComplex{1, 0} : own[c * s.size];
             ym[c * s.size] = times({(real)one.re, (real)one.im}, seen);
         }
     }
@@ -58,18 +50,18 @@ extern "C" __global__ void coils_spread(
 
 // x = sum_c conj(S_c t) y_c, coil after coil.
 extern "C" __global__ void coils_gather(
-    Coils s, const Map* __restrict__ maps, const Complex* __restrict__ turns,
+    Coils s, const StoredComplex* __restrict__ maps, const Complex* __restrict__ turns,
     const Complex* __restrict__ y, Complex* x
 ) {
     const Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x;
     if (i >= s.size) return;
     const Complex back = conjugate(turn_of(s, turns, i));
     for (unsigned m = blockIdx.y; m < s.members; m += gridDim.y) {
-        const Map* own = maps == 0 ? maps : maps + m % s.owners * s.coils * s.size + i;
+        const StoredComplex* own = maps == 0 ? maps : maps + m % s.owners * s.coils * s.size + i;
         const Complex* ym = y + m * s.coils * s.size + i;
         Complex sum = {0, 0};
         for (Index c = 0; c < s.coils; ++c) {
-            const Map one = maps == 0 ? Map{1, 0} : own[c * s.size];
+            const StoredComplex one = maps == 0 ? StoredComplex{1, 0} : own[c * s.size];
             const Complex part = times({(real)one.re, -(real)one.im}, ym[c * s.size]);
             sum.re += part.re;
             sum.im += part.im;

@@ -5,6 +5,27 @@ typedef REAL real;
 typedef STORED stored;
 typedef long long Index;  // of arrays: a batch of large grids has more than 2^31 entries
 
+// Complex numbers as arrays hold them.
+template <class T>
+struct alignas(2 * sizeof(T)) Pair {
+    T re, im;
+};
+typedef Pair<real> Complex;
+typedef Pair<stored> StoredComplex;
+
+// The vector that a stencil multiplies: one that is there,
+struct Stored {
+    const real* x;
+    __device__ real operator()(Index i) const { return x[i]; }
+};
+
+// or z + beta p, which is made on the way.
+struct Searched {
+    const real *z, *p;
+    real beta;
+    __device__ real operator()(Index i) const { return z[i] + beta * p[i]; }
+};
+
 // Arrays in shared memory whose size is given at launch.
 #ifndef DYNAMIC_SHARED
 #define DYNAMIC_SHARED(type, name) extern __shared__ type name[]

@@ -10,18 +10,6 @@ struct Grid {
     real weights[3];
 };
 
-// The vector that is multiplied: one that is there, or z + beta p.
-struct Stored {
-    const real* x;
-    __device__ real operator()(Index i) const { return x[i]; }
-};
-
-struct Searched {
-    const real *z, *p;
-    real beta;
-    __device__ real operator()(Index i) const { return z[i] + beta * p[i]; }
-};
-
 // A x at node (i0, i1, i2), whose entry is `at`; k of its low cell is km[cell].
 template <class X>
 __device__ inline real product(

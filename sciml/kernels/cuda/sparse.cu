@@ -8,14 +8,6 @@
 //
 // `tail`: what a V-cycle does below the level where a launch costs more than a product does.
 
-// Complex numbers as arrays hold them.
-template <class T>
-struct alignas(2 * sizeof(T)) Pair {
-    T re, im;
-};
-typedef Pair<real> Complex;
-typedef Pair<stored> StoredComplex;
-
 __device__ inline void add(real& sum, stored a, real x) { sum += a * x; }
 __device__ inline void add(Complex& sum, StoredComplex a, Complex x) {
     sum.re += a.re * x.re - a.im * x.im;

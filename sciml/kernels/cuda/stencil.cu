@@ -29,19 +29,6 @@ __device__ inline real mean(real a, real b) {
     return a * (b / (s == 0 ? real(1) : s));
 }
 
-// The vector that is multiplied: one that is there,
-struct Stored {
-    const real* x;
-    __device__ real operator()(Index i) const { return x[i]; }
-};
-
-// or z + beta p, which is made on the way.
-struct Searched {
-    const real *z, *p;
-    real beta;
-    __device__ real operator()(Index i) const { return z[i] + beta * p[i]; }
-};
-
 // The next unknown along an axis: its k, what its face weighs, and x there.
 template <class X>
 __device__ inline void beyond(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ def serves(k: Array, x: Array, ndim: int) -> bool:
     return sound and own in ((), batch)
 
 
-class _Stencil:
+class _Stencil(ABC):
     """The three forms of a product: written, measured, and with the search direction."""
 
     name: str
@@ -86,11 +87,13 @@ class _Stencil:
 
     _ndim: int
 
+    @abstractmethod
     def _own(self, k: Array, x: Array) -> tuple[Any, ...]:
-        raise NotImplementedError
+        """What a kernel takes before its vectors."""
 
+    @abstractmethod
     def _shape(self, x: Array) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        raise NotImplementedError
+        """(grid, block)."""
 
 
 @dataclass(frozen=True)
