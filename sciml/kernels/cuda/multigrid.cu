@@ -99,7 +99,21 @@ extern "C" __global__ void scales(Index n, const stored* r, stored* scale) {
     }
 }
 
-__device__ inline real scaled(const stored* r, Index at, stored scale) { return (real)(scale * r[at]); }
+// What a member of the vector works with on the finest level; r of it is scaled.
+struct Member {
+    const real *k, *inv;
+    const stored* r;
+    stored scale;
+    __device__ real operator()(Index at) const { return (real)(scale * r[at]); }
+};
+
+__device__ inline Member member_of(
+    const Finest& f, Index m, const Index* owners, const stored* scale, const real* ks,
+    const real* invs, const stored* rs
+) {
+    const Index o = owners[m], size = f.grid.size;
+    return {ks + o * f.cells, invs + o * size, rs + m * size, scale ? scale[m] : stored(1)};
+}
 
 // Red and black in one pass from zero, where no ring is odd: reads r, inv and k once, writes z. A
 // thread has two neighbours of a row, one of each colour. Jobs: (members, rows, pairs).
@@ -112,22 +126,21 @@ extern "C" __global__ void enter(
     const Grid& g = f.grid;
     const int shape[3] = {g.n[0], g.n[1], (g.n[2] + 1) / 2};
     int i[3];
-    const Index m = decode(job, shape, i), o = owners[m];
-    const real *k = ks + o * f.cells, *inv = invs + o * g.size;
-    const stored *r = rs + m * g.size, s = scale ? scale[m] : stored(1);
+    const Index m = decode(job, shape, i);
+    const Member r = member_of(f, m, owners, scale, ks, invs, rs);
     real* z = zs + m * g.size;
     const int black = (i[0] + i[1] + 1) & 1;  // its place in the pair
     i[2] = 2 * i[2] + 1 - black;
     if (i[2] < g.n[2]) {
         const Index at = place(g, i);
-        z[at] = open(inv[at]) * scaled(r, at, s);
+        z[at] = open(r.inv[at]) * r(at);
     }
     i[2] += 2 * black - 1;
     if (i[2] < g.n[2]) {
         const Index at = place(g, i);
-        const real v = open(inv[at]);
-        z[at] = v * (scaled(r, at, s) + pulled(f, k, i, [&](Index to, const int*) {
-            return open(inv[at + to]) * scaled(r, at + to, s);
+        const real v = open(r.inv[at]);
+        z[at] = v * (r(at) + pulled(f, r.k, i, [&](Index to, const int*) {
+            return open(r.inv[at + to]) * r(at + to);
         }));
     }
 }
@@ -143,15 +156,14 @@ extern "C" __global__ void relax_finest(
     const Grid& g = f.grid;
     const int shape[3] = {g.n[0], g.n[1], (g.n[2] + 1) / 2};
     int i[3];
-    const Index m = decode(job, shape, i), o = owners[m];
+    const Index m = decode(job, shape, i);
     i[2] = 2 * i[2] + ((i[0] + i[1] + order) & 1);
     if (i[2] >= g.n[2] || order_of(g, i) != order) return;
-    const real *k = ks + o * f.cells, *inv = invs + o * g.size;
-    const stored *r = rs + m * g.size, s = scale ? scale[m] : stored(1);
+    const Member r = member_of(f, m, owners, scale, ks, invs, rs);
     real* z = zs + m * g.size;
     const Index at = place(g, i);
-    const real v = open(inv[at]);
-    z[at] = v * (scaled(r, at, s) + pulled(f, k, i, [&](Index to, const int* j) {
+    const real v = open(r.inv[at]);
+    z[at] = v * (r(at) + pulled(f, r.k, i, [&](Index to, const int* j) {
         return !first || order_of(g, j) < order ? z[at + to] : real(0);
     }));
 }
@@ -167,25 +179,24 @@ extern "C" __global__ void leave(
     const Grid& g = f.grid;
     const int shape[3] = {g.n[0], g.n[1], (g.n[2] + 1) / 2};
     int i[3];
-    const Index m = decode(job, shape, i), o = owners[m];
-    const real *k = ks + o * f.cells, *inv = invs + o * g.size;
-    const stored *r = rs + m * g.size, s = scale ? scale[m] : stored(1);
+    const Index m = decode(job, shape, i);
+    const Member r = member_of(f, m, owners, scale, ks, invs, rs);
     const real* z = zs + m * g.size;
     const int black = (i[0] + i[1] + 1) & 1;
     i[2] = 2 * i[2] + 1 - black;
     for (int turn = 0; turn < 2; ++turn, i[2] += 2 * black - 1) {
         if (i[2] >= g.n[2]) continue;
         const Index at = place(g, i);
-        const real v = inv[at], own = scaled(r, at, s);
+        const real v = r.inv[at], own = r(at);
         real found;
         if (v < 0) {
             found = -v * own;
         } else if (relax && turn == 0) {
-            found = v * (own + pulled(f, k, i, [&](Index to, const int*) { return z[at + to]; }));
+            found = v * (own + pulled(f, r.k, i, [&](Index to, const int*) { return z[at + to]; }));
         } else {
             found = z[at];
         }
-        out[m * g.size + at] = (stored)found * (back / s);
+        out[m * g.size + at] = (stored)found * (back / r.scale);
     }
 }
 

@@ -195,33 +195,45 @@ __device__ inline void faces_of(
 __device__ inline Index weights_of(const Grid& g) { return (g.flat ? 5 : 12) * g.size; }
 __device__ inline Index links_of(const Grid& g) { return (g.flat ? 4 : 13) * g.size; }
 
+// The links of a member: of the finest level from its k, of another from what is stored.
+__device__ inline FinestLinks links_at(const Finest& f, const real* k, Index m) {
+    return {f, k + m * f.cells};
+}
+__device__ inline LevelLinks links_at(const Grid& g, const real* links, Index m) {
+    return {g, links + m * links_of(g)};
+}
+
 // Weights of edges. Jobs: (members, axes from `first` on, coarse points).
-extern "C" __global__ void edges_finest(
-    Finest f, Grid coarse, const real* k, real* weights, int first, Index jobs
+template <class G>
+__device__ inline void edges_job(
+    const G& fine, const Grid& coarse, const real* links, real* weights, int first, Index jobs
 ) {
     const Index job = job_of_thread();
     if (job >= jobs) return;
     const int low[3] = {0, 0, 0};
     int J[3], axis;
     const Index m = decode(job, 3 - first, coarse.n, low, J, &axis);
-    edges_of(FinestLinks{f, k + m * f.cells}, coarse, weights + m * weights_of(coarse), J, first + axis);
+    edges_of(links_at(fine, links, m), coarse, weights + m * weights_of(coarse), J, first + axis);
+}
+
+extern "C" __global__ void edges_finest(
+    Finest f, Grid coarse, const real* k, real* weights, int first, Index jobs
+) {
+    edges_job(f, coarse, k, weights, first, jobs);
 }
 
 extern "C" __global__ void edges_level(
     Grid g, Grid coarse, const real* links, real* weights, int first, Index jobs
 ) {
-    const Index job = job_of_thread();
-    if (job >= jobs) return;
-    const int low[3] = {0, 0, 0};
-    int J[3], axis;
-    const Index m = decode(job, 3 - first, coarse.n, low, J, &axis);
-    edges_of(LevelLinks{g, links + m * links_of(g)}, coarse, weights + m * weights_of(coarse), J, first + axis);
+    edges_job(g, coarse, links, weights, first, jobs);
 }
 
 // Weights of the faces across axes `first`, ..., `last` - 1; 3 stands for centres, which are an
 // array of their own. Jobs: (members, last - first, coarse points).
-extern "C" __global__ void faces_finest(
-    Finest f, Grid coarse, const real* k, real* weights, real* centres, int first, int last, Index jobs
+template <class G>
+__device__ inline void faces_job(
+    const G& fine, const Grid& coarse, const real* links, real* weights, real* centres, int first,
+    int last, Index jobs
 ) {
     const Index job = job_of_thread();
     if (job >= jobs) return;
@@ -229,19 +241,20 @@ extern "C" __global__ void faces_finest(
     int J[3], number;
     const Index m = decode(job, last - first, coarse.n, low, J, &number);
     real *w = weights + m * weights_of(coarse), *c = centres + m * 7 * coarse.size;
-    faces_of(FinestLinks{f, k + m * f.cells}, Interpolation{f.grid, coarse, w, c}, w, c, J, first + number);
+    const auto l = links_at(fine, links, m);
+    faces_of(l, Interpolation{l.grid(), coarse, w, c}, w, c, J, first + number);
+}
+
+extern "C" __global__ void faces_finest(
+    Finest f, Grid coarse, const real* k, real* weights, real* centres, int first, int last, Index jobs
+) {
+    faces_job(f, coarse, k, weights, centres, first, last, jobs);
 }
 
 extern "C" __global__ void faces_level(
     Grid g, Grid coarse, const real* links, real* weights, real* centres, int first, int last, Index jobs
 ) {
-    const Index job = job_of_thread();
-    if (job >= jobs) return;
-    const int low[3] = {0, 0, 0};
-    int J[3], number;
-    const Index m = decode(job, last - first, coarse.n, low, J, &number);
-    real *w = weights + m * weights_of(coarse), *c = centres + m * 7 * coarse.size;
-    faces_of(LevelLinks{g, links + m * links_of(g)}, Interpolation{g, coarse, w, c}, w, c, J, first + number);
+    faces_job(g, coarse, links, weights, centres, first, last, jobs);
 }
 
 // The weight that an edge point i along axis e has for the coarse point beside it; 0 outside.
@@ -304,7 +317,7 @@ extern "C" __global__ void sweep(
     const Index m = decode(job, 1, coarse.n, low, J, &none);
     const int t[3] = {0, axis == 1, axis == 2};
     if (!there(g, J, t)) return;
-    const LevelLinks l = {g, links + m * links_of(g)};
+    const LevelLinks l = links_at(g, links, m);
     real* w = weights + m * weights_of(coarse);
     const int i[3] = {0, 2 * J[1] + t[1], 2 * J[2] + t[2]};
     double side[2];
@@ -399,30 +412,32 @@ __device__ inline void with_halo(const Grid& g, int* shape, int* low) {
 }
 
 // Coarse links. Jobs: (members, links, coarse points with those outside).
-extern "C" __global__ void links_finest(
-    Finest f, Grid coarse, const real* k, const real* weights, const real* centres, real* links, Index jobs
+template <class G>
+__device__ inline void links_job(
+    const G& fine, const Grid& coarse, const real* finer, const real* weights, const real* centres,
+    real* links, Index jobs
 ) {
     const Index job = job_of_thread();
     if (job >= jobs) return;
     int shape[3], low[3], J[3], number;
     with_halo(coarse, shape, low);
     const Index m = decode(job, coarse.flat ? 4 : 13, shape, low, J, &number);
+    const auto l = links_at(fine, finer, m);
     const Interpolation P = {
-        f.grid, coarse, weights + m * weights_of(coarse), centres + m * 7 * coarse.size};
-    coarsen(FinestLinks{f, k + m * f.cells}, P, J, number + 1, links + m * links_of(coarse));
+        l.grid(), coarse, weights + m * weights_of(coarse), centres + m * 7 * coarse.size};
+    coarsen(l, P, J, number + 1, links + m * links_of(coarse));
+}
+
+extern "C" __global__ void links_finest(
+    Finest f, Grid coarse, const real* k, const real* weights, const real* centres, real* links, Index jobs
+) {
+    links_job(f, coarse, k, weights, centres, links, jobs);
 }
 
 extern "C" __global__ void links_level(
     Grid g, Grid coarse, const real* fine, const real* weights, const real* centres, real* links, Index jobs
 ) {
-    const Index job = job_of_thread();
-    if (job >= jobs) return;
-    int shape[3], low[3], J[3], number;
-    with_halo(coarse, shape, low);
-    const Index m = decode(job, coarse.flat ? 4 : 13, shape, low, J, &number);
-    const Interpolation P = {
-        g, coarse, weights + m * weights_of(coarse), centres + m * 7 * coarse.size};
-    coarsen(LevelLinks{g, fine + m * links_of(g)}, P, J, number + 1, links + m * links_of(coarse));
+    links_job(g, coarse, fine, weights, centres, links, jobs);
 }
 
 // Coarse mass, lumped: P^T of the fine one. Jobs: (members, coarse points).
@@ -492,7 +507,7 @@ extern "C" __global__ void inverses_level(
     const int low[3] = {0, 0, 0};
     int i[3], none;
     const Index m = decode(job, 1, g.n, low, i, &none);
-    const LevelLinks l = {g, links + m * links_of(g)};
+    const LevelLinks l = links_at(g, links, m);
     const double sum = diagonal(l, mass ? mass + m * g.size : mass, i);
     inv[m * g.size + place(g, i)] = sum > 0 ? 1 / sum : 0;
 }
@@ -507,7 +522,7 @@ extern "C" __global__ void dense(
     const int low[3] = {0, 0, 0};
     int i[3], none;
     const Index m = decode(job, 1, g.n, low, i, &none);
-    const LevelLinks l = {g, links + m * links_of(g)};
+    const LevelLinks l = links_at(g, links, m);
     double* row = matrix + job * g.n[0] * g.n[1] * g.n[2];
     row[(i[0] * g.n[1] + i[1]) * g.n[2] + i[2]] = diagonal(l, mass ? mass + m * g.size : mass, i);
     for (int n = 0; n < 27; ++n) {
