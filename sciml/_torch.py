@@ -13,7 +13,7 @@ from .arrays import Array, is_torch, namespace
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["one_thread", "returned", "tensor_of"]
+__all__ = ["one_thread", "plain", "returned", "tensor_of"]
 
 
 def tensor_of(x: Array) -> Tensor:
@@ -56,3 +56,18 @@ def one_thread(like: Tensor) -> Iterator[int]:
         yield threads
     finally:
         torch.set_num_threads(threads)
+
+
+def plain(x: Tensor) -> bool:
+    """Whether a tensor's memory may be worked on behind torch's back."""
+    import torch
+    from torch.autograd.forward_ad import unpack_dual
+
+    if (torch.is_grad_enabled() and x.requires_grad) or x.is_conj() or x.is_neg():
+        return False
+    if unpack_dual(x).tangent is not None:
+        return False
+    try:
+        return x.data_ptr() != 0 or not x.numel()
+    except RuntimeError:  # a tensor of torch.func, which has no memory of its own
+        return False

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from .._torch import plain
 from ..arrays import (
     Array,
     astype,
@@ -340,18 +341,10 @@ def _host_views(k: Any, x: Any) -> tuple[np.ndarray, np.ndarray] | None:
         return k, x
     if not (is_torch(k) and is_torch(x) and on_cpu(k) and on_cpu(x)):
         return None
-    import torch
-    from torch.autograd.forward_ad import unpack_dual
-
-    pair = [t for t in (k, x) if isinstance(t, torch.Tensor)]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in pair):
+    tensors: Any = k, x
+    if not all(map(plain, tensors)):
         return None
-    if any(unpack_dual(t).tangent is not None for t in pair):
-        return None
-    try:
-        return pair[0].detach().numpy(), pair[1].detach().numpy()
-    except RuntimeError:  # a tensor of torch.func, which has no memory of its own
-        return None
+    return tensors[0].detach().numpy(), tensors[1].detach().numpy()
 
 
 # -- reading arguments ----------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import pytest
 
 import solvers  # noqa: F401  its modules too use what is replaced
 from sciml import arrays
+from sciml._torch import plain
 from sciml.arrays import is_torch
 from sciml.kernels import cuda
-from sciml.kernels.cuda._device import plain
 from sciml.operators import _faces
 from tests.cuda._shim import COMPILER, Host
 

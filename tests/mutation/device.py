@@ -43,7 +43,7 @@ DEVICE: tuple[Mutant, ...] = (
     ),
     Mutant(
         "tensors that torch has to watch do not go to kernels",
-        "sciml/kernels/cuda/_device.py",
+        "sciml/_torch.py",
         "    if (torch.is_grad_enabled() and x.requires_grad) or x.is_conj() or x.is_neg():\n",
         "    if x.is_conj() or x.is_neg():\n",
         (KERNELS + "gradients_go_the_differentiable_way",),

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..._torch import plain
 from ...arrays import Array, is_torch, namespace
 from ._sources import OPTIONS, source
 
-__all__ = ["Device", "contiguous", "device_of", "in_order", "plain"]
+__all__ = ["Device", "contiguous", "device_of", "in_order"]
 
 Grid = tuple[int, int, int]
 _C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
@@ -64,21 +65,6 @@ def contiguous(x: Array) -> Array:
 def in_order(x: Array) -> bool:
     """Whether x is in C order without gaps."""
     return bool(x.is_contiguous() if is_torch(x) else x.flags.c_contiguous)
-
-
-def plain(x: Any) -> bool:
-    """Whether a tensor's memory may be worked on behind torch's back."""
-    import torch
-    from torch.autograd.forward_ad import unpack_dual
-
-    if (torch.is_grad_enabled() and x.requires_grad) or x.is_conj() or x.is_neg():
-        return False
-    if unpack_dual(x).tangent is not None:
-        return False
-    try:
-        return x.data_ptr() != 0 or not x.numel()
-    except RuntimeError:  # a tensor of torch.func, which has no memory of its own
-        return False
 
 
 @functools.cache
