@@ -62,12 +62,20 @@ def _memory(a: Any) -> np.ndarray:
     return np.array([a.data_ptr()], np.intp)
 
 
+def command(real: str, stored: str) -> list[str]:
+    """The compiler with what all sources need."""
+    types = f"-DREAL={real}", f"-DSTORED={stored}"
+    return [COMPILER or "g++", "-std=c++17", f"-I{_HERE}", *types]
+
+
+def on_the_host(text: str, names: list[str]) -> str:
+    """A CUDA source as C++, with a function of the host for each of its kernels."""
+    return "\n".join(['#include "shim.h"', text, *(f"HOST_KERNEL({k})" for k in names)])
+
+
 @functools.cache
 def _library(name: str, real: str, stored: str) -> ctypes.CDLL:
-    lines = ['#include "shim.h"', source(name), *(f"HOST_KERNEL({k})" for k in kernels(name))]
-    text = "\n".join(lines)
-    command = [COMPILER, "-std=c++17", "-O1", "-shared", "-fPIC", f"-I{_HERE}"]
-    command += [f"-DREAL={real}", f"-DSTORED={stored}"]
+    text = on_the_host(source(name), kernels(name))
     told = text + (_HERE / "shim.h").read_text() + real + stored
     key = hashlib.sha256(told.encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / "sciml-cuda-on-the-host"
@@ -77,7 +85,8 @@ def _library(name: str, real: str, stored: str) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             code, built = Path(scratch) / f"{name}.cpp", Path(scratch) / "built.so"
             code.write_text(text)
-            subprocess.run([*command, str(code), "-o", str(built)], check=True)
+            shared = ["-O1", "-shared", "-fPIC", str(code), "-o", str(built)]
+            subprocess.run([*command(real, stored), *shared], check=True)
             built.replace(made)
     return ctypes.CDLL(str(made))
 
