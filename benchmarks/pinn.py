@@ -1,6 +1,7 @@
 """Physics-informed networks by Gauss-Newton, Adam, L-BFGS and NNCG: error against time.
 
     python benchmarks/pinn.py [--cases NAME ...] [--methods NAME ...] [--seconds 10 60] [--seeds 5]
+        [--settings-of 60]
 
 Lengths are runs of their own, since schedules are shares of them. Each training, and each choice of
 a rival's setting, is kept in results/pinn.json as soon as it is complete, and is not done again:
@@ -18,7 +19,7 @@ from _report import RESULTS
 from sciml.io import write_json
 from solvers.bench.pinn import run_pinn
 from solvers.bench.pinn_methods import METHODS
-from solvers.bench.pinn_report import Choice, PinnReport, Row, read_rows
+from solvers.bench.pinn_report import Choice, PinnReport, Row, current, read_rows
 from solvers.pinn.problems import CASES
 
 _STEM = "pinn"
@@ -30,18 +31,20 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seconds", nargs="+", type=float, default=[60.0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--settings-of", type=float, help="take those chosen for so many seconds")
     options = parser.parse_args()
     path = RESULTS / f"{_STEM}.json"
 
-    def whole(report: PinnReport) -> PinnReport:
-        """With what another process has stored in the meantime."""
-        stored, before = read_rows(path)
-        rows = {row.key: row for row in (*stored, *report.rows)}
-        choices = {choice.key: choice for choice in (*before, *report.choices)}
-        return replace(report, rows=tuple(rows.values()), choices=tuple(choices.values()))
+    def whole(report: PinnReport, *new: Row | Choice) -> PinnReport:
+        """With what is stored by now, of other processes too."""
+        before, chosen = read_rows(path)
+        rows = {row.key: row for row in (*before, *(n for n in new if isinstance(n, Row)))}
+        choices = {c.key: c for c in (*chosen, *(n for n in new if isinstance(n, Choice)))}
+        kept = current(rows.values(), choices.values())
+        return replace(report, rows=tuple(kept), choices=tuple(choices.values()))
 
     def save(report: PinnReport, new: Row | Choice) -> None:
-        write_json(path, whole(report).record())
+        write_json(path, whole(report, new).record())
         if isinstance(new, Choice):
             what = f"{METHODS[new.method].setting} {new.best:g}"
         else:
@@ -55,6 +58,7 @@ def main() -> None:
             options.methods,
             seconds=seconds,
             seeds=options.seeds,
+            settings_of=options.settings_of,
             known=known,
             chosen=chosen,
             save=save,

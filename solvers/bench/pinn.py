@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sciml._checks import integer, number, told
 
 from ..pinn.problems import CASES, Case, find, relative_error
 from ._checks import check_unique
-from .pinn_methods import METHODS, Method, train
-from .pinn_report import Choice, Classical, PinnReport, Row
+from .pinn_methods import METHODS, Method, Trained, train
+from .pinn_report import Choice, Classical, PinnReport, Row, current
 from .report import machine, today, versions
 
-__all__ = ["classical", "run_pinn"]
-
+__all__ = ["choose", "classical", "decide", "run_pinn"]
 
 _WARM = 0.05  # seconds
 _SPARE = 1000  # the seed that settings are chosen with
@@ -28,6 +28,7 @@ def run_pinn(
     *,
     seconds: float = 60.0,
     seeds: int = 1,
+    settings_of: float | None = None,
     known: Sequence[Row] = (),
     chosen: Sequence[Choice] = (),
     save: Callable[[PinnReport, Row | Choice], None] | None = None,
@@ -37,11 +38,13 @@ def run_pinn(
 
     A method trains for `seconds` of processor time on one thread, set-up included, and its error
     is recorded on the way. Settings of rivals are chosen before, by the error against the
-    reference: from a spare seed each of them gets a tenth of the time, which is not counted. On
-    Ctrl-C what is complete is kept.
+    reference: see `choose` and `decide`; their time is not counted. On Ctrl-C what is complete is
+    kept.
 
     Args:
         cases, methods: names of `solvers.pinn.problems.CASES` and of METHODS.
+        settings_of: take the settings that were chosen for runs of so many seconds, which are
+            among `chosen`, rather than choose anew.
         known, chosen: of runs before, which are in the report and are not run again.
         save: told the report after each training and choice, and what is new.
         progress: told (done, total).
@@ -60,7 +63,8 @@ def run_pinn(
         raise ValueError(f"expected seconds > 0, got {seconds}")
     if integer(seeds, "seeds", 1) > _SPARE:
         raise ValueError(f"expected at most {_SPARE} seeds, got {seeds}")
-    rows, choices = {row.key: row for row in known}, {c.key: c for c in chosen}
+    choices = {c.key: c for c in chosen}
+    rows = {row.key: row for row in current(known, chosen)}
     wanted = [(c, m, s) for s in range(seeds) for c in found for m in methods]
     environment = {"machine": machine(), "versions": versions(["deepxde"]), "date": today()}
     shown = {*cases, *(row.case for row in known)}
@@ -76,22 +80,31 @@ def run_pinn(
         for done, (case, method, seed) in enumerate(wanted):
             if progress is not None:
                 progress(done, len(wanted))
-            key = (case.name, method, seed, float(seconds))
+            key, how = (case.name, method, seed, float(seconds)), METHODS[method]
+            if method not in warm:  # what a process imports once is not counted to the first run
+                train(case, how, seed=seed, seconds=_WARM)
+                warm.add(method)
+            setting, of = None, (case.name, method, float(settings_of or seconds))
+            if how.settings and settings_of is not None and of not in choices:
+                raise ValueError(
+                    f"no settings of {method} on {case.name} were chosen for {settings_of:g} s"
+                )
+            if how.settings and settings_of is None and not (of in choices and choices[of].whole):
+                if of not in choices:
+                    choices[of] = choose(case, method, how, float(seconds))
+                first = (case.name, method, 0, float(seconds))
+                before = rows[first].trained if first in rows else None
+                choices[of], better = decide(case, how, choices[of], before)
+                rows[first] = Row(*first, better)
+                rows = {row.key: row for row in current(rows.values(), choices.values())}
+                if save is not None:
+                    save(report(), choices[of])
+                    save(report(), rows[first])
+            if how.settings:
+                setting = choices[of].best
             if key in rows:
                 continue
-            if method not in warm:  # what a process imports once is not counted to the first run
-                train(case, METHODS[method], seed=seed, seconds=_WARM)
-                warm.add(method)
-            setting, of = None, (case.name, method, float(seconds))
-            if METHODS[method].settings:
-                if of not in choices:
-                    choices[of] = choose(case, method, METHODS[method], float(seconds))
-                    if save is not None:
-                        save(report(), choices[of])
-                setting = choices[of].best
-            trained = train(
-                case, METHODS[method], seed=seed, seconds=float(seconds), setting=setting
-            )
+            trained = train(case, how, seed=seed, seconds=float(seconds), setting=setting)
             rows[key] = Row(*key, trained)
             if save is not None:
                 save(report(), rows[key])
@@ -107,8 +120,35 @@ def choose(case: Case, name: str, method: Method, seconds: float) -> Choice:
     errors = []
     for setting in method.settings:
         found = train(case, method, seed=_SPARE, seconds=_SHARE * seconds, setting=setting)
-        errors.append(math.inf if math.isnan(found.errors[-1]) else found.errors[-1])
+        errors.append(_last(found))
     return Choice(case.name, name, seconds, method.settings, tuple(errors))
+
+
+def decide(
+    case: Case, method: Method, choice: Choice, before: Trained | None = None
+) -> tuple[Choice, Trained]:
+    """The better of the best setting of a tenth of the time and the usual one, by the whole time.
+
+    Both are trained from seed 0, which counts: whatever luck is in this is the method's.
+
+    Args:
+        before: a training from seed 0, which is taken for its setting.
+
+    Returns:
+        The choice with the errors of both, and the better training.
+    """
+    runs: dict[float, Trained] = {}
+    for setting in dict.fromkeys((choice.early, choice.settings[0])):
+        if before is not None and before.setting == setting:
+            runs[setting] = before
+        else:
+            runs[setting] = train(case, method, seed=0, seconds=choice.seconds, setting=setting)
+    choice = replace(choice, whole=tuple((s, _last(t)) for s, t in runs.items()))
+    return choice, runs[choice.best]
+
+
+def _last(trained: Trained) -> float:
+    return math.inf if math.isnan(trained.errors[-1]) else trained.errors[-1]
 
 
 def classical(case: Case) -> Classical:

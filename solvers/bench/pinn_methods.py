@@ -19,9 +19,11 @@ import torch
 
 from ..pinn.deepxde import double_precision, load_deepxde, precondition, seeded
 from ..pinn.problems import Case, Certificate, Predict, certificate, relative_error
+from .ssbroyden import minimise
 
 __all__ = [
     "ADAM",
+    "BEYOND",
     "METHODS",
     "OURS",
     "SECOND_ORDER",
@@ -36,7 +38,8 @@ __all__ = [
 
 OURS = "gauss-newton"
 ADAM = ("adam", "adam-decay")
-SECOND_ORDER = ("adam-lbfgs", "nncg")
+SECOND_ORDER = ("adam-lbfgs", "nncg")  # of DeepXDE
+BEYOND = ("adam-ssbroyden",)  # not of DeepXDE
 
 _ENDLESS = 10**9
 _RATES = 1e-3, 3e-4, 3e-3, 1e-2  # of Adam
@@ -186,6 +189,12 @@ def _adam_lbfgs(dde: Any, model: Any, course: Course, rate: float) -> None:
     course.count("L-BFGS", lbfgs(dde, model, course, end))
 
 
+def _adam_ssbroyden(dde: Any, model: Any, course: Course, rate: float) -> None:
+    end = course.times[-1]
+    _adam_until(dde, model, course, rate, _BEFORE_LBFGS * end)
+    course.count("SSBroyden", _ssbroyden(model, course, end))
+
+
 def _nncg(dde: Any, model: Any, course: Course, damping: float) -> None:
     end = course.times[-1]
     _adam_until(dde, model, course, _RATE, _BEFORE_NNCG[0] * end)
@@ -227,6 +236,31 @@ def lbfgs(dde: Any, model: Any, clock: Clock, until: float) -> int:
             total += steps
             tried = tried + 1 if steps < _LBFGS_BLOCK else 0
     return total
+
+
+def _ssbroyden(model: Any, course: Course, until: float) -> int:
+    """On a model that was trained before; it ends before `until` where no step lowers the loss."""
+    parameters, state = list(model.net.parameters()), model.train_state
+    inputs = state.X_train, state.y_train, state.train_aux_vars
+    vector = torch.nn.utils.parameters_to_vector(parameters).detach().numpy().copy()
+
+    def assign(x: np.ndarray) -> None:
+        with torch.no_grad():
+            torch.nn.utils.vector_to_parameters(torch.from_numpy(x), parameters)
+
+    def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
+        assign(x)
+        loss = model.outputs_losses_train(*inputs)[1].sum()
+        gradient = torch.autograd.grad(loss, parameters)
+        return loss.item(), torch.nn.utils.parameters_to_vector(gradient).numpy()
+
+    def look(x: np.ndarray) -> bool:
+        assign(x)
+        state.step += 1
+        course.look(model)
+        return course.used >= until
+
+    return minimise(objective, vector, look)
 
 
 def _newton(dde: Any, model: Any, course: Course, damping: float, until: float) -> None:
@@ -309,6 +343,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "adam-lbfgs": Method(
             "Adam for a tenth of the time, then DeepXDE's L-BFGS on 1e8 times the loss",
             _adam_lbfgs, "rate", _RATES,
+        ),
+        "adam-ssbroyden": Method(
+            "Adam for a tenth of the time, then self-scaled Broyden with a dense matrix, which "
+            "DeepXDE does not have",
+            _adam_ssbroyden, "rate", _RATES,
         ),
         "nncg": Method(
             "Adam at 1e-3 for a tenth of the time, L-BFGS until half of it, then DeepXDE's NNCG",

@@ -64,7 +64,8 @@ def bench_pinn(
         emit(f"{row['case']}, {row['method']}: residual {row['residual']}, "
              f"conditions {row['conditions']}, steps: {row['steps']}{ended}")  # fmt: skip
     for row in report.settings():
-        emit(f"{row['case']}, {row['method']}: {row['setting']} {row['taken']} of {row['errors']}")
+        told = f"{row['errors after a tenth']}; whole time {row['after all']}"
+        emit(f"{row['case']}, {row['method']}: {row['setting']} {row['taken']} of {told}")
     for row in report.without_network():
         emit(f"{row['case']}, {row['how']}: {row['error']} in {row['time']}")
     emit_written(report.write(folder))

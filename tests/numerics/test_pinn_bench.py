@@ -53,14 +53,41 @@ def test_settings_are_chosen_once_for_each_length(dde):
     (choice,) = first.choices
     assert choice.key == (case, "adam", 0.1) and choice.settings == METHODS["adam"].settings
     assert first.rows[0].trained.setting == choice.best
-    assert choice.errors[choice.settings.index(choice.best)] == min(choice.errors)
-    liked = Choice(case, "adam", 0.1, (1e-3, 5e-3), (0.2, 0.15))
+    assert choice.errors[choice.settings.index(choice.early)] == min(choice.errors)
+    liked = replace(choice, whole=((5e-3, 0.1), (1e-3, 0.2)))
     again = run_pinn([case], ["adam"], seconds=0.1, chosen=[liked])
     assert again.rows[0].trained.setting == 5e-3 and again.choices == (liked,)
     other = run_pinn([case], ["adam"], seconds=0.2, chosen=[liked])
     assert {c.seconds for c in other.choices} == {0.1, 0.2}
     told = first.settings()[0]
-    assert told["setting"] == "rate" and all(f"{s:g}: " in told["errors"] for s in choice.settings)
+    assert told["setting"] == "rate"
+    assert all(f"{s:g}: " in told["errors after a tenth"] for s in choice.settings)
+
+
+def test_the_best_setting_of_a_tenth_has_to_beat_the_usual_one_in_the_whole_time(dde):
+    case, fast = "poisson-1d-sine", 0.3
+    early = Choice(case, "adam", fast, (1e-3, 1e-9), (0.2, 0.1))  # 1e-9 cannot have moved
+    stale = run_pinn([case], ["adam"], seconds=fast, chosen=[replace(early, whole=((1e-9, 0.1),))])
+    assert stale.rows[0].trained.setting == 1e-9
+    new: list[object] = []
+    found = run_pinn(
+        [case], ["adam"], seconds=fast, known=stale.rows, chosen=[early],
+        save=lambda _, what: new.append(what),
+    )  # fmt: skip
+    (choice,), (row,) = found.choices, found.rows
+    assert dict(choice.whole)[1e-9] == stale.rows[0].trained.errors[-1]  # was not trained again
+    assert choice.best == row.trained.setting == 1e-3 and choice.early == 1e-9
+    assert dict(choice.whole)[1e-3] == row.trained.errors[-1] < 0.95 * dict(choice.whole)[1e-9]
+    assert new == [choice, row]
+
+
+def test_long_runs_can_take_the_settings_of_short_ones(dde):
+    case = "poisson-1d-sine"
+    liked = Choice(case, "adam", 0.1, (1e-3, 5e-3), (0.2, 0.1), ((5e-3, 0.1), (1e-3, 0.2)))
+    found = run_pinn([case], ["adam"], seconds=0.2, settings_of=0.1, chosen=[liked])
+    assert found.rows[0].trained.setting == 5e-3 and found.choices == (liked,)
+    with pytest.raises(ValueError, match=r"no settings of adam on poisson-1d-sine .* for 3 s"):
+        run_pinn([case], ["adam"], seconds=0.2, settings_of=3, chosen=[liked])
 
 
 def test_a_table_is_of_runs_of_its_length_alone(dde):
@@ -161,7 +188,8 @@ def test_every_method_trains_and_puts_options_back(dde, method):
     before = dict(config.LBFGS_options), dict(config.NNCG_options), torch.get_num_threads()
     row = run_pinn(["poisson-1d-sine"], [method], seconds=1.0).rows[0]
     assert row.trained.errors[-1] < 0.5 and sum(row.trained.steps.values()) > 0
-    last = {"adam-lbfgs": "L-BFGS", "nncg": "NNCG", OURS: "Gauss-Newton"}.get(method, "Adam")
+    own = {"adam-lbfgs": "L-BFGS", "adam-ssbroyden": "SSBroyden", "nncg": "NNCG"}
+    last = {**own, OURS: "Gauss-Newton"}.get(method, "Adam")
     assert list(row.trained.steps)[-1] == last
     after = dict(config.LBFGS_options), dict(config.NNCG_options), torch.get_num_threads()
     assert after == before and torch.get_default_dtype() == torch.float32
