@@ -22,6 +22,7 @@ from .precond import (
     SuperLU,
 )
 from .proximal import ADMM, FISTA, PlugAndPlayADMM, PrimalDual
+from .small import SmallCG
 
 __all__ = [
     "ADMM",
@@ -63,6 +64,7 @@ __all__ = [
     "PlugAndPlayADMM",
     "PrimalDual",
     "Recipe",
+    "SmallCG",
     "SuperLU",
     "TruncatedReverse",
     "learned",

@@ -26,10 +26,11 @@ class Host:
 
     Args:
         order: of a block's threads between barriers: 0 ascending, 1 descending, else a shuffle.
+        most_shared: bytes of shared memory of a block; any GPU has those it has without.
     """
 
-    def __init__(self, order: int = 0) -> None:
-        self.order = order
+    def __init__(self, order: int = 0, most_shared: int = 48 * 1024) -> None:
+        self.order, self.most_shared = order, most_shared
         self.launched: list[str] = []
 
     def launch(
@@ -38,7 +39,7 @@ class Host:
         stored: np.dtype | None = None,
     ) -> None:  # fmt: skip
         assert all(n > 0 for n in grid) and grid[0] < 1 << 31 and max(grid[1:]) < 1 << 16
-        assert 0 < np.prod(block) <= 1024 and shared <= 48 * 1024
+        assert 0 < np.prod(block) <= 1024 and shared <= self.most_shared
         kept = [_memory(a) for a in args]
         pointers = (ctypes.c_void_p * len(kept))(*(a.ctypes.data for a in kept))
         shape = (ctypes.c_uint * 6)(*grid, *block)

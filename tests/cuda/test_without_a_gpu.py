@@ -92,3 +92,31 @@ def test_cupy_takes_and_gives_back_memory_of_torch(cupy, monkeypatch):
 def test_torch_s_own_functions_exist():
     assert callable(torch.cuda.caching_allocator_alloc)
     assert callable(torch.cuda.caching_allocator_delete)
+
+
+def test_a_launch_asks_for_shared_memory_beyond_the_usual(cupy, monkeypatch):
+    """CUDA refuses a launch that has more than 48 KiB of it and did not say so before."""
+    asked, kernel = [], types.SimpleNamespace(max_dynamic_shared_size_bytes=48 * 1024)
+
+    class Kernel:
+        def __call__(self, grid, block, given, shared_mem):
+            assert shared_mem <= kernel.max_dynamic_shared_size_bytes
+
+        def __setattr__(self, name, value):
+            asked.append(value)
+            setattr(kernel, name, value)
+
+    def device(index):
+        found: Any = contextlib.nullcontext()
+        found.attributes = {"MaxSharedMemoryPerBlockOptin": 99 * 1024}
+        return found
+
+    cupy.cuda.Device = device
+    monkeypatch.setattr(
+        _device, "_module", lambda *given: types.SimpleNamespace(get_function=lambda name: Kernel())
+    )
+    gpu = _device.Gpu(0, None)
+    for room in (0, 48 * 1024, 80 * 1024):
+        gpu.launch("small", "conjugate", np.dtype("f4"), (1, 1, 1), (32, 1, 1), (), room)
+    assert asked == [80 * 1024] and gpu.most_shared == 99 * 1024
+    _device._most_shared.cache_clear()

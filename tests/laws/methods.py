@@ -33,6 +33,7 @@ def _untrained(**how: int) -> SingleLevel:
 METHODS: dict[str, Method] = {
     "CG": Method(solvers.CG()),
     "CG Jacobi": Method(solvers.CG(M=solvers.Jacobi())),
+    "SmallCG": Method(solvers.SmallCG()),
     "CG SSOR": Method(solvers.CG(M=solvers.SSOR(1.2)), batched=False, libraries=HOST),
     "CG IC0": Method(solvers.CG(M=solvers.IC0()), batched=False, libraries=HOST),
     "CG deflated": Method(solvers.CG(M=solvers.Deflation(blocks=3)), batched=False, libraries=HOST),

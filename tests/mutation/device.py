@@ -8,8 +8,10 @@ __all__ = ["DEVICE"]
 
 COMMON = "sciml/kernels/cuda/common.cuh"
 STENCIL = "sciml/kernels/cuda/stencil.cu"
+SMALL = "sciml/kernels/cuda/small.cu"
 GAUSS_NEWTON = "solvers/pinn/gauss_newton.py"
 KERNELS = "tests/cuda/test_stencil_kernels.py::test_"
+SYSTEMS = "tests/cuda/test_small_systems.py::test_"
 OPTIMISER = "tests/numerics/test_pinn_optimiser.py::test_"
 
 DEVICE: tuple[Mutant, ...] = (
@@ -47,6 +49,58 @@ DEVICE: tuple[Mutant, ...] = (
         "    if (torch.is_grad_enabled() and x.requires_grad) or x.is_conj() or x.is_neg():\n",
         "    if x.is_conj() or x.is_neg():\n",
         (KERNELS + "gradients_go_the_differentiable_way",),
+    ),
+    Mutant(
+        "a small system's direction is whole before it is multiplied",
+        SMALL,
+        "        __syncthreads();\n        real curvature = 0;\n",
+        "        real curvature = 0;\n",
+        (SYSTEMS + "threads_in_any_order_give_the_same_bits",),
+    ),
+    Mutant(
+        "a sum over a block waits for its warps",
+        SMALL,
+        "        gather(curvature, room + 32);\n        __syncthreads();\n",
+        "        gather(curvature, room + 32);\n",
+        (SYSTEMS + "threads_in_any_order_give_the_same_bits",),
+    ),
+    Mutant(
+        "a small system stops by itself",
+        SMALL,
+        "!flag && estimate > goal",
+        "!flag && estimate == estimate",
+        (SYSTEMS + "one_launch_is_a_solve_and_nothing_waits_within",),
+    ),
+    Mutant(
+        "a small system that is not positive is told",
+        SMALL,
+        "if (rz < 0 || curvature <= 0) {",
+        "if (false) {",
+        (SYSTEMS + "a_bad_member_spoils_no_other",),
+    ),
+    Mutant(
+        "NaN does not reach the x of a small system",
+        SMALL,
+        "if (curvature != curvature) {",
+        "if (false) {",
+        (SYSTEMS + "nan_from_inside_leaves_a_finite_x",),
+    ),
+    Mutant(
+        "systems that no block holds go the usual way",
+        "solvers/small.py",
+        "if device is None or not fits(device, A.domain.shape, A.domain.dtype):",
+        "if device is None:",
+        (SYSTEMS + "what_no_block_holds_goes_the_usual_way",),
+    ),
+    Mutant(
+        "shared memory beyond the usual is asked for",
+        "sciml/kernels/cuda/_device.py",
+        "if shared > _ALWAYS:",
+        "if False:",
+        (
+            "tests/cuda/test_without_a_gpu.py::test_"
+            "a_launch_asks_for_shared_memory_beyond_the_usual",
+        ),
     ),
     Mutant(
         "unknown constants are held at first",

@@ -4,7 +4,7 @@ A source is compiled by CuPy when a kernel of it is first launched, for one real
 cached on disk. Importing this needs no CuPy and no GPU.
 """
 
-from . import amg, coils, sparse, stencil, vectors
+from . import amg, coils, small, sparse, stencil, vectors
 from ._device import Device, contiguous, device_of
 from ._pool import torch_memory
 
@@ -14,6 +14,7 @@ __all__ = [
     "coils",
     "contiguous",
     "device_of",
+    "small",
     "sparse",
     "stencil",
     "torch_memory",

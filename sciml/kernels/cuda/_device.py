@@ -16,11 +16,17 @@ from ._sources import OPTIONS, source
 __all__ = ["Device", "contiguous", "device_of", "in_order"]
 
 Grid = tuple[int, int, int]
+_ALWAYS = 48 * 1024  # bytes of shared memory that a launch need not ask for beforehand
 _C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 class Device(Protocol):
     """What runs kernels on arrays that lie there."""
+
+    @property
+    def most_shared(self) -> int:
+        """Bytes of shared memory that one block may have."""
+        ...
 
     def launch(
         self, name: str, kernel: str, real: np.dtype, grid: Grid, block: Grid,
@@ -83,6 +89,10 @@ class Gpu:
     def __init__(self, index: int, stream: int | None) -> None:
         self.index, self.stream = index, stream
 
+    @property
+    def most_shared(self) -> int:
+        return _most_shared(self.index)
+
     def launch(
         self, name: str, kernel: str, real: np.dtype, grid: Grid, block: Grid,
         args: tuple[Any, ...], shared: int = 0, stored: np.dtype | None = None,
@@ -97,7 +107,16 @@ class Gpu:
             with stream:
                 types = _C_NAMES[real], _C_NAMES[real if stored is None else stored]
                 run = _module(name, *types, self.index).get_function(kernel)
+                if shared > _ALWAYS:
+                    run.max_dynamic_shared_size_bytes = shared
                 run(grid, block, given, shared_mem=shared)
+
+
+@functools.cache
+def _most_shared(device: int) -> int:
+    import cupy
+
+    return int(cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
 
 
 @functools.cache

@@ -14,6 +14,7 @@ NAMES = (
     "multigrid",
     "multigrid_setup",
     "nodes",
+    "small",
     "sparse",
     "stencil",
     "vectors",
@@ -33,4 +34,5 @@ def source(name: str) -> str:
 
 def kernels(name: str) -> list[str]:
     """The kernels that a source has."""
-    return re.findall(r'extern "C" __global__ void (\w+)\(', source(name))
+    begin = r'extern "C" __global__ void (?:__launch_bounds__\(\d+\) )?'
+    return re.findall(begin + r"(\w+)\(", source(name))
