@@ -4,7 +4,7 @@ from . import _compat as _compat  # first: refuses a `sciml` of another release
 from .auto import Auto, Choice
 from .direct import Direct
 from .krylov import CG, FGMRES, GMRES, LSMR, LSQR, MINRES, BiCGStab, Chebyshev, FlexibleCG
-from .multigrid import Bodies, Cycle, Lines, Multigrid, MultigridCG
+from .multigrid import Bodies, Cycle, Lines, Multigrid, MultigridCG, Smoother
 from .neural import LearnedMultigrid, NeuralDirections, learned
 from .poisson import FastPoisson
 from .posterior import DAPS, DPS, AnnealedLangevin, Covariance, DiffPIR, TruncatedReverse
@@ -65,6 +65,7 @@ __all__ = [
     "PrimalDual",
     "Recipe",
     "SmallCG",
+    "Smoother",
     "SuperLU",
     "TruncatedReverse",
     "learned",

@@ -2,7 +2,7 @@
 
 from .batched import MultigridCG
 from .bodies import Bodies
-from .cycle import Cycle, Lines
+from .cycle import Cycle, Lines, Smoother
 from .recipe import Multigrid
 
-__all__ = ["Bodies", "Cycle", "Lines", "Multigrid", "MultigridCG"]
+__all__ = ["Bodies", "Cycle", "Lines", "Multigrid", "MultigridCG", "Smoother"]

@@ -15,8 +15,9 @@ from sciml.operator import Operator, Trait
 from sciml.operators._massive import massive
 from sciml.operators.diffusion import Diffusion, NodalDiffusion
 
-from .cycle import Cycle, Lines
+from .cycle import Cycle, Lines, Smoother
 from .form import _LEAK, SOME, Form
+from .smoothing import Chebyshev, RedBlack, Smoothing
 
 if TYPE_CHECKING:
     from sciml.kernels.cuda import Device
@@ -66,6 +67,7 @@ class _Level(NamedTuple):
     links: Array
     inv: Array
     weights: Array  # of interpolation from this level to the finer one
+    centres: Array | None = None  # the same of centres, where a cycle asks for them
 
 
 class DeviceHierarchy:
@@ -73,10 +75,13 @@ class DeviceHierarchy:
 
     Args:
         form: k and mass on the device, each member with a k of its own.
-        dtype: of all that is stored.
+        dtype: of all that is stored. smoother: of the finest level.
     """
 
-    def __init__(self, device: Device, form: Form, dtype: np.dtype) -> None:
+    def __init__(
+        self, device: Device, form: Form, dtype: np.dtype,
+        smoother: Smoother = Smoother.GAUSS_SEIDEL,
+    ) -> None:  # fmt: skip
         diffusion, ndim = form.diffusion, form.ndim
         shape, rings = diffusion.domain.shape, tuple(map(bool, diffusion.wraps))
         self.dtype = np.dtype(dtype)
@@ -99,6 +104,8 @@ class DeviceHierarchy:
         self.inv = self._empty(self.fine.grid.points)
         run.inverses(self.members, self.fine, self.k, mass, self.inv, held)
         self.levels: list[_Level] = []
+        own = Chebyshev if smoother is Smoother.CHEBYSHEV else RedBlack
+        self.smoothing: Smoothing = own(self.fine, self.dtype)
         self._coarsen(run, mass, bool(form.jumps > SOME))
 
     def _held(self, form: Form, solid: Array, unit: float) -> Array | None:
@@ -140,7 +147,8 @@ class DeviceHierarchy:
                 run.masses(members, grid, weights, centres, finer, mass)
             inv = self._empty(coarse.size, zero=True)
             run.inverses(members, coarse, links, mass, inv)
-            self.levels.append(_Level(coarse, links, inv, weights))
+            kept = centres if fine is self.fine and self.smoothing.everywhere else None
+            self.levels.append(_Level(coarse, links, inv, weights, kept))
             fine = grid = coarse
             own = links
         last = self.levels[-1]
@@ -152,7 +160,7 @@ class DeviceHierarchy:
     @property
     def nbytes(self) -> int:
         arrays = [self.k, self.inv, self.inverse]
-        arrays += [a for level in self.levels for a in (level.links, level.inv, level.weights)]
+        arrays += [a for level in self.levels for a in level[1:] if a is not None]
         return sum(math.prod(a.shape) * dtype_of(a).itemsize for a in arrays)
 
     # -- a cycle ---------------------------------------------------------------------------------
@@ -173,17 +181,14 @@ class DeviceHierarchy:
         again = any(step == steps2d.RESIDUAL for step, _ in steps)
         f, u, kept = self._vectors(members, again)
         own = (owners, scale, self.k, self.inv, r, z)
-        fine, grid = self.fine, self.fine.grid
         for step, level in steps:
             if level == 0:
                 first = self.levels[0]
                 if step == steps2d.DOWN:
-                    self._enter(run, own)
-                    run.restrict(members, fine, owners, self.k, z, first.weights, f[0])
+                    self.smoothing.down(run, own, first.weights, first.centres, f[0])
                 else:
-                    run.correct(members, grid, owners, first.weights, u[0], z)
                     out = xp.empty_like(r)
-                    self._leave(run, own, out, back)
+                    self.smoothing.up(run, own, first.weights, first.centres, u[0], out, back)
                     return out
                 continue
             here, at = self.levels[level - 1], level - 1
@@ -219,29 +224,14 @@ class DeviceHierarchy:
                 at += size
         return found if again else [*found, []]
 
-    def _enter(self, run: kernels.Kernels, own: tuple[Any, ...]) -> None:
-        members, grid = own[0].shape[0], self.fine.grid
-        if not any(grid.seams):
-            run.enter(members, self.fine, *own)
-            return
-        for order in grid.orders:
-            run.relax_finest(members, self.fine, order, True, *own)
-
-    def _leave(self, run: kernels.Kernels, own: tuple[Any, ...], out: Array, back: float) -> None:
-        members, grid = own[0].shape[0], self.fine.grid
-        seams = any(grid.seams)
-        for order in reversed(grid.orders if seams else grid.orders[1:]):
-            run.relax_finest(members, self.fine, order, False, *own)
-        run.leave(members, self.fine, back, not seams, *own, out)
-
 
 class DeviceMultigrid(Operator):
     """r -> one cycle from zero, close to A^-1 r, on the GPU where A's arrays are. Built by
     `Multigrid`.
 
     As `MultigridOperator` but that points alone are relaxed, which smooths little where cells are
-    much longer than wide, and that there is no AMG below the box. Nothing waits for the GPU within
-    an application.
+    much longer than wide, that there is no AMG below the box, and that the finest level may be
+    smoothed by Chebyshev's steps. Nothing waits for the GPU within an application.
 
     Raises:
         ValueError: lines, an algebraic level, or a grid of 2^31 points or more is asked for.
@@ -264,7 +254,7 @@ class DeviceMultigrid(Operator):
         if A.domain.size <= COARSEST:
             self.inverse = pseudo_inverse(_matrix(A, form.k))
         else:
-            self.levels = DeviceHierarchy(device, form, self.dtype)
+            self.levels = DeviceHierarchy(device, form, self.dtype, recipe.smoother)
             self.steps = schedule(len(self.levels.levels) + 1, self.cycle, twice)
         self._owners = lru_cache(maxsize=8)(self._find_owners)
 

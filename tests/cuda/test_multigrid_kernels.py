@@ -13,7 +13,7 @@ from sciml.kernels import cuda
 from sciml.kernels.cuda import multigrid as kernels
 from sciml.operators import Diffusion, NodalDiffusion, Side
 from solvers import CG, Multigrid
-from solvers.multigrid import Cycle, Lines
+from solvers.multigrid import Cycle, Lines, Smoother
 from solvers.multigrid.device import DeviceHierarchy, DeviceMultigrid, device_form
 from tests.cuda._shim import COMPILER, Host
 
@@ -106,7 +106,7 @@ def _interpolation(made, run, at, fine_matrix):
         grid[(number, *(a + h for a, h in zip(i, halo, strict=True)))] = 1
     u = torch.zeros((n, fine.size), dtype=torch.float64)
     owners = torch.zeros(n, dtype=torch.int64)
-    last = 0b1111 if fine.flat else 0b1111111
+    last = 0b1111 if fine.flat else 0b1111111  # without centres
     run.correct(n, fine, owners, made.levels[at].weights, grid.reshape(n, -1), u, which=last)
     P = _inside(fine, u).numpy().T.copy()
     if not fine.flat:
@@ -147,9 +147,10 @@ def test_constants_are_interpolated_exactly_where_nothing_is_outside(there, shap
 
 @pytest.mark.parametrize(("shape", "sides"), GRIDS, ids=str)
 @pytest.mark.parametrize("cycle", [Cycle.V, Cycle.W])
-def test_the_cycle_is_symmetric_and_positive(there, shape, sides, cycle, rng):
+@pytest.mark.parametrize("smoother", Smoother)
+def test_the_cycle_is_symmetric_and_positive(there, shape, sides, cycle, smoother, rng):
     A = _diffusion(_k(rng, shape, 2.0), sides)
-    M = Multigrid(cycle, dtype=F64)(A)
+    M = Multigrid(cycle, dtype=F64, smoother=smoother)(A)
     assert isinstance(M, DeviceMultigrid) and Trait.POSITIVE in M.traits
     B, own = _matrix(M), _matrix(A)
     np.testing.assert_allclose(B, B.T, rtol=0, atol=1e-14 * np.abs(B).max())
@@ -159,6 +160,52 @@ def test_the_cycle_is_symmetric_and_positive(there, shape, sides, cycle, rng):
     root = vectors[:, kept] * np.sqrt(values[kept])
     found = np.linalg.eigvalsh(root.T @ B @ root)
     assert found[0] > 0.1 and found[-1] < 1 + 1e-10
+
+
+@pytest.mark.parametrize(("shape", "sides"), GRIDS, ids=str)
+def test_chebyshevs_steps_are_those_of_its_polynomial(there, shape, sides, rng):
+    """What they leave is T_2 of D^-1 A, 1 at 0; all points, centres too, are restricted and
+    corrected; after the correction come the same steps, as Saad 2003, algorithm 12.1, has them."""
+    A = _diffusion(_k(rng, shape), sides)
+    device, form = device_form(A)
+    made = DeviceHierarchy(device, form, F64, Smoother.CHEBYSHEV)
+    run = kernels.Kernels(there, F64, F64)
+    fine = np.prod(form.units) * _matrix(A)
+    P = _interpolation(made, run, 0, fine)
+    n, ndim = len(fine), len(shape)
+    inverse, one = np.diag(1 / np.diag(fine)), np.eye(n)
+    low, high = 1 / ndim, 2.0
+    middle, half = (high + low) / 2, (high - low) / 2
+    x = (middle * one - inverse @ fine) / half
+    left = (2 * x @ x - one) / (2 * (middle / half) ** 2 - 1)  # T_2, 1 at 0
+    residuals = torch.eye(n, dtype=torch.float64)
+    f, found = (torch.zeros((n, made.levels[0].grid.size), dtype=torch.float64) for _ in range(2))
+    z, owners = torch.zeros((n, n), dtype=torch.float64), torch.zeros(n, dtype=torch.int64)
+    own = (owners, None, made.k, made.inv, residuals, z)
+    first = made.levels[0]
+    made.smoothing.down(run, own, first.weights, first.centres, f)
+    smoothed = (one - left) @ np.linalg.pinv(fine)
+    if Side.DIRICHLET in sum(A.boundary, ()):
+        np.testing.assert_allclose(z.numpy().T, smoothed, rtol=0, atol=1e-12 * abs(smoothed).max())
+    rest = P.T @ (one - fine @ z.numpy().T)
+    np.testing.assert_allclose(_inside(first.grid, f).numpy().T, rest, rtol=0, atol=1e-13)
+    inner = rng.standard_normal(first.grid.points)
+    for e in found:
+        _inside_view(first.grid, e)[...] = torch.from_numpy(inner.reshape(first.grid.n))
+    out, before = torch.zeros_like(z), z.numpy().T.copy()
+    made.smoothing.up(run, own, first.weights, first.centres, found, out, 1.0)
+    corrected = before + (P @ inner)[:, None]
+    steps = kernels.chebyshev(ndim, F64)
+    y = corrected + float(steps["first"]) * inverse @ (one - fine @ corrected)
+    last = y + float(steps["again"]) * (y - corrected)
+    last += float(steps["next"]) * inverse @ (one - fine @ y)
+    np.testing.assert_allclose(out.numpy().T, last, rtol=0, atol=1e-12 * abs(last).max())
+
+
+def _inside_view(grid, vector):
+    halo = [0 if axis == 0 and grid.flat else 1 for axis in range(3)]
+    cut = tuple(slice(h, h + n) for h, n in zip(halo, grid.n, strict=True))
+    return vector.reshape(grid.padded)[cut]
 
 
 def _fields(name, n, ndim, rng):
@@ -173,7 +220,7 @@ def _fields(name, n, ndim, rng):
 
 
 def _iterations(A, b, M, rtol=1e-8):
-    found = solve(LinearSystem(A, b), CG(M=M), stop=Stop(rtol=rtol))
+    found = solve(LinearSystem(A, b), CG(M=M), stop=Stop(rtol=rtol, max_iters=100))
     assert found.ok
     return int(np.max(found.iterations))
 
@@ -230,6 +277,25 @@ def test_operators_that_the_cpu_takes(shuffled, case, dtype, rng):
     assert _iterations(on_device, _tensor(b), Multigrid(dtype=dtype)) <= expected + 2
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_chebyshev_takes_these_operators_too(shuffled, case, rng):
+    k = _k(rng, (9, 8, 10) if "3-D" in case else (24, 17))
+    A = CASES[case](k, _tensor)
+    b = _tensor(1e-60 * rng.standard_normal((*A.batch_shape, *A.domain.shape)))
+    before, now = (_iterations(A, b, Multigrid(dtype=np.float32, smoother=s)) for s in Smoother)
+    assert now <= before
+    assert ("smooth" in shuffled.launched) == (A.domain.size > 64)
+
+
+@pytest.mark.parametrize("name", ["smooth", "lognormal", "jumps"])
+@pytest.mark.parametrize(("n", "ndim", "fewer"), [(64, 2, 0), (16, 3, 2)])
+def test_chebyshev_takes_fewer_iterations(shuffled, name, n, ndim, fewer, rng):
+    k = _fields(name, n, ndim, rng)
+    A, b = _diffusion(k, (D,) * ndim), _tensor(rng.standard_normal(k.shape))
+    before, now = (_iterations(A, b, Multigrid(smoother=s)) for s in Smoother)
+    assert now <= before - fewer
+
+
 def test_right_hand_sides_of_a_batch_find_their_operator(shuffled, rng):
     k = _k(rng, (3, 12, 9), 0.3)  # no jumps, which one member alone may not have
     A = _diffusion(k, (D, D))
@@ -255,9 +321,12 @@ def test_float32_cycles_are_linear_at_any_size(shuffled, rng):
     assert not M(torch.zeros((9, 8), dtype=torch.float64)).any()
 
 
-def test_nothing_goes_between_host_and_device_in_an_application(shuffled, rng, monkeypatch):
+@pytest.mark.parametrize("smoother", Smoother)
+def test_nothing_goes_between_host_and_device_in_an_application(
+    shuffled, smoother, rng, monkeypatch
+):
     A = _diffusion(_k(rng, (3, 12, 9)), (D, D))
-    M, r = Multigrid()(A), torch.ones((3, 12, 9), dtype=torch.float64)
+    M, r = Multigrid(smoother=smoother)(A), torch.ones((3, 12, 9), dtype=torch.float64)
     z = M._apply(r)  # finds the owners once
 
     def refuse(*_args, **_more):
@@ -277,6 +346,8 @@ def test_what_is_not_supported_is_told(shuffled, rng):
         Multigrid(lines=(Lines.ROWS,))(A)
     with pytest.raises(ValueError, match="expected no algebraic level"):
         Multigrid(algebraic=1)(A)
+    with pytest.raises(ValueError, match=r"expected Smoother\.GAUSS"):
+        Multigrid(smoother=Smoother.CHEBYSHEV)(Diffusion(_k(rng, (9, 8))))
     M = Multigrid()(A)
     assert M.nbytes > 0
     with pytest.raises(ValueError, match="build a new one"):

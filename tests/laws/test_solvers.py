@@ -37,5 +37,5 @@ def test_every_public_name_is_a_solver_a_recipe_or_a_choice() -> None:
     for name in set(solvers.__all__) - {"learned"}:  # a function of A and a network
         made = getattr(solvers, name)
         choices = (solvers.Choice, solvers.Coarsening, solvers.Cycle, solvers.Lines)
-        choices += (solvers.Covariance,)
+        choices += (solvers.Covariance, solvers.Smoother)
         assert issubclass(made, (Solver, Sampler, Recipe, *choices)), name

@@ -8,9 +8,11 @@ __all__ = ["DEVICE"]
 
 COMMON = "sciml/kernels/cuda/common.cuh"
 STENCIL = "sciml/kernels/cuda/stencil.cu"
+CHEBYSHEV = "sciml/kernels/cuda/multigrid_chebyshev.cu"
 SMALL = "sciml/kernels/cuda/small.cu"
 GAUSS_NEWTON = "solvers/pinn/gauss_newton.py"
 KERNELS = "tests/cuda/test_stencil_kernels.py::test_"
+CYCLE = "tests/cuda/test_multigrid_kernels.py::test_"
 SYSTEMS = "tests/cuda/test_small_systems.py::test_"
 OPTIMISER = "tests/numerics/test_pinn_optimiser.py::test_"
 
@@ -101,6 +103,34 @@ DEVICE: tuple[Mutant, ...] = (
             "tests/cuda/test_without_a_gpu.py::test_"
             "a_launch_asks_for_shared_memory_beyond_the_usual",
         ),
+    ),
+    Mutant(
+        "Chebyshev's second step remembers the first",
+        CHEBYSHEV,
+        "found = own + (c.again * (own - z[at]) + c.next * step);",
+        "found = own + c.next * step;",
+        (CYCLE + "chebyshevs_steps_are_those_of_its_polynomial",),
+    ),
+    Mutant(
+        "Chebyshev's cycle leaves solid cells alone",
+        CHEBYSHEV,
+        "    real found = -v * r(at);\n",
+        "    real found = 0;\n",
+        (CYCLE + "chebyshev_takes_these_operators_too",),
+    ),
+    Mutant(
+        "centres are corrected where Chebyshev smooths",
+        "sciml/kernels/cuda/multigrid.py",
+        "return 0b1111 if self.flat else 0b11111111",
+        "return 0b1111 if self.flat else 0b1111111",
+        (CYCLE + "chebyshevs_steps_are_those_of_its_polynomial",),
+    ),
+    Mutant(
+        "Chebyshev is refused in host memory",
+        "solvers/multigrid/recipe.py",
+        "if self.smoother is not Smoother.GAUSS_SEIDEL:",
+        "if False:",
+        (CYCLE + "what_is_not_supported_is_told",),
     ),
     Mutant(
         "unknown constants are held at first",

@@ -12,6 +12,7 @@ NAMES = (
     "amg",
     "coils",
     "multigrid",
+    "multigrid_chebyshev",
     "multigrid_setup",
     "nodes",
     "small",

@@ -1,5 +1,5 @@
 """The kernels of a geometric multigrid on a GPU, one function each; see multigrid.cuh,
-multigrid_setup.cu and multigrid.cu.
+multigrid_setup.cu, multigrid.cu and multigrid_chebyshev.cu.
 
 Arrays of a level are (members, ..., points of its grid with the halo), contiguous. `owners`, int64
 (members of a vector,), says whose operator each member is of.
@@ -18,7 +18,7 @@ import numpy as np
 from ...arrays import Array
 from ._device import Device
 
-__all__ = ["MOST_POINTS", "Grid", "Kernels", "finest"]
+__all__ = ["MOST_POINTS", "Grid", "Kernels", "chebyshev", "finest"]
 
 # Points of one member that kernels can number.
 MOST_POINTS = (1 << 31) - 1
@@ -122,6 +122,11 @@ class Grid:
             return 0b1111
         return 0b111 if self.flat else 0b1111111
 
+    @property
+    def everywhere(self) -> int:
+        """The same bits of all points."""
+        return 0b1111 if self.flat else 0b11111111
+
     @cached_property
     def tiles(self) -> np.ndarray:
         """Of a coarse grid: the points of a block that restricts to it, and blocks along axes."""
@@ -155,6 +160,18 @@ def finest(
     return Finest(grid, np.array(found, _finest(np.dtype(real))))
 
 
+def chebyshev(ndim: int, real: np.dtype) -> np.ndarray:
+    """`Chebyshev` of multigrid_chebyshev.cu, for two steps on eigenvalues of D^-1 A from 1/2 (2-D)
+    or 1/3 (3-D) to 2: those that neither level of a Laplacian's constant stencil can leave to the
+    other, up to Gershgorin's bound for any stencil of links (Saad 2003, algorithm 12.1)."""
+    low, high = 1 / ndim, 2.0
+    middle, half = (high + low) / 2, (high - low) / 2
+    before = half / middle
+    now = 1 / (2 / before - before)
+    found = 1 / middle, now * before, 2 * now / half
+    return np.array(found, [(name, real) for name in ("first", "again", "next")])
+
+
 @dataclass(frozen=True)
 class Kernels:
     """Launches on a device.
@@ -168,7 +185,7 @@ class Kernels:
     stored: np.dtype
 
     def _run(self, name: str, kernel: str, jobs: int, *args: Any) -> None:
-        stored = self.stored if name == "multigrid" else self.real
+        stored = self.real if name == "multigrid_setup" else self.stored
         threads = _threads(jobs)
         grid, given = (-(-jobs // threads), 1, 1), (*args, np.int64(jobs))
         self.device.launch(name, kernel, self.real, grid, (threads, 1, 1), given, 0, stored)
@@ -283,28 +300,32 @@ class Kernels:
         grid, kernel = (fine, "2d" if fine.flat else "3d") if isinstance(fine, Grid) else (
             fine.grid, "finest"
         )  # fmt: skip
+        args = (owners, own, u, weights, out, np.int32(grid.corrected))
+        self._tiles("multigrid", f"restrict_{kernel}", members, fine, grid, args)
+
+    def _tiles(
+        self, name: str, kernel: str, members: int, fine: Finest | Grid, grid: Grid,
+        args: tuple[Any, ...],
+    ) -> None:  # fmt: skip
         coarse = grid.coarse
         shape, blocks = coarse.tiles["first"].tolist(), coarse.tiles["second"].tolist()
         room = math.prod(
             1 if axis == 0 and grid.flat else 2 * n + 1 for axis, n in enumerate(shape)
         )
         threads = _threads(math.prod(shape))
-        args = (
-            fine.struct, coarse.struct, coarse.tiles, owners, own, u, weights, out,
-            np.int32(grid.corrected),
-        )  # fmt: skip
+        given = (fine.struct, coarse.struct, coarse.tiles, *args)
         self.device.launch(
-            "multigrid", f"restrict_{kernel}", self.real, (members * math.prod(blocks), 1, 1),
-            (threads, 1, 1), args, room * self.real.itemsize, self.stored,
+            name, kernel, self.real, (members * math.prod(blocks), 1, 1), (threads, 1, 1), given,
+            room * self.real.itemsize, self.stored,
         )  # fmt: skip
 
     def correct(
         self, members: int, fine: Grid, owners: Array, weights: Array, e: Array, u: Array,
-        which: int | None = None,
+        which: int | None = None, centres: Array | None = None,
     ) -> None:  # fmt: skip
         """u += P e at the points of `which`, those of `Grid.corrected` without."""
         bits = np.int32(fine.corrected if which is None else which)
-        args = (fine.struct, fine.coarse.struct, owners, weights, e, u, bits)
+        args = (fine.struct, fine.coarse.struct, owners, weights, centres, e, u, bits)
         self._run("multigrid", "correct", members * fine.coarse.points, *args)
 
     def revisit(
@@ -319,6 +340,35 @@ class Kernels:
     def add(self, entries: int, kept: Array, u: Array) -> None:
         """u += kept."""
         self._run("multigrid", "add", entries, kept, u)
+
+    # -- Chebyshev's steps on the finest level; own: (owners, scale, k, inv, r, z) ----------------
+
+    def _smooth(self, kernel: str, members: int, fine: Finest, *args: Any) -> None:
+        jobs = members * fine.grid.points
+        self._run("multigrid_chebyshev", kernel, jobs, fine.struct, *args)
+
+    def enter_smooth(self, members: int, fine: Finest, steps: np.ndarray, *own: Any) -> None:
+        """z = two steps from zero."""
+        self._smooth("enter_smooth", members, fine, steps, *own)
+
+    def restrict_smooth(
+        self, members: int, fine: Finest, own: tuple[Any, ...], weights: Array,
+        centres: Array | None, out: Array,
+    ) -> None:  # fmt: skip
+        """P^T of the residual of z."""
+        grid = fine.grid
+        args = (*own, weights, centres, out, np.int32(grid.everywhere))
+        self._tiles("multigrid_chebyshev", "restrict_smooth", members, fine, grid, args)
+
+    def smooth(self, members: int, fine: Finest, steps: np.ndarray, *args: Any) -> None:
+        """(*own, y): y = one step from z."""
+        self._smooth("smooth", members, fine, steps, *args)
+
+    def leave_smooth(
+        self, members: int, fine: Finest, steps: np.ndarray, back: float, *args: Any
+    ) -> None:
+        """(*own, y, out): the second step from y, in the caller's units."""
+        self._smooth("leave_smooth", members, fine, steps, *args, self.stored.type(back))
 
     def solve(
         self, members: int, grid: Grid, owners: Array, inverse: Array, f: Array, u: Array

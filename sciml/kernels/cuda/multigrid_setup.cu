@@ -101,8 +101,6 @@ __device__ inline Index decode(Index job, int count, const int* shape, const int
     return job / count;
 }
 
-__device__ inline Index job_of_thread() { return blockIdx.x * (Index)blockDim.x + threadIdx.x; }
-
 // -- interpolation --------------------------------------------------------------------------------
 
 // The weight of the lower coarse point for an edge i along an axis: sums of links to either side.
