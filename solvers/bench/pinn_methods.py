@@ -33,6 +33,7 @@ __all__ = [
     "fit",
     "lbfgs",
     "marks",
+    "ssbroyden",
     "train",
 ]
 
@@ -192,7 +193,7 @@ def _adam_lbfgs(dde: Any, model: Any, course: Course, rate: float) -> None:
 def _adam_ssbroyden(dde: Any, model: Any, course: Course, rate: float) -> None:
     end = course.times[-1]
     _adam_until(dde, model, course, rate, _BEFORE_LBFGS * end)
-    course.count("SSBroyden", _ssbroyden(model, course, end))
+    course.count("SSBroyden", ssbroyden(model, course, end))
 
 
 def _nncg(dde: Any, model: Any, course: Course, damping: float) -> None:
@@ -238,9 +239,13 @@ def lbfgs(dde: Any, model: Any, clock: Clock, until: float) -> int:
     return total
 
 
-def _ssbroyden(model: Any, course: Course, until: float) -> int:
-    """On a model that was trained before; it ends before `until` where no step lowers the loss."""
-    parameters, state = list(model.net.parameters()), model.train_state
+def ssbroyden(model: Any, clock: Clock, until: float) -> int:
+    """SSBroyden on a model that was trained before, its unknown constants included; steps taken.
+
+    It ends before `until` where no step lowers the loss.
+    """
+    parameters = [*model.net.parameters(), *model.external_trainable_variables]
+    state = model.train_state
     inputs = state.X_train, state.y_train, state.train_aux_vars
     vector = torch.nn.utils.parameters_to_vector(parameters).detach().numpy().copy()
 
@@ -257,8 +262,8 @@ def _ssbroyden(model: Any, course: Course, until: float) -> int:
     def look(x: np.ndarray) -> bool:
         assign(x)
         state.step += 1
-        course.look(model)
-        return course.used >= until
+        clock.look(model)
+        return clock.used >= until
 
     return minimise(objective, vector, look)
 
