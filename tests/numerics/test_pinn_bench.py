@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from sciml.io import FileError
 from solvers.bench import pinn_methods
 from solvers.bench.pinn import run_pinn
-from solvers.bench.pinn_methods import METHODS, OURS, Clock, fit, lbfgs, marks
+from solvers.bench.pinn_methods import METHODS, OURS, Clock, fit, lbfgs, marks, ssbroyden
 from solvers.bench.pinn_report import Choice, read_rows
 from solvers.bench.report import markdown_table
 from solvers.cli._app import run
@@ -149,9 +150,29 @@ def test_lbfgs_trains_unknown_constants_too(dde, begun):
     constant = dde.Variable(1.0, dtype=torch.float64)
     begun.compile("adam", lr=1e-3, external_trainable_variables=[constant], verbose=0)
     clock = Clock()
-    assert fit(dde, begun, clock, 0.05) > 0 and lbfgs(dde, begun, clock, 0.3) >= 30
+    assert fit(dde, begun, clock, 0.05) > 0 and lbfgs(dde, begun, clock, 1.5) >= 30
     assert begun.external_trainable_variables == [constant]
     assert any(p is constant for group in begun.opt.param_groups for p in group["params"])
+
+
+def test_ssbroyden_trains_unknown_constants_too(dde):
+    """Of u'' = c, u = x²/2 - 1/2 given: c = 1."""
+    with double_precision(dde), seeded(dde, 0):
+        constant = dde.Variable(3.0, dtype=torch.float64)
+        line = dde.geometry.Interval(-1, 1)
+        x = np.linspace(-1, 1, 12)[:, None]
+        data = dde.data.PDE(
+            line, lambda x, u: dde.grad.hessian(u, x) - constant,
+            [dde.icbc.PointSetBC(x, x**2 / 2 - 0.5)], 20, anchors=x,
+        )  # fmt: skip
+        model = dde.Model(data, dde.nn.FNN([1, 8, 1], "tanh", "Glorot normal"))
+        model.compile("adam", lr=1e-3, external_trainable_variables=[constant], verbose=0)
+        clock = Clock()
+        assert fit(dde, model, clock, 0.05) > 0
+        step = model.train_state.step
+        steps = ssbroyden(model, clock, 3.0)
+        assert model.train_state.step == step + steps
+    assert constant.item() == pytest.approx(1, abs=1e-2)
 
 
 def test_curvature_is_that_of_the_hessian(begun):
