@@ -124,10 +124,11 @@ class _Trainings:
                     f"no settings of {method} on {case.name} were chosen for {self.chosen_for:g} s"
                 )
             return
-        if choice is not None and choice.whole:
+        if choice is None or choice.settings != how.settings:
+            choice = choose(case, method, how, self.seconds, choice)
+        if choice.whole:
+            self.choices[of] = choice
             return
-        if choice is None:
-            choice = choose(case, method, how, self.seconds)
         first = case.name, method, 0, self.seconds
         before = self.rows[first].trained if first in self.rows else None
         self.choices[of], better = decide(case, how, choice, before)
@@ -138,13 +139,23 @@ class _Trainings:
         yield self.rows[first]
 
 
-def choose(case: Case, name: str, method: Method, seconds: float) -> Choice:
-    """The errors that the settings of a method come to in a tenth of the time, from seed 1000."""
-    errors = []
+def choose(
+    case: Case, name: str, method: Method, seconds: float, known: Choice | None = None
+) -> Choice:
+    """The errors that the settings of a method come to in a tenth of the time, from seed 1000.
+
+    known: of other settings, of which those that are the same are not tried again.
+    """
+    errors = {} if known is None else dict(zip(known.settings, known.errors, strict=True))
     for setting in method.settings:
-        found = train(case, method, seed=_SPARE, seconds=_SHARE * seconds, setting=setting)
-        errors.append(_last(found))
-    return Choice(case.name, name, seconds, method.settings, tuple(errors))
+        if setting not in errors:
+            found = train(case, method, seed=_SPARE, seconds=_SHARE * seconds, setting=setting)
+            errors[setting] = _last(found)
+    listed = tuple(errors[setting] for setting in method.settings)
+    choice = Choice(case.name, name, seconds, method.settings, listed)
+    if known is not None and known.early == choice.early:
+        return replace(choice, whole=known.whole)
+    return choice
 
 
 def decide(
@@ -155,16 +166,16 @@ def decide(
     Both are trained from seed 0, which counts: whatever luck is in this is the method's.
 
     Args:
-        before: a training from seed 0, which is taken for its setting.
+        before: a training from seed 0, which is not done again and may be better than both.
 
     Returns:
         The choice with the errors of both, and the better training.
     """
     runs: dict[float, Trained] = {}
-    for setting in dict.fromkeys((choice.early, choice.settings[0])):
-        if before is not None and before.setting == setting:
-            runs[setting] = before
-        else:
+    if before is not None and before.setting in choice.settings:
+        runs[before.setting] = before
+    for setting in (choice.early, choice.settings[0]):
+        if setting not in runs:
             runs[setting] = train(case, method, seed=0, seconds=choice.seconds, setting=setting)
     choice = replace(choice, whole=tuple((s, _last(t)) for s, t in runs.items()))
     return choice, runs[choice.best]

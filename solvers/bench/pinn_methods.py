@@ -45,6 +45,7 @@ BEYOND = ("adam-ssbroyden",)  # not of DeepXDE
 _ENDLESS = 10**9
 _RATES = 1e-3, 3e-4, 3e-3, 1e-2  # of Adam
 _RATE = _RATES[0]
+_FALLING = *_RATES, 3e-2
 # Shares of the time: of Adam before L-BFGS; of Adam, then L-BFGS, before NNCG.
 _BEFORE_LBFGS = 0.1
 _BEFORE_NNCG = 0.1, 0.5
@@ -343,7 +344,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         OURS: Method("damped Gauss-Newton, `precondition(model)`", _gauss_newton),
         "adam": Method("DeepXDE's Adam at a constant rate", _adam, "rate", _RATES),
         "adam-decay": Method(
-            "the same, the rate falling to 0 as a cosine of the time", _adam_decay, "rate", _RATES
+            "the same, the rate falling to 0 as a cosine of the time", _adam_decay, "rate", _FALLING
         ),
         "adam-lbfgs": Method(
             "Adam for a tenth of the time, then DeepXDE's L-BFGS on 1e8 times the loss",

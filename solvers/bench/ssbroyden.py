@@ -59,6 +59,9 @@ def updated(
 def minimise(objective: Objective, x: np.ndarray, look: Callable[[np.ndarray], bool]) -> int:
     """Minimise from x by SSBroyden with SciPy's strong Wolfe search.
 
+    As the authors' but for two things: the first matrix is scaled, and the search is SciPy's public
+    one, not MINPACK's before it. On the heat equation and Burgers' neither makes it worse.
+
     Where the search finds nothing, the method begins anew from the gradient; where that finds
     nothing either, it ends.
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sciml.io import FileError
+from solvers.bench import pinn as bench_pinn
 from solvers.bench import pinn_methods
 from solvers.bench.pinn import run_pinn
 from solvers.bench.pinn_methods import METHODS, OURS, Clock, fit, lbfgs, marks, ssbroyden
@@ -65,7 +66,14 @@ def test_settings_are_chosen_once_for_each_length(dde):
     assert all(f"{s:g}: " in told["errors after a tenth"] for s in choice.settings)
 
 
-def test_the_best_setting_of_a_tenth_has_to_beat_the_usual_one_in_the_whole_time(dde):
+def _rates(monkeypatch, *rates: float) -> None:
+    """Adam has these settings."""
+    adam = replace(METHODS["adam"], settings=rates)
+    monkeypatch.setattr(bench_pinn, "METHODS", {**METHODS, "adam": adam})
+
+
+def test_the_best_setting_of_a_tenth_has_to_beat_the_usual_one_in_the_whole_time(dde, monkeypatch):
+    _rates(monkeypatch, 1e-3, 1e-9)
     case, fast = "poisson-1d-sine", 0.3
     early = Choice(case, "adam", fast, (1e-3, 1e-9), (0.2, 0.1))  # 1e-9 cannot have moved
     stale = run_pinn([case], ["adam"], seconds=fast, chosen=[replace(early, whole=((1e-9, 0.1),))])
@@ -80,6 +88,24 @@ def test_the_best_setting_of_a_tenth_has_to_beat_the_usual_one_in_the_whole_time
     assert choice.best == row.trained.setting == 1e-3 and choice.early == 1e-9
     assert dict(choice.whole)[1e-3] == row.trained.errors[-1] < 0.95 * dict(choice.whole)[1e-9]
     assert new == [choice, row]
+
+
+def test_further_settings_are_tried_beside_those_that_were(dde, monkeypatch):
+    case, fast = "poisson-1d-sine", 0.3
+    _rates(monkeypatch, 1e-3, 1e-9)
+    known = Choice(case, "adam", fast, (1e-3, 1e-9), (0.2, 0.1), ((1e-9, 0.1), (1e-3, 0.2)))
+    rows = run_pinn([case], ["adam"], seconds=fast, chosen=[known]).rows
+    assert rows[0].trained.setting == 1e-9
+    _rates(monkeypatch, 1e-3, 1e-9, 1e9)  # bad ones change nothing
+    found = run_pinn([case], ["adam"], seconds=fast, known=rows, chosen=[known])
+    assert found.rows == rows and found.choices[0].whole == known.whole
+    assert found.choices[0].settings == (1e-3, 1e-9, 1e9)
+    _rates(monkeypatch, 1e-3, 1e-9, 1e-2)
+    worse = replace(known, errors=(20.0, 10.0))  # than any error of this problem
+    found = run_pinn([case], ["adam"], seconds=fast, known=rows, chosen=[worse])
+    (choice,), (row,) = found.choices, found.rows
+    assert choice.early == 1e-2 and {s for s, _ in choice.whole} == {1e-3, 1e-9, 1e-2}
+    assert row.trained.setting == choice.best != 1e-9
 
 
 def test_long_runs_can_take_the_settings_of_short_ones(dde):
