@@ -39,9 +39,7 @@ def updated(
     rho = min(1.0, h * (1 - math.sqrt(a / (1 + a))))
     lowest = (rho - 1) / a if a > 0 else 0.0
     theta = max(lowest, min(1 / rho, (1 - b) / b))
-    sigma = 1 + a * theta
-    if not (rho > 0 and sigma > 0):
-        return H
+    sigma = 1 + a * theta  # at least rho
     if first:
         tau = h / sigma
     else:

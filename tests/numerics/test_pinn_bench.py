@@ -14,7 +14,7 @@ from solvers.bench import pinn as bench_pinn
 from solvers.bench import pinn_methods
 from solvers.bench.pinn import run_pinn
 from solvers.bench.pinn_methods import METHODS, OURS, Clock, fit, lbfgs, marks, ssbroyden
-from solvers.bench.pinn_report import Choice, read_rows
+from solvers.bench.pinn_report import Choice, current, read_rows
 from solvers.bench.report import markdown_table
 from solvers.cli._app import run
 from solvers.pinn.deepxde import double_precision, residuals, seeded
@@ -88,6 +88,18 @@ def test_the_best_setting_of_a_tenth_has_to_beat_the_usual_one_in_the_whole_time
     assert choice.best == row.trained.setting == 1e-3 and choice.early == 1e-9
     assert dict(choice.whole)[1e-3] == row.trained.errors[-1] < 0.95 * dict(choice.whole)[1e-9]
     assert new == [choice, row]
+
+
+def test_rows_of_settings_that_were_not_taken_are_dropped(dde):
+    case = "poisson-1d-sine"
+    known = Choice(case, "adam", 0.1, METHODS["adam"].settings, (0.1, 0.2, 0.2, 0.2))
+    early = replace(known, whole=((3e-3, 0.1), (1e-3, 0.2)))
+    stale = run_pinn([case], ["adam"], seconds=0.1, chosen=[early], seeds=2).rows
+    assert {row.trained.setting for row in stale} == {3e-3}
+    taken = replace(known, whole=((1e-3, 0.1), (3e-3, 0.2)))
+    assert current(stale, [taken]) == [] and current(stale, []) == list(stale)
+    found = run_pinn([case], ["adam"], seconds=0.1, known=stale, chosen=[taken])
+    assert [(row.seed, row.trained.setting) for row in found.rows] == [(0, 1e-3)]
 
 
 def test_further_settings_are_tried_beside_those_that_were(dde, monkeypatch):
