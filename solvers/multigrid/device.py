@@ -247,6 +247,8 @@ class DeviceMultigrid(Operator):
         ValueError: lines, an algebraic level, or a grid of 2^31 points or more is asked for.
     """
 
+    costly = True
+
     def __init__(self, A: Operator, recipe: Multigrid, device: Device, form: Form) -> None:
         from .operator import choose_cycle, choose_dtype
         from .plans import COARSEST, schedule
