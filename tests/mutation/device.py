@@ -10,6 +10,7 @@ COMMON = "sciml/kernels/cuda/common.cuh"
 STENCIL = "sciml/kernels/cuda/stencil.cu"
 GAUSS_NEWTON = "solvers/pinn/gauss_newton.py"
 KERNELS = "tests/cuda/test_stencil_kernels.py::test_"
+LOOKS = "tests/cuda/test_looks.py::test_"
 OPTIMISER = "tests/numerics/test_pinn_optimiser.py::test_"
 
 DEVICE: tuple[Mutant, ...] = (
@@ -47,6 +48,13 @@ DEVICE: tuple[Mutant, ...] = (
         "    if (torch.is_grad_enabled() and x.requires_grad) or x.is_conj() or x.is_neg():\n",
         "    if x.is_conj() or x.is_neg():\n",
         (KERNELS + "gradients_go_the_differentiable_way",),
+    ),
+    Mutant(
+        "costly steps are looked at one by one on a GPU",
+        "sciml/solve.py",
+        "(1 if on_cpu(like) else stepping.pace)",
+        "(1 if on_cpu(like) else 16)",
+        (LOOKS + "costly_steps_are_not_taken_in_vain",),
     ),
     Mutant(
         "unknown constants are held at first",
