@@ -1,4 +1,4 @@
-"""Physics-informed networks by Gauss-Newton, Adam, L-BFGS and NNCG: error against time.
+"""Physics-informed networks by Gauss-Newton, Adam, L-BFGS, SSBroyden and NNCG: error against time.
 
     python benchmarks/pinn.py [--cases NAME ...] [--methods NAME ...] [--seconds 10 60] [--seeds 5]
         [--settings-of 60]

@@ -85,6 +85,8 @@ class Operator(ABC, metaclass=_Frozen):
     structure_names: ClassVar[tuple[str, ...]] = ()
     vectorized: ClassVar[bool] = True
     compiled: ClassVar[bool] = False  # runs a kernel that is compiled, or loaded, at first use
+    # On a GPU an application costs more than a look at a solver's state: see `Solver.pace`.
+    costly: ClassVar[bool] = False
     # HERMITIAN was found in a matrix whose assembly left rounding: A^H is not A to the last bit.
     hermitian_to_rounding: bool = False
     _frozen: bool = False

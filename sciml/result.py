@@ -84,7 +84,8 @@ class Stop:
         max_iters: steps over all restarts; None means 10 n, between 1,000 and 100,000.
         max_seconds: wall clock of the iteration; set-up (a factorisation, say) is not counted and
             not limited.
-        check_every: steps between looks; None means 1 on the CPU and 16 on a GPU.
+        check_every: steps between looks; None means 1 on the CPU, and on a GPU 16, or 1 with a
+            preconditioner that costs more than a look, such as a cycle of multigrid.
     """
 
     rtol: float = 1e-6

@@ -379,7 +379,8 @@ class _Drive:
     def _cadence(self, like: Array) -> int:
         if self.stop.check_every is not None:
             return int(self.stop.check_every)
-        return self.solver.stepping.stride or (1 if on_cpu(like) else 16)
+        stepping = self.solver.stepping
+        return stepping.stride or (1 if on_cpu(like) else stepping.pace)
 
     def _end(self, which: np.ndarray, status: Status) -> None:
         self.status[which & (self.status == RUNNING)] = status

@@ -91,6 +91,12 @@ class Solver(ABC):
         return self
 
     @property
+    def pace(self) -> int:
+        """Steps between two looks on a GPU: several, which hide that a look waits for the device,
+        unless steps past convergence would cost more than that."""
+        return 16
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the report, e.g. what was chosen at set-up and why."""
         return ()

@@ -240,7 +240,11 @@ class Sparse(Operator):
 
     @property
     def nbytes(self) -> int:
-        return super().nbytes + sum(int(a.nbytes) for a in (self.indices, self.indptr))
+        """Of the matrix, and of what products on a GPU have laid out beside it."""
+        plans = [a for plan, o in self._plans.values() for a in (plan.ends, plan.indices, o)]
+        laid = [values for _, values in self._laid.values() if values is not self.data]
+        kept = {id(a): a for a in (self.indices, self.indptr, *plans, *laid) if a is not None}
+        return super().nbytes + sum(int(a.nbytes) for a in kept.values())
 
     def diagonal(self) -> Array:
         if self.domain.size != self.range.size:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from sciml._checks import integer, number, told
 
@@ -63,51 +63,27 @@ def run_pinn(
         raise ValueError(f"expected seconds > 0, got {seconds}")
     if integer(seeds, "seeds", 1) > _SPARE:
         raise ValueError(f"expected at most {_SPARE} seeds, got {seeds}")
-    choices = {c.key: c for c in chosen}
-    rows = {row.key: row for row in current(known, chosen)}
+    known = current(known, chosen)
+    trainings = _Trainings(
+        float(seconds), float(settings_of or seconds),
+        {row.key: row for row in known}, {c.key: c for c in chosen},
+    )  # fmt: skip
     wanted = [(c, m, s) for s in range(seeds) for c in found for m in methods]
     environment = {"machine": machine(), "versions": versions(["deepxde"]), "date": today()}
     shown = {*cases, *(row.case for row in known)}
     linear = [classical(c) for c in CASES.values() if c.name in shown and c.classical is not None]
 
     def report(interrupted: bool = False) -> PinnReport:
-        return PinnReport(
-            tuple(rows.values()), tuple(linear), environment, interrupted, tuple(choices.values())
-        )
+        rows, choices = trainings.rows.values(), trainings.choices.values()
+        return PinnReport(tuple(rows), tuple(linear), environment, interrupted, tuple(choices))
 
-    warm: set[str] = set()
     try:
         for done, (case, method, seed) in enumerate(wanted):
             if progress is not None:
                 progress(done, len(wanted))
-            key, how = (case.name, method, seed, float(seconds)), METHODS[method]
-            if method not in warm:  # what a process imports once is not counted to the first run
-                train(case, how, seed=seed, seconds=_WARM)
-                warm.add(method)
-            setting, of = None, (case.name, method, float(settings_of or seconds))
-            if how.settings and settings_of is not None and of not in choices:
-                raise ValueError(
-                    f"no settings of {method} on {case.name} were chosen for {settings_of:g} s"
-                )
-            if how.settings and settings_of is None and not (of in choices and choices[of].whole):
-                if of not in choices:
-                    choices[of] = choose(case, method, how, float(seconds))
-                first = (case.name, method, 0, float(seconds))
-                before = rows[first].trained if first in rows else None
-                choices[of], better = decide(case, how, choices[of], before)
-                rows[first] = Row(*first, better)
-                rows = {row.key: row for row in current(rows.values(), choices.values())}
+            for new in trainings.of(case, method, seed):
                 if save is not None:
-                    save(report(), choices[of])
-                    save(report(), rows[first])
-            if how.settings:
-                setting = choices[of].best
-            if key in rows:
-                continue
-            trained = train(case, how, seed=seed, seconds=float(seconds), setting=setting)
-            rows[key] = Row(*key, trained)
-            if save is not None:
-                save(report(), rows[key])
+                    save(report(), new)
     except KeyboardInterrupt:
         return report(interrupted=True)
     if progress is not None:
@@ -115,13 +91,71 @@ def run_pinn(
     return report()
 
 
-def choose(case: Case, name: str, method: Method, seconds: float) -> Choice:
-    """The errors that the settings of a method come to in a tenth of the time, from seed 1000."""
-    errors = []
+@dataclass
+class _Trainings:
+    """What is trained and chosen so far, for runs `seconds` long with settings of `chosen_for`."""
+
+    seconds: float
+    chosen_for: float
+    rows: dict[tuple[str, str, int, float], Row]
+    choices: dict[tuple[str, str, float], Choice]
+    _warm: set[str] = field(default_factory=set)
+
+    def of(self, case: Case, method: str, seed: int) -> Iterator[Row | Choice]:
+        """Choose and train what is not there, and tell it."""
+        key, how, setting = (case.name, method, seed, self.seconds), METHODS[method], None
+        if method not in self._warm:  # what a process imports once is not counted to the first run
+            train(case, how, seed=seed, seconds=_WARM)
+            self._warm.add(method)
+        if how.settings:
+            yield from self._choose(case, method)
+            setting = self.choices[case.name, method, self.chosen_for].best
+        if key not in self.rows:
+            trained = train(case, how, seed=seed, seconds=self.seconds, setting=setting)
+            self.rows[key] = Row(*key, trained)
+            yield self.rows[key]
+
+    def _choose(self, case: Case, method: str) -> Iterator[Row | Choice]:
+        of, how = (case.name, method, self.chosen_for), METHODS[method]
+        choice = self.choices.get(of)
+        if self.chosen_for != self.seconds:
+            if choice is None:
+                raise ValueError(
+                    f"no settings of {method} on {case.name} were chosen for {self.chosen_for:g} s"
+                )
+            return
+        if choice is None or choice.settings != how.settings:
+            choice = choose(case, method, how, self.seconds, choice)
+        if choice.whole:
+            self.choices[of] = choice
+            return
+        first = case.name, method, 0, self.seconds
+        before = self.rows[first].trained if first in self.rows else None
+        self.choices[of], better = decide(case, how, choice, before)
+        self.rows[first] = Row(*first, better)
+        kept = current(self.rows.values(), self.choices.values())
+        self.rows = {row.key: row for row in kept}
+        yield self.choices[of]
+        yield self.rows[first]
+
+
+def choose(
+    case: Case, name: str, method: Method, seconds: float, known: Choice | None = None
+) -> Choice:
+    """The errors that the settings of a method come to in a tenth of the time, from seed 1000.
+
+    known: of other settings, of which those that are the same are not tried again.
+    """
+    errors = {} if known is None else dict(zip(known.settings, known.errors, strict=True))
     for setting in method.settings:
-        found = train(case, method, seed=_SPARE, seconds=_SHARE * seconds, setting=setting)
-        errors.append(_last(found))
-    return Choice(case.name, name, seconds, method.settings, tuple(errors))
+        if setting not in errors:
+            found = train(case, method, seed=_SPARE, seconds=_SHARE * seconds, setting=setting)
+            errors[setting] = _last(found)
+    listed = tuple(errors[setting] for setting in method.settings)
+    choice = Choice(case.name, name, seconds, method.settings, listed)
+    if known is not None and known.early == choice.early:
+        return replace(choice, whole=known.whole)
+    return choice
 
 
 def decide(
@@ -132,16 +166,16 @@ def decide(
     Both are trained from seed 0, which counts: whatever luck is in this is the method's.
 
     Args:
-        before: a training from seed 0, which is taken for its setting.
+        before: a training from seed 0, which is not done again and may be better than both.
 
     Returns:
         The choice with the errors of both, and the better training.
     """
     runs: dict[float, Trained] = {}
-    for setting in dict.fromkeys((choice.early, choice.settings[0])):
-        if before is not None and before.setting == setting:
-            runs[setting] = before
-        else:
+    if before is not None and before.setting in choice.settings:
+        runs[before.setting] = before
+    for setting in (choice.early, choice.settings[0]):
+        if setting not in runs:
             runs[setting] = train(case, method, seed=0, seconds=choice.seconds, setting=setting)
     choice = replace(choice, whole=tuple((s, _last(t)) for s, t in runs.items()))
     return choice, runs[choice.best]

@@ -33,6 +33,7 @@ __all__ = [
     "fit",
     "lbfgs",
     "marks",
+    "ssbroyden",
     "train",
 ]
 
@@ -44,6 +45,7 @@ BEYOND = ("adam-ssbroyden",)  # not of DeepXDE
 _ENDLESS = 10**9
 _RATES = 1e-3, 3e-4, 3e-3, 1e-2  # of Adam
 _RATE = _RATES[0]
+_FALLING = *_RATES, 3e-2
 # Shares of the time: of Adam before L-BFGS; of Adam, then L-BFGS, before NNCG.
 _BEFORE_LBFGS = 0.1
 _BEFORE_NNCG = 0.1, 0.5
@@ -192,7 +194,7 @@ def _adam_lbfgs(dde: Any, model: Any, course: Course, rate: float) -> None:
 def _adam_ssbroyden(dde: Any, model: Any, course: Course, rate: float) -> None:
     end = course.times[-1]
     _adam_until(dde, model, course, rate, _BEFORE_LBFGS * end)
-    course.count("SSBroyden", _ssbroyden(model, course, end))
+    course.count("SSBroyden", ssbroyden(model, course, end))
 
 
 def _nncg(dde: Any, model: Any, course: Course, damping: float) -> None:
@@ -238,9 +240,13 @@ def lbfgs(dde: Any, model: Any, clock: Clock, until: float) -> int:
     return total
 
 
-def _ssbroyden(model: Any, course: Course, until: float) -> int:
-    """On a model that was trained before; it ends before `until` where no step lowers the loss."""
-    parameters, state = list(model.net.parameters()), model.train_state
+def ssbroyden(model: Any, clock: Clock, until: float) -> int:
+    """SSBroyden on a model that was trained before, its unknown constants included; steps taken.
+
+    It ends before `until` where no step lowers the loss.
+    """
+    parameters = [*model.net.parameters(), *model.external_trainable_variables]
+    state = model.train_state
     inputs = state.X_train, state.y_train, state.train_aux_vars
     vector = torch.nn.utils.parameters_to_vector(parameters).detach().numpy().copy()
 
@@ -257,8 +263,8 @@ def _ssbroyden(model: Any, course: Course, until: float) -> int:
     def look(x: np.ndarray) -> bool:
         assign(x)
         state.step += 1
-        course.look(model)
-        return course.used >= until
+        clock.look(model)
+        return clock.used >= until
 
     return minimise(objective, vector, look)
 
@@ -338,7 +344,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         OURS: Method("damped Gauss-Newton, `precondition(model)`", _gauss_newton),
         "adam": Method("DeepXDE's Adam at a constant rate", _adam, "rate", _RATES),
         "adam-decay": Method(
-            "the same, the rate falling to 0 as a cosine of the time", _adam_decay, "rate", _RATES
+            "the same, the rate falling to 0 as a cosine of the time", _adam_decay, "rate", _FALLING
         ),
         "adam-lbfgs": Method(
             "Adam for a tenth of the time, then DeepXDE's L-BFGS on 1e8 times the loss",

@@ -43,7 +43,8 @@ _NOTES = (
     "SSBroyden (Al-Baali and Khalfan 2005; for PINNs Urbán, Stefanou and Pons 2025) is the "
     "strongest quasi-Newton method published for PINNs: a dense inverse Hessian, SciPy's strong "
     "Wolfe search. DeepXDE has none, so that no target names it; it is here as the best rival.",
-    "NNCG has rank 60, 50 CG steps at most. Its damping, its tolerance and its sketch's shift are "
+    "NNCG has rank 60, 50 CG steps at most (1,000 in its paper, which would take most runs for a "
+    "step or two). Its damping, its tolerance and its sketch's shift are "
     "absolute: the loss is scaled so that the Hessian's largest eigenvalue is 1e-3, and damping is "
     "relative to it. 0 NNCG: no step of it ended in the time. Where it raises an error since the "
     "Hessian is indefinite, L-BFGS goes on.",

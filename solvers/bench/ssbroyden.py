@@ -39,9 +39,7 @@ def updated(
     rho = min(1.0, h * (1 - math.sqrt(a / (1 + a))))
     lowest = (rho - 1) / a if a > 0 else 0.0
     theta = max(lowest, min(1 / rho, (1 - b) / b))
-    sigma = 1 + a * theta
-    if not (rho > 0 and sigma > 0):
-        return H
+    sigma = 1 + a * theta  # at least rho
     if first:
         tau = h / sigma
     else:
@@ -58,6 +56,9 @@ def updated(
 
 def minimise(objective: Objective, x: np.ndarray, look: Callable[[np.ndarray], bool]) -> int:
     """Minimise from x by SSBroyden with SciPy's strong Wolfe search.
+
+    As the authors' but for two things: the first matrix is scaled, and the search is SciPy's public
+    one, not MINPACK's before it. On the heat equation and Burgers' neither makes it worse.
 
     Where the search finds nothing, the method begins anew from the gradient; where that finds
     nothing either, it ends.

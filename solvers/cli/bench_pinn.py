@@ -32,11 +32,12 @@ def bench_pinn(
     ] = False,
     debug: Debug = False,
 ) -> int:
-    """Train DeepXDE's models by Gauss-Newton, Adam, L-BFGS and NNCG: error against time.
+    """Train DeepXDE's models by Gauss-Newton and its rivals: error against time.
 
     All have the same network, first weights, points and float64, on one thread; --list tells what
-    the networks know beforehand. Rivals' settings are chosen first, from a spare seed. Each answer
-    has its certificate: the residual of the equation by finite differences.
+    the networks know beforehand. Rivals' settings are chosen first, which takes up to one and a
+    half times --seconds more for each. Each answer has its certificate: the residual of the
+    equation by finite differences.
 
     Example: sciml bench pinn --cases burgers --seconds 60 --out report
     """

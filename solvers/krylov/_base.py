@@ -89,6 +89,10 @@ class Krylov(Solver):
         return (self.remark,) if self.remark else ()
 
     @property
+    def pace(self) -> int:
+        return 1 if isinstance(self.M, Operator) and self.M.costly else super().pace
+
+    @property
     def nbytes(self) -> int:
         return self.M.nbytes if isinstance(self.M, Operator) else 0
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sciml import Gaussian, Identity, InverseProblem, LinearSystem, SampleLook, Samples, sample
 from sciml._checks import Argument, ArgumentError, need
+from sciml.arrays import Array, from_host, namespace, to_numpy
 from sciml.operator import Operator
 from sciml.operators import SENSE, Wavelet
 from sciml.priors import ScorePrior
@@ -29,7 +30,6 @@ _BRIGHT = 99.5  # percentile of the magnitude that the network was trained to se
 _OBJECT = 0.1  # of the brightest pixel: what is above is no air
 # The fit that noise is read off: hardly damped, so that what it leaves is noise.
 _DAMP, _STEPS = 1e-4, 100
-_ALIKE = 3  # side of the square of coefficients whose uncertainty counts as one
 _FREE = 0.05  # share of the noise that such a fit has to leave
 
 
@@ -48,18 +48,23 @@ class _Seen:
     as one number for all pixels, edges and air would be as uncertain as each other.
     """
 
-    def __init__(self, prior: ScorePrior, support: np.ndarray, basis: Operator) -> None:
+    def __init__(self, prior: ScorePrior, support: Array, basis: Operator) -> None:
         self.prior, self.support, self.basis = prior, support, basis
         self.sigma_range = prior.sigma_range
 
-    def denoise(self, x: np.ndarray, sigma: float) -> np.ndarray:
+    def denoise(self, x: Array, sigma: float) -> Array:
         return self.prior.denoise(x, sigma) * self.support
 
-    def pooled(self, diagonal: np.ndarray) -> np.ndarray:
-        """The mean over each coefficient's neighbours, which mostly are of its band."""
-        from scipy.ndimage import uniform_filter
-
-        return uniform_filter(diagonal, _ALIKE, axes=(-2, -1))
+    @staticmethod
+    def pooled(diagonal: Array) -> Array:
+        """The mean over a square of 3 x 3 coefficients, which mostly are of one band; the last row
+        and column stand for what is beyond them."""
+        xp, found = namespace(diagonal), diagonal
+        for axis in (-2, -1):
+            row = xp.moveaxis(found, axis, -1)
+            row = xp.concat([row[..., :1], row, row[..., -1:]], axis=-1)
+            found = xp.moveaxis((row[..., :-2] + row[..., 1:-1] + row[..., 2:]) / 3, -1, axis)
+        return found
 
 
 def draw_images(
@@ -68,6 +73,7 @@ def draw_images(
     n: int = 8,
     calls: int = _CALLS,
     network: Denoiser | None = None,
+    like: Array | None = None,
     rng: np.random.Generator | None = None,
     observe: Callable[[SampleLook], None] | None = None,
 ) -> Drawn:
@@ -81,6 +87,8 @@ def draw_images(
         n: even, 2 or more. calls: of the network for each chain.
         network: of heads that are about 1 in their brightest tissue; that of
             `PretrainedDenoiser.SCORE_MRI` if not given.
+        like: an array of CuPy's or torch's: they are drawn where it is, from the same numbers, and
+            brought back; in host memory if not given.
         rng: a fixed seed if not given. observe: called after each noise level.
 
     Returns:
@@ -114,8 +122,12 @@ def draw_images(
             f" for slices of {scan.mask.shape}, got one for {learned.shape}: see "
             "PretrainedDenoiser.SCORE_MRI",
         )
-    prior = _Seen(learned, support, Wavelet(A.domain))
     sigma, sigma_is = noise_in(scan, first)
+    if like is not None:
+        A = SENSE(*(from_host(np.array(a), like, a.dtype) for a in (scan.maps, scan.mask)))
+        y = from_host(y, like, y.dtype)
+    seen = support if like is None else from_host(support, like, support.dtype)
+    prior = _Seen(learned, seen, Wavelet(A.domain))
     problem = InverseProblem(A, y, Gaussian(sigma), prior)
     found = sample(problem, DAPS(), n=n, budget=calls, rng=rng, observe=observe, throw=False)
     return Drawn(_emptied(found, support), sigma, sigma_is)
@@ -175,11 +187,12 @@ def fitted(A: SENSE, y: np.ndarray, damp: float = _DAMP) -> np.ndarray:
 
 
 def _emptied(found: Samples, support: np.ndarray) -> Samples:
-    """Draws without the last traces of noise where no coil sees: no data are changed by it."""
+    """Draws in host memory, without the last traces of noise where no coil sees: no data are
+    changed by it."""
     return replace(
         found,
-        samples=found.samples * support,
-        mean=found.mean * support,
-        std=found.std * support,
-        mean_error=found.mean_error * support,
+        samples=to_numpy(found.samples) * support,
+        mean=to_numpy(found.mean) * support,
+        std=to_numpy(found.std) * support,
+        mean_error=to_numpy(found.mean_error) * support,
     )

@@ -16,7 +16,7 @@ from sciml.operators._massive import massive
 from sciml.operators.diffusion import Diffusion, NodalDiffusion
 
 from .cycle import Cycle, Lines, Smoother
-from .form import _LEAK, SOME, Form
+from .form import LEAK, SOME, Form
 from .smoothing import Chebyshev, RedBlack, Smoothing
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class DeviceHierarchy:
         if held is not None:
             space = tuple(range(-ndim, 0))
             least = xp.amin(xp.where(solid, math.inf, k), **_over(k, space))
-            k = xp.where(solid, _LEAK * least, k)  # see Form.opened
+            k = xp.where(solid, LEAK * least, k)  # see Form.opened
         self.k = cuda.contiguous(astype(unit * k, self.dtype)).reshape(self.members, -1)
         mass = None
         if form.mass is not None:
@@ -236,6 +236,8 @@ class DeviceMultigrid(Operator):
     Raises:
         ValueError: lines, an algebraic level, or a grid of 2^31 points or more is asked for.
     """
+
+    costly = True
 
     def __init__(self, A: Operator, recipe: Multigrid, device: Device, form: Form) -> None:
         from .operator import choose_cycle, choose_dtype

@@ -19,7 +19,7 @@ from sciml.operators.diffusion import Diffusion, NodalDiffusion, Side
 from .boxes import BOXES
 from .cycle import Lines
 
-__all__ = ["MANY", "SOME", "Form", "read"]
+__all__ = ["LEAK", "MANY", "SOME", "Form", "read"]
 
 # Neighbours whose k differ by more than this factor count as a jump.
 _JUMP = 50.0
@@ -32,7 +32,7 @@ SOME, MANY = 0.001, 0.15
 _DEEP = 2
 # k of solid cells within the cycle, as a share of the least k of the fluid: from 1e-1 on walls one
 # cell thick leak, from 1e-3 down it makes no difference.
-_LEAK = 1e-3
+LEAK = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +158,7 @@ class Form:
             return self
         space = tuple(range(-self.ndim, 0))
         least = np.where(solid, np.inf, self.k).min(axis=space, keepdims=True)
-        return replace(self, k=np.where(solid, (_LEAK * least).astype(self.k.dtype), self.k))
+        return replace(self, k=np.where(solid, (LEAK * least).astype(self.k.dtype), self.k))
 
     def solids(self) -> np.ndarray | None:
         """1 / A in solid cells, which stand alone, and 0 in the others; None without any."""

@@ -42,7 +42,7 @@ class Smoothing(ABC):
 
 
 class RedBlack(Smoothing):
-    """Gauss-Seidel on red points, then on black ones; see multigrid.cu."""
+    """Gauss-Seidel on red points, then on black ones; see multigrid_cycle_finest.cu."""
 
     everywhere = False
 
@@ -72,7 +72,7 @@ class RedBlack(Smoothing):
 
 
 class Chebyshev(Smoothing):
-    """Two steps of Chebyshev's iteration with 1 / diagonal; see multigrid_chebyshev.cu."""
+    """Two steps of Chebyshev's iteration with 1 / diagonal; see multigrid_cycle_chebyshev.cu."""
 
     everywhere = True
 

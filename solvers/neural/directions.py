@@ -135,6 +135,10 @@ class NeuralDirections(Solver):
         return tuple(told for told in (self.remark, found * blind) if told)
 
     @property
+    def pace(self) -> int:
+        return 1  # a step waits for the device anyway, to weigh the network's direction
+
+    @property
     def nbytes(self) -> int:
         return 0 if self.M is None else self.M.nbytes
 

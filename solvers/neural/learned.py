@@ -60,6 +60,8 @@ class Learned(Operator):
             none.
     """
 
+    costly = True
+
     def __init__(self, A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -> None:
         import torch
 

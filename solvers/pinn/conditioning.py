@@ -274,6 +274,9 @@ class Conditioning:
         if self.preconditioned is not None:
             lines.append(f"P A P^T: {self.preconditioned.explain()}.")
         lines.append("Gradient descent takes about kappa steps for each factor of e in the error.")
+        found = (s for s in (self.plain, self.preconditioned) if s is not None)
+        if any(s.rank is not None and s.rank < s.size for s in found):
+            lines.append("Of directions whose eigenvalue is 0 in rounding it learns nothing.")
         return " ".join(lines)
 
 

@@ -113,6 +113,8 @@ def precondition(
         variables = [external_trainable_variables]
     else:
         variables = list(external_trainable_variables)
+    for v in variables:
+        need(v, Tensor, "unknown constants", "dde.Variable(1.0)")
     metrics = model.metrics if metrics is None else metrics
     weights = model.loss_weights if loss_weights is None else loss_weights
 
@@ -225,7 +227,7 @@ def _need_squares(dde: ModuleType, model: Any, compiled: Any, weights: Any) -> N
     finally:
         model.loss_weights = before
     ours = [float(term.error.detach().square().mean()) for term in terms]
-    least = _ROUNDING * sum(ours)
+    least = _ROUNDING * sum(a for a in ours if np.isfinite(a))
     for term, a, b in zip(terms, ours, theirs, strict=True):
         # where the mean square is NaN the training says so, and at which point
         if np.isfinite(a) and not abs(a - b) <= _ARRAYS_AGREE * a + least:

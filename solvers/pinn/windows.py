@@ -37,8 +37,10 @@ class Windowed(nn.Module):
     beyond the box is in the outermost ones.
 
     With Trained.LAST the trained weights are coefficients of random features: the least squares
-    problem of a linear equation is linear, and one Gauss-Newton step solves it. J is sparse: a row
-    has as many entries that are not 0 as 2^d windows have weights.
+    problem of a linear equation is linear. Its features are nearly dependent, so that a step of
+    Gauss-Newton, on the normal equations, solves a part of it: steps with `damping=1e-14` go on,
+    and `lstsq` on J (`linearise`) finds some more digits at once. J is sparse: a row has as many
+    entries that are not 0 as 2^d windows have weights.
 
     Args:
         low, high: corners of the box, (d,) each.

@@ -74,6 +74,8 @@ class OnHost(Operator):
 class PerMember(Operator):
     """A preconditioner of its own for each member of a batch of matrices."""
 
+    costly = True
+
     def __init__(self, A: Operator, parts: tuple[Any, ...]) -> None:
         self.parts = parts
         traits = parts[0].traits if parts else (Trait.LINEAR,)

@@ -129,7 +129,7 @@ class AMGOperator(Operator):
 
     param_names = ("data", "coarsest", "scale")
     structure_names = ("indptr", "indices")
-    compiled = True
+    compiled = costly = True
 
     def __init__(self, A: Operator, structure: Structure, values: Values, dtype: Any) -> None:
         self.structure, self.dtype = structure, dtype  # dtype as asked for, None included

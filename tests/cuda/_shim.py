@@ -18,6 +18,9 @@ from sciml.kernels.cuda._sources import kernels, source
 
 _HERE = Path(__file__).parent
 COMPILER = shutil.which("g++")
+# What was compiled, by the hash of its sources: for all tests, workers and runs.
+BUILT = Path(tempfile.gettempdir()) / "sciml-cuda-on-the-host"
+BUILT.mkdir(exist_ok=True)
 _C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
@@ -79,11 +82,9 @@ def _library(name: str, real: str, stored: str) -> ctypes.CDLL:
     text = on_the_host(source(name), kernels(name))
     told = text + (_HERE / "shim.h").read_text() + real + stored
     key = hashlib.sha256(told.encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / "sciml-cuda-on-the-host"
-    folder.mkdir(exist_ok=True)
-    made = folder / f"{name}-{key}.so"
+    made = BUILT / f"{name}-{key}.so"
     if not made.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        with tempfile.TemporaryDirectory(dir=BUILT) as scratch:
             code, built = Path(scratch) / f"{name}.cpp", Path(scratch) / "built.so"
             code.write_text(text)
             shared = ["-O1", "-shared", "-fPIC", str(code), "-o", str(built)]

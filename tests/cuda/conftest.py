@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-import solvers  # noqa: F401  its modules too use what is replaced
-from sciml import arrays
-from sciml._torch import plain
-from sciml.arrays import is_torch
-from sciml.kernels import cuda
-from sciml.operators import _faces
+from tests.cuda._rehearsal import rehearsed
 from tests.cuda._shim import COMPILER, Host
 
 ORDERS = (0, 1, 7)
@@ -34,32 +27,7 @@ def host(request: pytest.FixtureRequest) -> Host:
 
 
 @pytest.fixture
-def rehearsal(monkeypatch: pytest.MonkeyPatch) -> Host:
+def rehearsal() -> Iterator[Host]:
     """CPU tensors of torch take the way of CUDA tensors, to the shim in place of a GPU."""
-    device = Host(7)
-
-    def device_of(*found):
-        both = all(is_torch(a) for a in found)
-        return device if both and all(plain(a) for a in found) else None
-
-    def on_cpu(x):
-        return not is_torch(x)
-
-    monkeypatch.setattr(cuda, "device_of", device_of)
-    _replace(monkeypatch, "on_cpu", on_cpu)
-    _replace(monkeypatch, "host_view", _refusing(arrays.host_view))
-    _replace(monkeypatch, "_host_views", _refusing(_faces._host_views))
-    return device
-
-
-def _refusing(view: Callable[..., Any]) -> Callable[..., Any]:
-    """A view of host memory that torch's arrays do not have."""
-    return lambda *found: None if any(map(is_torch, found)) else view(*found)
-
-
-def _replace(monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[..., Any]) -> None:
-    """The function of this name, wherever one of our modules has it."""
-    for module in list(sys.modules.values()):
-        ours = getattr(module, "__name__", "").split(".")[0] in ("sciml", "solvers")
-        if ours and callable(vars(module).get(name)):
-            monkeypatch.setattr(module, name, function)
+    with rehearsed() as device:
+        yield device

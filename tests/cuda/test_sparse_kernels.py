@@ -163,6 +163,20 @@ def test_plans_are_made_once_and_values_followed(rehearsal, rng):
     assert torch.allclose(B(x.to(torch.complex64)).to(x.dtype), A(x), rtol=1e-5)
 
 
+def test_what_products_lay_out_is_counted(rehearsal, rng):
+    A = _torch(Sparse(_matrix(rng, (8, 8), 1.0, np.float64)))
+    x = torch.from_numpy(rng.standard_normal(8))
+    bare = A.nbytes
+    A(x)
+    forward = A.nbytes
+    A.adjoint(x)
+    # ELL: the 64 values again and as many indices of four bytes; ends of rows may be A's own
+    least = 64 * (8 + 4)
+    assert bare + least <= forward <= bare + least + 9 * 8
+    # of A^H besides the order of its entries
+    assert forward + least + 64 * 4 <= A.nbytes <= forward + least + 64 * 8 + 9 * 8
+
+
 def test_other_layouts_and_no_members(rehearsal, rng):
     A = _torch(Sparse(_matrix(rng, (6, 5), 0.5, np.float64)))
     x = torch.from_numpy(rng.standard_normal((5, 4)))

@@ -24,8 +24,8 @@ from tests.faults._promises import (
     is_single,
     statuses,
 )
+from tests.laws.cases import LIKE, NUMPY
 from tests.laws.methods import METHODS
-from tests.laws.registry import LIKE, NUMPY
 
 
 def _tolerance(dtype: Any) -> float:

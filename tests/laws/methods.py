@@ -10,7 +10,7 @@ import solvers
 from sciml import Solver
 from sciml.networks import SingleLevel
 from sciml.testing import Kind
-from tests.laws.registry import COMPLEX, HOST, NUMPY, REAL, STRICT, TORCH
+from tests.laws.cases import COMPLEX, HOST, NUMPY, REAL, STRICT, TORCH
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sciml.arrays import from_host
 from sciml.operators import Dense
 from sciml.priors import GaussianPrior
 from solvers import DAPS, DPS, AnnealedLangevin, Covariance, DiffPIR, TruncatedReverse
-from tests.laws.registry import LIKE, NUMPY
+from tests.laws.cases import LIKE, NUMPY
 
 __all__ = ["EXACT", "SAMPLERS", "N", "Registered", "draw", "posed"]
 

@@ -17,7 +17,7 @@ from sciml.prior import Tweedie, levels_of
 from sciml.priors import GaussianPrior, MixturePrior, ScorePrior
 from sciml.testing import PRIOR_LAWS, PriorCase, check_operator, check_prior
 from solvers import FISTA
-from tests.laws.registry import COMPLEX, LIKE, NUMPY, REAL, STRICT, TORCH
+from tests.laws.cases import COMPLEX, LIKE, NUMPY, REAL, STRICT, TORCH
 
 SHAPE = (3, 4)
 

@@ -12,8 +12,9 @@ import torch
 from sciml import Operator, Space
 from sciml.arrays import from_host
 from sciml.testing import OPERATOR_LAWS, PRIOR_LAWS, SOLVER_LAWS, PriorCase, SolverCase
+from tests.laws.cases import HOST, NUMPY
 from tests.laws.methods import METHODS
-from tests.laws.registry import HOST, NUMPY, OPERATORS
+from tests.laws.registry import OPERATORS
 from tests.laws.test_denoising import DENOISERS, SHAPE
 
 pytestmark = pytest.mark.gpu

@@ -8,7 +8,8 @@ import pytest
 import sciml
 from sciml import Operator, Space, Trait
 from sciml.testing import OPERATOR_LAWS, check_operator
-from tests.laws.registry import LIKE, OPERATORS, make_operator, operator_params
+from tests.laws.cases import LIKE
+from tests.laws.registry import OPERATORS, make_operator, operator_params
 
 
 @pytest.mark.parametrize("law", OPERATOR_LAWS)

@@ -23,7 +23,7 @@ from sciml.arrays import dtype_of, namespace, to_numpy
 from sciml.samples import radius_of
 from sciml.testing import check_calibration
 from solvers import DAPS, AnnealedLangevin, DiffPIR
-from tests.laws.registry import COMPLEX, NUMPY, REAL, STRICT, TORCH
+from tests.laws.cases import COMPLEX, NUMPY, REAL, STRICT, TORCH
 from tests.laws.samplers import SAMPLERS, N, draw, posed
 
 

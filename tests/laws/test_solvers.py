@@ -9,8 +9,8 @@ import solvers
 from sciml import Sampler, Solver
 from sciml.testing import SOLVER_LAWS, SolverCase
 from solvers.precond import Recipe
+from tests.laws.cases import LIKE, NUMPY
 from tests.laws.methods import METHODS, method_params
-from tests.laws.registry import LIKE, NUMPY
 
 
 @pytest.mark.parametrize("law", SOLVER_LAWS)

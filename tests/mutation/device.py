@@ -8,12 +8,13 @@ __all__ = ["DEVICE"]
 
 COMMON = "sciml/kernels/cuda/common.cuh"
 STENCIL = "sciml/kernels/cuda/stencil.cu"
-CHEBYSHEV = "sciml/kernels/cuda/multigrid_chebyshev.cu"
+CHEBYSHEV = "sciml/kernels/cuda/multigrid_cycle_chebyshev.cu"
 SMALL = "sciml/kernels/cuda/small.cu"
 GAUSS_NEWTON = "solvers/pinn/gauss_newton.py"
 KERNELS = "tests/cuda/test_stencil_kernels.py::test_"
 CYCLE = "tests/cuda/test_multigrid_kernels.py::test_"
 SYSTEMS = "tests/cuda/test_small_systems.py::test_"
+LOOKS = "tests/cuda/test_looks.py::test_"
 OPTIMISER = "tests/numerics/test_pinn_optimiser.py::test_"
 
 DEVICE: tuple[Mutant, ...] = (
@@ -131,6 +132,13 @@ DEVICE: tuple[Mutant, ...] = (
         "if self.smoother is not Smoother.GAUSS_SEIDEL:",
         "if False:",
         (CYCLE + "what_is_not_supported_is_told",),
+    ),
+    Mutant(
+        "costly steps are looked at one by one on a GPU",
+        "sciml/solve.py",
+        "(1 if on_cpu(like) else stepping.pace)",
+        "(1 if on_cpu(like) else 16)",
+        (LOOKS + "costly_steps_are_not_taken_in_vain",),
     ),
     Mutant(
         "unknown constants are held at first",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.device import DEVICE
 from tests.mutation.learned import LEARNED
 from tests.mutation.mutant import Mutant
+from tests.mutation.pinns import PINNS
 from tests.mutation.proximal import PROXIMAL
 from tests.mutation.reconstruction import RECONSTRUCTION
 from tests.mutation.sampling import SAMPLING
@@ -472,4 +473,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *SAMPLING,
     *PROXIMAL,
     *DEVICE,
+    *PINNS,
 )

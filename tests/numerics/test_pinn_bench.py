@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from sciml.io import FileError
+from solvers.bench import pinn as bench_pinn
 from solvers.bench import pinn_methods
 from solvers.bench.pinn import run_pinn
-from solvers.bench.pinn_methods import METHODS, OURS, Clock, fit, lbfgs, marks
-from solvers.bench.pinn_report import Choice, read_rows
+from solvers.bench.pinn_methods import METHODS, OURS, Clock, fit, lbfgs, marks, ssbroyden
+from solvers.bench.pinn_report import Choice, current, read_rows
 from solvers.bench.report import markdown_table
 from solvers.cli._app import run
 from solvers.pinn.deepxde import double_precision, residuals, seeded
@@ -64,7 +66,14 @@ def test_settings_are_chosen_once_for_each_length(dde):
     assert all(f"{s:g}: " in told["errors after a tenth"] for s in choice.settings)
 
 
-def test_the_best_setting_of_a_tenth_has_to_beat_the_usual_one_in_the_whole_time(dde):
+def _rates(monkeypatch, *rates: float) -> None:
+    """Adam has these settings."""
+    adam = replace(METHODS["adam"], settings=rates)
+    monkeypatch.setattr(bench_pinn, "METHODS", {**METHODS, "adam": adam})
+
+
+def test_the_best_setting_of_a_tenth_has_to_beat_the_usual_one_in_the_whole_time(dde, monkeypatch):
+    _rates(monkeypatch, 1e-3, 1e-9)
     case, fast = "poisson-1d-sine", 0.3
     early = Choice(case, "adam", fast, (1e-3, 1e-9), (0.2, 0.1))  # 1e-9 cannot have moved
     stale = run_pinn([case], ["adam"], seconds=fast, chosen=[replace(early, whole=((1e-9, 0.1),))])
@@ -79,6 +88,36 @@ def test_the_best_setting_of_a_tenth_has_to_beat_the_usual_one_in_the_whole_time
     assert choice.best == row.trained.setting == 1e-3 and choice.early == 1e-9
     assert dict(choice.whole)[1e-3] == row.trained.errors[-1] < 0.95 * dict(choice.whole)[1e-9]
     assert new == [choice, row]
+
+
+def test_rows_of_settings_that_were_not_taken_are_dropped(dde):
+    case = "poisson-1d-sine"
+    known = Choice(case, "adam", 0.1, METHODS["adam"].settings, (0.1, 0.2, 0.2, 0.2))
+    early = replace(known, whole=((3e-3, 0.1), (1e-3, 0.2)))
+    stale = run_pinn([case], ["adam"], seconds=0.1, chosen=[early], seeds=2).rows
+    assert {row.trained.setting for row in stale} == {3e-3}
+    taken = replace(known, whole=((1e-3, 0.1), (3e-3, 0.2)))
+    assert current(stale, [taken]) == [] and current(stale, []) == list(stale)
+    found = run_pinn([case], ["adam"], seconds=0.1, known=stale, chosen=[taken])
+    assert [(row.seed, row.trained.setting) for row in found.rows] == [(0, 1e-3)]
+
+
+def test_further_settings_are_tried_beside_those_that_were(dde, monkeypatch):
+    case, fast = "poisson-1d-sine", 0.3
+    _rates(monkeypatch, 1e-3, 1e-9)
+    known = Choice(case, "adam", fast, (1e-3, 1e-9), (0.2, 0.1), ((1e-9, 0.1), (1e-3, 0.2)))
+    rows = run_pinn([case], ["adam"], seconds=fast, chosen=[known]).rows
+    assert rows[0].trained.setting == 1e-9
+    _rates(monkeypatch, 1e-3, 1e-9, 1e9)  # bad ones change nothing
+    found = run_pinn([case], ["adam"], seconds=fast, known=rows, chosen=[known])
+    assert found.rows == rows and found.choices[0].whole == known.whole
+    assert found.choices[0].settings == (1e-3, 1e-9, 1e9)
+    _rates(monkeypatch, 1e-3, 1e-9, 1e-2)
+    worse = replace(known, errors=(20.0, 10.0))  # than any error of this problem
+    found = run_pinn([case], ["adam"], seconds=fast, known=rows, chosen=[worse])
+    (choice,), (row,) = found.choices, found.rows
+    assert choice.early == 1e-2 and {s for s, _ in choice.whole} == {1e-3, 1e-9, 1e-2}
+    assert row.trained.setting == choice.best != 1e-9
 
 
 def test_long_runs_can_take_the_settings_of_short_ones(dde):
@@ -149,9 +188,29 @@ def test_lbfgs_trains_unknown_constants_too(dde, begun):
     constant = dde.Variable(1.0, dtype=torch.float64)
     begun.compile("adam", lr=1e-3, external_trainable_variables=[constant], verbose=0)
     clock = Clock()
-    assert fit(dde, begun, clock, 0.05) > 0 and lbfgs(dde, begun, clock, 0.3) >= 30
+    assert fit(dde, begun, clock, 0.05) > 0 and lbfgs(dde, begun, clock, 1.5) >= 30
     assert begun.external_trainable_variables == [constant]
     assert any(p is constant for group in begun.opt.param_groups for p in group["params"])
+
+
+def test_ssbroyden_trains_unknown_constants_too(dde):
+    """Of u'' = c, u = x²/2 - 1/2 given: c = 1."""
+    with double_precision(dde), seeded(dde, 0):
+        constant = dde.Variable(3.0, dtype=torch.float64)
+        line = dde.geometry.Interval(-1, 1)
+        x = np.linspace(-1, 1, 12)[:, None]
+        data = dde.data.PDE(
+            line, lambda x, u: dde.grad.hessian(u, x) - constant,
+            [dde.icbc.PointSetBC(x, x**2 / 2 - 0.5)], 20, anchors=x,
+        )  # fmt: skip
+        model = dde.Model(data, dde.nn.FNN([1, 8, 1], "tanh", "Glorot normal"))
+        model.compile("adam", lr=1e-3, external_trainable_variables=[constant], verbose=0)
+        clock = Clock()
+        assert fit(dde, model, clock, 0.05) > 0
+        step = model.train_state.step
+        steps = ssbroyden(model, clock, 3.0)
+        assert model.train_state.step == step + steps
+    assert constant.item() == pytest.approx(1, abs=1e-2)
 
 
 def test_curvature_is_that_of_the_hessian(begun):

@@ -291,6 +291,23 @@ def test_losses_that_are_no_mean_squares_are_refused(dde, loss, weights):
     precondition(_model(dde, loss=["MSE", "mse"], loss_weights=weights))
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("where", ["everywhere", "at a point"])
+def test_residuals_that_are_not_finite_are_named(dde, compiled, where):
+    line = dde.geometry.Interval(0, 1)
+    zero = dde.icbc.DirichletBC(line, lambda x: 0 * x, lambda x, on: on)
+
+    def equation(x, u):
+        return torch.log(u - 100) if where == "everywhere" else u / x - 1
+
+    net = dde.nn.FNN([1, 3, 1], "tanh", "Glorot uniform")
+    model = dde.Model(dde.data.PDE(line, equation, [zero], 4, 2), net)
+    if compiled:  # its losses are compared with ours, and the finite ones agree
+        model.compile("adam", lr=1e-3, verbose=0)
+    with pytest.raises(FloatingPointError, match=r"NaN or Inf in PDE 0 at \d+ of"):
+        precondition(model).train(iterations=1, verbose=0)
+
+
 def test_bad_models_are_told_what_is_wrong(dde):
     line = dde.geometry.Interval(0, 1)
 
@@ -299,8 +316,10 @@ def test_bad_models_are_told_what_is_wrong(dde):
         data = dde.data.PDE(line, equation, conditions, domain, boundary)
         precondition(dde.Model(data, net)).train(iterations=1, verbose=0)
 
-    with pytest.raises(FloatingPointError, match="NaN or Inf in PDE 0"):
-        train(lambda x, u: torch.log(u - 100), [])
+    with pytest.raises(TypeError, match=r"unknown constants.*dde\.Variable\(1\.0\)"):
+        net = dde.nn.FNN([1, 3, 1], "tanh", "Glorot uniform")
+        data = dde.data.PDE(line, lambda x, u: u, [], 4, 2)
+        precondition(dde.Model(data, net), external_trainable_variables=["k"])
     never = dde.icbc.DirichletBC(line, lambda x: 0 * x, lambda x, on: False)
     with pytest.raises(ValueError, match=r"at least one point for condition 0 \(DirichletBC\)"):
         train(lambda x, u: u, [never])

@@ -16,7 +16,7 @@ from sciml.kernels.tridiagonal import solve_columns
 from sciml.operators import Diffusion, Identity, NodalDiffusion, Side
 from sciml.operators._eigen import Axis, _transform, invert
 from solvers import CG, Direct, FastPoisson
-from tests.laws.registry import LIKE, STRICT
+from tests.laws.cases import LIKE, STRICT
 
 D, N, P = Side.DIRICHLET, Side.NEUMANN, Side.PERIODIC
 PAIRS = (D, N, P, (D, N), (N, D))

@@ -25,7 +25,7 @@ from sciml.networks import (
 from sciml.operators import SENSE
 from solvers.cli import main
 from solvers.mri import Method, Reconstruction, Scan, reconstruct, scan_of
-from solvers.mri.posterior import brightness_of, draw_images, noise_in
+from solvers.mri.posterior import _Seen, brightness_of, draw_images, noise_in
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,26 @@ def own() -> UNetDenoiser:
     network = UNetDenoiser(4, 2)
     network.levels.copy_(torch.tensor([0.005, 10.0]))
     return network
+
+
+def test_draws_are_made_where_an_array_is(scanned: tuple[np.ndarray, Scan], own: UNetDenoiser):
+    import torch
+
+    here = draw_images(scanned[1], n=2, calls=6, network=own).samples
+    there = draw_images(scanned[1], n=2, calls=6, network=own, like=torch.zeros(1)).samples
+    assert there.status is here.status and there.calls == here.calls
+    for name in ("samples", "mean", "std", "mean_error"):
+        mine, theirs = getattr(here, name), getattr(there, name)
+        assert type(theirs) is np.ndarray and theirs.dtype == mine.dtype
+        np.testing.assert_allclose(theirs, mine, rtol=0, atol=1e-3 * np.abs(mine).max())
+
+
+def test_uncertainties_are_pooled_over_squares(rng: np.random.Generator):
+    from scipy.ndimage import uniform_filter
+
+    x = rng.standard_normal((2, 6, 9))
+    expected = uniform_filter(x, 3, axes=(-2, -1))
+    np.testing.assert_allclose(_Seen.pooled(x), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_mean_deviation_draws_and_certificate(

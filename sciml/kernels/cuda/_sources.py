@@ -11,9 +11,11 @@ __all__ = ["NAMES", "OPTIONS", "kernels", "source"]
 NAMES = (
     "amg",
     "coils",
-    "multigrid",
-    "multigrid_chebyshev",
-    "multigrid_setup",
+    "multigrid_cycle_chebyshev",
+    "multigrid_cycle_finest",
+    "multigrid_cycle_levels",
+    "multigrid_setup_links",
+    "multigrid_setup_weights",
     "nodes",
     "small",
     "sparse",
@@ -25,11 +27,12 @@ OPTIONS = ("-std=c++17",)
 
 @functools.cache
 def source(name: str) -> str:
-    """One of NAMES after what all share, and what those of its family share (`multigrid.cuh`). It
-    needs a REAL and a STORED, each float or double."""
-    folder = files(__package__ or "")
-    shared = folder / f"{name.split('_')[0]}.cuh"
-    parts = [folder / "common.cuh", *([shared] if shared.is_file() else []), folder / f"{name}.cu"]
+    """One of NAMES after what all share, and what those of its families share (`multigrid.cuh`,
+    `multigrid_cycle.cuh`). It needs a REAL and a STORED, each float or double."""
+    folder, words = files(__package__ or ""), name.split("_")
+    families = [folder / f"{'_'.join(words[:i])}.cuh" for i in range(1, len(words))]
+    shared = [header for header in families if header.is_file()]
+    parts = [folder / "common.cuh", *shared, folder / f"{name}.cu"]
     return "\n".join(part.read_text() for part in parts)
 
 

@@ -1,5 +1,4 @@
-"""The kernels of a geometric multigrid on a GPU, one function each; see multigrid.cuh,
-multigrid_setup.cu, multigrid.cu and multigrid_chebyshev.cu.
+"""The kernels of a geometric multigrid on a GPU, one function each; see multigrid.cuh.
 
 Arrays of a level are (members, ..., points of its grid with the halo), contiguous. `owners`, int64
 (members of a vector,), says whose operator each member is of.
@@ -26,6 +25,10 @@ _THREADS = 256
 # Coarse points of a block that restricts.
 _TILE_2D, _TILE_3D = (1, 8, 32), (4, 4, 16)
 _SEAM, _EVEN, _ODD = 0, 1, 2
+# Sources; that of the finest level alone knows vectors of another type.
+_FINEST, _LEVELS = "multigrid_cycle_finest", "multigrid_cycle_levels"
+_CHEBYSHEV = "multigrid_cycle_chebyshev"
+_WEIGHTS, _LINKS = "multigrid_setup_weights", "multigrid_setup_links"
 
 
 @dataclass(frozen=True)
@@ -161,9 +164,9 @@ def finest(
 
 
 def chebyshev(ndim: int, real: np.dtype) -> np.ndarray:
-    """`Chebyshev` of multigrid_chebyshev.cu, for two steps on eigenvalues of D^-1 A from 1/2 (2-D)
-    or 1/3 (3-D) to 2: those that neither level of a Laplacian's constant stencil can leave to the
-    other, up to Gershgorin's bound for any stencil of links (Saad 2003, algorithm 12.1)."""
+    """`Chebyshev` of multigrid_cycle_chebyshev.cu, for two steps on eigenvalues of D^-1 A from 1/2
+    (2-D) or 1/3 (3-D) to 2: those that a Laplacian's coarse level does not see, up to Gershgorin's
+    bound for any links (Saad 2003, algorithm 12.1)."""
     low, high = 1 / ndim, 2.0
     middle, half = (high + low) / 2, (high - low) / 2
     before = half / middle
@@ -185,16 +188,16 @@ class Kernels:
     stored: np.dtype
 
     def _run(self, name: str, kernel: str, jobs: int, *args: Any) -> None:
-        stored = self.real if name == "multigrid_setup" else self.stored
+        stored = self.stored if name in (_FINEST, _CHEBYSHEV) else self.real
         threads = _threads(jobs)
         grid, given = (-(-jobs // threads), 1, 1), (*args, np.int64(jobs))
         self.device.launch(name, kernel, self.real, grid, (threads, 1, 1), given, 0, stored)
 
     # -- set-up: `fine` is a Finest with its k, or the Grid of a level with its links --------------
 
-    def _set_up(self, kernel: str, fine: Finest | Grid, jobs: int, *args: Any) -> None:
+    def _set_up(self, name: str, kernel: str, fine: Finest | Grid, jobs: int, *args: Any) -> None:
         end = "level" if isinstance(fine, Grid) else "finest"
-        self._run("multigrid_setup", f"{kernel}_{end}", jobs, fine.struct, *args)
+        self._run(name, f"{kernel}_{end}", jobs, fine.struct, *args)
 
     def weights(
         self, members: int, fine: Finest | Grid, own: Array, weights: Array, centres: Array | None,
@@ -206,16 +209,16 @@ class Kernels:
         coarse, first = grid.coarse, int(grid.flat)
         jobs = members * coarse.points
         args = (coarse.struct, own, weights)
-        self._set_up("edges", fine, (3 - first) * jobs, *args, np.int32(first))
+        self._set_up(_WEIGHTS, "edges", fine, (3 - first) * jobs, *args, np.int32(first))
         if sweeps:
             # columns from rows and rows from columns, from what the direct links alone give
             for axis, direct in ((2, True), (1, False), (2, False), (1, False), (2, False)):
                 which = np.int32(axis), np.int32(direct)
-                self._run("multigrid_setup", "sweep", jobs, grid.struct, *args, *which)
+                self._run(_WEIGHTS, "sweep", jobs, grid.struct, *args, *which)
         passes = ((0, 1),) if grid.flat else ((0, 3), (3, 4))
         for begin, end in passes:
             which = np.int32(begin), np.int32(end)
-            self._set_up("faces", fine, (end - begin) * jobs, *args, centres, *which)
+            self._set_up(_WEIGHTS, "faces", fine, (end - begin) * jobs, *args, centres, *which)
 
     def links(
         self, members: int, fine: Finest | Grid, own: Array, weights: Array, centres: Array | None,
@@ -228,7 +231,7 @@ class Kernels:
             for axis, (n, ring) in enumerate(zip(coarse.n, coarse.three_rings, strict=True))
         )
         jobs = members * coarse.links * math.prod(within)
-        self._set_up("links", fine, jobs, coarse.struct, own, weights, centres, links)
+        self._set_up(_LINKS, "links", fine, jobs, coarse.struct, own, weights, centres, links)
 
     def masses(
         self, members: int, fine: Grid, weights: Array, centres: Array | None, mass: Array,
@@ -237,7 +240,7 @@ class Kernels:
         """Mass of the next coarser level."""
         coarse = fine.coarse
         args = (fine.struct, coarse.struct, weights, centres, mass, out)
-        self._run("multigrid_setup", "masses", members * coarse.points, *args)
+        self._run(_LINKS, "masses", members * coarse.points, *args)
 
     def inverses(
         self, members: int, fine: Finest | Grid, own: Array, mass: Array | None, inv: Array,
@@ -246,14 +249,14 @@ class Kernels:
         """1 / the diagonal; solids (members, points): 1 / A in solid cells, else 0."""
         grid = fine if isinstance(fine, Grid) else fine.grid
         rest = (inv,) if isinstance(fine, Grid) else (solids, inv)
-        self._set_up("inverses", fine, members * grid.points, own, mass, *rest)
+        self._set_up(_LINKS, "inverses", fine, members * grid.points, own, mass, *rest)
 
     def dense(
         self, members: int, grid: Grid, links: Array, mass: Array | None, matrix: Array
     ) -> None:
         """The matrices of a level, (members, points, points) float64, written where not 0."""
         args = (grid.struct, links, mass, matrix)
-        self._run("multigrid_setup", "dense", members * grid.points, *args)
+        self._run(_LINKS, "dense", members * grid.points, *args)
 
     # -- a cycle ---------------------------------------------------------------------------------
 
@@ -261,23 +264,23 @@ class Kernels:
         """Powers of two that bring members of r, (members, n), near 1."""
         args = (np.int64(n), r, scale)
         self.device.launch(
-            "multigrid", "scales", self.real, (members, 1, 1), (_THREADS, 1, 1), args, 8 * _THREADS,
+            _FINEST, "scales", self.real, (members, 1, 1), (_THREADS, 1, 1), args, 8 * _THREADS,
             self.stored,
         )  # fmt: skip
 
     def enter(self, members: int, fine: Finest, *args: Any) -> None:
         """(owners, scale, k, inv, r, z): red and black from zero."""
-        self._run("multigrid", "enter", self._pairs(members, fine), fine.struct, *args)
+        self._run(_FINEST, "enter", self._pairs(members, fine), fine.struct, *args)
 
     def relax_finest(self, members: int, fine: Finest, order: int, first: bool, *args: Any) -> None:
         """(owners, scale, k, inv, r, z): one of `Grid.orders`."""
         which, jobs = (np.int32(order), np.int32(first)), self._pairs(members, fine)
-        self._run("multigrid", "relax_finest", jobs, fine.struct, *args, *which)
+        self._run(_FINEST, "relax_finest", jobs, fine.struct, *args, *which)
 
     def leave(self, members: int, fine: Finest, back: float, relax: bool, *args: Any) -> None:
         """(owners, scale, k, inv, r, z, out): the answer in the caller's units."""
         which = self.stored.type(back), np.int32(relax)
-        self._run("multigrid", "leave", self._pairs(members, fine), fine.struct, *args, *which)
+        self._run(_FINEST, "leave", self._pairs(members, fine), fine.struct, *args, *which)
 
     def _pairs(self, members: int, fine: Finest) -> int:
         n0, n1, n2 = fine.grid.n
@@ -290,7 +293,7 @@ class Kernels:
         """One of `Grid.phases`."""
         jobs = members * math.prod(phase["second"].tolist())
         args = (grid.struct, owners, links, inv, f, u, phase, np.int32(first))
-        self._run("multigrid", "relax_2d" if grid.flat else "relax_3d", jobs, *args)
+        self._run(_LEVELS, "relax_2d" if grid.flat else "relax_3d", jobs, *args)
 
     def restrict(
         self, members: int, fine: Finest | Grid, owners: Array, own: Array, u: Array,
@@ -301,7 +304,7 @@ class Kernels:
             fine.grid, "finest"
         )  # fmt: skip
         args = (owners, own, u, weights, out, np.int32(grid.corrected))
-        self._tiles("multigrid", f"restrict_{kernel}", members, fine, grid, args)
+        self._tiles(_LEVELS, f"restrict_{kernel}", members, fine, grid, args)
 
     def _tiles(
         self, name: str, kernel: str, members: int, fine: Finest | Grid, grid: Grid,
@@ -314,9 +317,10 @@ class Kernels:
         )
         threads = _threads(math.prod(shape))
         given = (fine.struct, coarse.struct, coarse.tiles, *args)
+        stored = self.stored if name == _CHEBYSHEV else self.real
         self.device.launch(
             name, kernel, self.real, (members * math.prod(blocks), 1, 1), (threads, 1, 1), given,
-            room * self.real.itemsize, self.stored,
+            room * self.real.itemsize, stored,
         )  # fmt: skip
 
     def correct(
@@ -326,7 +330,7 @@ class Kernels:
         """u += P e at the points of `which`, those of `Grid.corrected` without."""
         bits = np.int32(fine.corrected if which is None else which)
         args = (fine.struct, fine.coarse.struct, owners, weights, centres, e, u, bits)
-        self._run("multigrid", "correct", members * fine.coarse.points, *args)
+        self._run(_LEVELS, "correct", members * fine.coarse.points, *args)
 
     def revisit(
         self, members: int, grid: Grid, owners: Array, links: Array, inv: Array, f: Array, u: Array,
@@ -335,17 +339,17 @@ class Kernels:
         """kept = u and f -= A u, before u is found anew."""
         args = (grid.struct, owners, links, inv, f, u, kept)
         kernel = "revisit_2d" if grid.flat else "revisit_3d"
-        self._run("multigrid", kernel, members * grid.points, *args)
+        self._run(_LEVELS, kernel, members * grid.points, *args)
 
     def add(self, entries: int, kept: Array, u: Array) -> None:
         """u += kept."""
-        self._run("multigrid", "add", entries, kept, u)
+        self._run(_LEVELS, "add", entries, kept, u)
 
     # -- Chebyshev's steps on the finest level; own: (owners, scale, k, inv, r, z) ----------------
 
     def _smooth(self, kernel: str, members: int, fine: Finest, *args: Any) -> None:
         jobs = members * fine.grid.points
-        self._run("multigrid_chebyshev", kernel, jobs, fine.struct, *args)
+        self._run(_CHEBYSHEV, kernel, jobs, fine.struct, *args)
 
     def enter_smooth(self, members: int, fine: Finest, steps: np.ndarray, *own: Any) -> None:
         """z = two steps from zero."""
@@ -358,7 +362,7 @@ class Kernels:
         """P^T of the residual of z."""
         grid = fine.grid
         args = (*own, weights, centres, out, np.int32(grid.everywhere))
-        self._tiles("multigrid_chebyshev", "restrict_smooth", members, fine, grid, args)
+        self._tiles(_CHEBYSHEV, "restrict_smooth", members, fine, grid, args)
 
     def smooth(self, members: int, fine: Finest, steps: np.ndarray, *args: Any) -> None:
         """(*own, y): y = one step from z."""
@@ -375,7 +379,7 @@ class Kernels:
     ) -> None:
         """u = inverse f."""
         args = (grid.struct, owners, inverse, f, u)
-        self._run("multigrid", "solve", members * grid.points, *args)
+        self._run(_LEVELS, "solve", members * grid.points, *args)
 
 
 def _threads(jobs: int) -> int:
@@ -399,5 +403,5 @@ def _finest(real: np.dtype) -> np.dtype:
 
 @functools.cache
 def _threes() -> np.dtype:
-    """`Phase` and `Tiles` of multigrid.cu."""
+    """`Phase` and `Tiles` of multigrid_cycle_levels.cu."""
     return np.dtype([("first", "i4", (3,)), ("second", "i4", (3,))], align=True)

@@ -52,7 +52,7 @@ def darcy() -> Case:
         build=build, low=(0.0, 0.0), high=(1.0, 1.0), reference=lambda p: _reference()(p),
         known=f"Chebyshev collocation, {_NODES + 1}² nodes, GMRES to 1e-10", terms=terms,
         grid=(201, 201), tested=(101, 101), fixed=((0, 0), (0, 1), (1, 0), (1, 1)),
-        classical=("Chebyshev collocation, 33 x 33 nodes, GMRES", lambda: _collocation(32)),
+        classical=("Chebyshev collocation, 65 x 65 nodes, GMRES", lambda: _collocation(64)),
     )  # fmt: skip
 
 

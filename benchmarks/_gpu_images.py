@@ -1,0 +1,85 @@
+"""Parts of `gpu.py`: MRI, and draws from posteriors of channels and of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from _gpu_lab import Lab, Row
+
+from sciml import Gaussian, InverseProblem, LeastSquares, LinearSystem, Stop, sample, solve
+from sciml.datasets import ChannelConfig, draw_channels, noise_variance, qpsk_pilots
+from sciml.operators import FFT, SENSE, Pilots
+from solvers import CG, DAPS, LSQR
+
+_PILOTS, _SNR = 38, 10.0
+
+
+def mri(lab: Lab) -> Iterator[Row]:
+    """The normal operator of 16 coils on 32 slices, against its transforms alone; CG-SENSE."""
+    slices, coils, n = lab.size(32, 2), lab.size(16, 3), lab.size(320, 24)
+    noise = lab.noise((2, slices, coils, n, n), dtype=np.float32)
+    maps = (noise[0] + 1j * noise[1]) / coils**0.5
+    mask = (np.random.default_rng(0).random((n, n)) < 0.3).astype(np.float32)
+    A = SENSE(maps, lab.put(mask))
+    x = noise[0, :, 0] + 1j * noise[1, :, 0]
+    transform = FFT(A.domain)
+    seen = maps * x[:, None]
+    both = lab.seconds(lambda: transform.adjoint(transform(seen)))
+    normal = A.normal
+    ratio = lab.seconds(lambda: normal(x)) / both
+    part = f"SENSE, {coils} x {n}^2 x {slices}"
+    yield Row(part, "normal operator", ratio, "of its transforms", "<= 1.25", ratio <= 1.25)
+    y = A(x)
+    stop = Stop(rtol=1e-30, max_iters=30)
+    least = LeastSquares(A, y)
+    took = lab.seconds(lambda: solve(least, LSQR(), stop=stop, throw=False), repeats=3)
+    yield Row(part, "30 iterations of LSQR, certified", took, "s", "< 0.2", took < 0.2)
+    system = LinearSystem(normal, A.adjoint(y))
+    took = lab.seconds(lambda: solve(system, CG(), stop=stop, throw=False), repeats=3)
+    yield Row(part, "30 iterations of CG, certified", took, "s", "< 0.2", took < 0.2)
+
+
+def sampling(lab: Lab) -> Iterator[Row]:
+    """Draws by DAPS under the learned priors of channels and of heads, certified."""
+    yield from _channels(lab)
+    yield from _heads(lab)
+
+
+def _channels(lab: Lab) -> Iterator[Row]:
+    """CDL-C channels of 16 x 64 from 38 pilots, all at once, two chains each."""
+    from sciml.networks import PretrainedDenoiser, load_denoiser
+    from sciml.priors import ScorePrior
+
+    count, calls = lab.size(100, 2), lab.size(100, 6)
+    rng, config = np.random.default_rng(11), ChannelConfig()
+    H, P = draw_channels(config, count, rng), qpsk_pilots(config.nt, _PILOTS, rng)
+    variance = noise_variance(_SNR, config.nt)
+    noise = rng.standard_normal((2, count, config.nr, _PILOTS)) * (variance / 2) ** 0.5
+    y = lab.put((H @ P + noise[0] + 1j * noise[1]).astype(np.complex64))
+    A = lab.moved(Pilots(P, config.nr))
+    prior = ScorePrior(load_denoiser(PretrainedDenoiser.SCORE_MIMO))
+    problem = InverseProblem(A, y, Gaussian(variance**0.5), prior)
+    found, took = lab.timed(lambda: sample(problem, DAPS(), n=2, budget=calls, throw=False))
+    part = f"{count} channels, 2 draws each"
+    yield Row(part, f"{found.calls} calls of the network", took, "s", "< 1", took < 1)
+    certified = float(np.mean([status.name == "SAMPLED" for status in np.ravel(found.status)]))
+    yield Row(part, "certified", certified, "of the channels")
+
+
+def _heads(lab: Lab) -> Iterator[Row]:
+    """A procedural head of 320^2, eight coils, a quarter of k-space; eight draws."""
+    from sciml.mri import simulate_brain
+    from solvers.mri import scan_of
+    from solvers.mri.posterior import draw_images
+
+    n, draws, calls = lab.size(320, 32), lab.size(8, 2), lab.size(20, 6)
+    measured = simulate_brain((n, n), calibration=lab.size(24, 8))
+    maps = measured.maps.astype(np.complex64)
+    scan = scan_of(measured.kspace.astype(np.complex64), mask=measured.mask, maps=maps)
+    like = lab.put(np.zeros(1))
+    (drawn, _, _), took = lab.timed(lambda: draw_images(scan, n=draws, calls=calls, like=like))
+    part = f"MRI, {n}^2, {draws} samples"
+    told = f"{drawn.calls} calls of the network, noise and size of the prior included"
+    yield Row(part, told, took, "s", "< 20", took < 20)
+    yield Row(part, "misfit", float(drawn.misfit), f"of the noise's, {drawn.status.name}")
