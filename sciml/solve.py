@@ -238,6 +238,8 @@ class _Drive:
         except np.linalg.LinAlgError as error:
             self.notes.append(f"Set-up failed: {error}.")
             self._end(self.status == RUNNING, Status.BREAKDOWN)
+            self.setup = time.perf_counter() - began
+            return self.solver  # no step will be taken
         self.setup = time.perf_counter() - began
         self.memory = self.solver.nbytes
         self.notes += self.solver.notes
