@@ -12,7 +12,8 @@ from _gpu_lab import Lab, Row
 from sciml import LinearSystem, Result, Stop, solve
 from sciml.operators import Diffusion, NodalDiffusion, Sparse
 from sciml.operators.diffusion import Side
-from solvers import AMG, CG, Multigrid, NeuralDirections
+from solvers import AMG, CG, Jacobi, Multigrid, NeuralDirections, SmallCG
+from solvers.multigrid import Smoother
 
 _TIGHT, _CONDIFF, _LOOSE = 1e-8, 1e-6, 1e-4
 # DCDM's iterations to 1e-4 on a CPU in float32, by the side of the box; and by how many those of a
@@ -137,6 +138,38 @@ def batches(lab: Lab) -> Iterator[Row]:
     yield Row(part, "multigrid CG", rate, "systems/s", ">= 20,000", rate >= 20_000)
     failed = float(np.sum(~np.asarray(found.ok)))
     yield Row(part, "not certified", failed, "", "0", failed == 0)
+
+
+def blocks(lab: Lab) -> Iterator[Row]:
+    """4,096 small systems to 1e-8: a block of threads for each, beside CG and multigrid CG."""
+    members = lab.size(4096, 4)
+    for n in (lab.size(32, 8), lab.size(64, 12)):
+        fields = [lab.field((n, n), seed) for seed in range(min(members, 64))]
+        k = lab.xp.stack([fields[i % len(fields)] * (1 + i / members) for i in range(members)])
+        A, b = Diffusion(k, ndim=2), lab.noise((members, n, n))
+        part = f"{members} systems of {n}^2, 1e-8"
+        methods = {
+            "in shared memory": SmallCG(), "CG with Jacobi": CG(M=Jacobi()),
+            "multigrid CG": CG(M=Multigrid()),
+        }  # fmt: skip
+        for name, method in methods.items():
+            found, took = lab.timed(lambda A=A, b=b, method=method: _solved(A, b, method, _TIGHT))
+            yield Row(part, name, members / took, "systems/s")
+            failed = float(np.sum(~np.asarray(found.ok)))
+            yield Row(part, f"{name}, not certified", failed, "", "0", failed == 0)
+
+
+def smoothers(lab: Lab) -> Iterator[Row]:
+    """Red-black and Chebyshev smoothing of the finest level, to 1e-8."""
+    n = lab.size(256, 16)
+    A, b = Diffusion(lab.field((n,) * 3), ndim=3), lab.noise((n,) * 3)
+    for smoother in Smoother:
+        part = f"{smoother.value}, {n}^3, 1e-8"
+        method = CG(M=Multigrid(smoother=smoother))
+        found, took = lab.timed(lambda method=method: _solved(A, b, method, _TIGHT))
+        yield Row(part, "multigrid CG", float(found.iterations), "iterations")
+        yield Row(part, "set-up and solve", took, "s")
+        yield _certified(part, "true residual", found, _TIGHT)
 
 
 def amg(lab: Lab) -> Iterator[Row]:
