@@ -12,6 +12,10 @@ and picture are of all that is there. One thread; seconds are processor time.
 from __future__ import annotations
 
 import argparse
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from _report import RESULTS
@@ -23,6 +27,17 @@ from solvers.bench.pinn_report import Choice, PinnReport, Row, current, read_row
 from solvers.pinn.problems import CASES
 
 _STEM = "pinn"
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """No other process of this benchmark reads and writes the results meanwhile."""
+    folder = os.open(RESULTS, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def main() -> None:
@@ -44,7 +59,8 @@ def main() -> None:
         return replace(report, rows=tuple(kept), choices=tuple(choices.values()))
 
     def save(report: PinnReport, new: Row | Choice) -> None:
-        write_json(path, whole(report, new).record())
+        with _alone():
+            write_json(path, whole(report, new).record())
         if isinstance(new, Choice):
             what = f"{METHODS[new.method].setting} {new.best:g}"
         else:
