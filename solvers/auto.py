@@ -9,12 +9,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from sciml.algebra import Adjoint
-from sciml.arrays import Array, host_view, namespace
+from sciml.arrays import host_view, namespace
 from sciml.operator import Operator, Trait
 from sciml.operators.diffusion import Diffusion, NodalDiffusion
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.solver import Solver
 
+from ._choosing import Choosing
 from .direct import Direct
 from .krylov import CG, GMRES, LSMR, MINRES
 from .krylov._base import inconsistency
@@ -39,7 +40,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auto(Solver):
+class Auto(Choosing):
     """Chooses by structure, size and number of right-hand sides.
 
     Candidates are tried in order until one can be set up. What was chosen and why is in the
@@ -47,7 +48,6 @@ class Auto(Solver):
     right-hand sides of the same operator; for another one it chooses anew.
     """
 
-    chosen: Solver | None = None
     reason: str = ""
     operator: Operator | None = field(default=None, repr=False)
 
@@ -78,28 +78,12 @@ class Auto(Solver):
         return replace(self, chosen=self.chosen.adjoint(), operator=self.operator.H)
 
     @property
-    def stepping(self) -> Solver:
-        if self.chosen is None:
-            raise ValueError("expected a prepared Auto: call prepare(problem) first")
-        return self.chosen
-
-    @property
     def name(self) -> str:
         return "Auto" if self.chosen is None else self.chosen.name
 
     @property
     def notes(self) -> tuple[str, ...]:
         return (f"{self.name} was chosen because {self.reason}.",) if self.reason else ()
-
-    @property
-    def nbytes(self) -> int:
-        return 0 if self.chosen is None else self.chosen.nbytes
-
-    def init(self, problem: Problem, x0: Array | None, rng: Any = None) -> Any:
-        return self.stepping.init(problem, x0, rng)
-
-    def advance(self, state: Any, k: int) -> Any:
-        return self.stepping.advance(state, k)
 
 
 def _same(a: Operator | None, b: Operator | None) -> bool:

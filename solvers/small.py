@@ -16,6 +16,7 @@ from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
 from sciml.solver import Solver
 
+from ._choosing import Choosing
 from .krylov import CG
 from .krylov._base import first_residual, null_space
 from .precond import Jacobi
@@ -28,7 +29,7 @@ __all__ = ["SmallCG"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallCG(Solver):
+class SmallCG(Choosing):
     """`CG(M=Jacobi())`, which on a GPU solves small diffusion systems in shared memory.
 
     There a block of threads takes each member of the batch from its first step to its last without
@@ -41,14 +42,9 @@ class SmallCG(Solver):
     In shared memory the driver looks every 1,024 steps: limits of seconds and Ctrl-C take effect
     there.
 
-    Args:
-        chosen: what takes the steps; set when the solver is prepared.
-
     Raises:
         TypeError: with `solve`: A is not Hermitian.
     """
-
-    chosen: Solver | None = field(default=None, repr=False)
 
     @property
     def _usual(self) -> CG:
@@ -68,24 +64,8 @@ class SmallCG(Solver):
         return self if self.chosen is None else replace(self, chosen=self.chosen.adjoint())
 
     @property
-    def stepping(self) -> Solver:
-        if self.chosen is None:
-            raise ValueError("expected a prepared SmallCG: call prepare(problem) first")
-        return self.chosen
-
-    @property
     def notes(self) -> tuple[str, ...]:
         return () if self.chosen is None else self.chosen.notes
-
-    @property
-    def nbytes(self) -> int:
-        return 0 if self.chosen is None else self.chosen.nbytes
-
-    def init(self, problem: Problem, x0: Array | None, rng: Any = None) -> Any:
-        return self.stepping.init(problem, x0, rng)
-
-    def advance(self, state: Any, k: int) -> Any:
-        return self.stepping.advance(state, k)
 
 
 class _State(NamedTuple):
