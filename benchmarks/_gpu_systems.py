@@ -35,11 +35,13 @@ def poisson(lab: Lab) -> Iterator[Row]:
         yield Row(part, "its set-up", found.seconds.setup, "s")
         yield Row(part, "true residual", float(found.residual), "")
         yield Row(part, "memory of the hierarchy", found.memory / 8 / n**3, "float64 an unknown")
-        rival = _rival(lab, A, b)
+        rival = None
+        for row in _rival(lab, part, A, b):
+            rival = row.value
+            yield row
         if rival is not None:
             ratio = rival / took
             target, met = (">= 20", ratio >= 20) if large else ("", None)
-            yield Row(part, "cupyx cg, Jacobi", rival, "s")
             yield Row(part, "cupyx / ours with set-up", ratio, "times", target, met)
         if not large:
             host = lab.on_the_host(A, b)
@@ -52,10 +54,11 @@ def _solved(A: Any, b: Any, method: Any, rtol: float) -> Result:
     return solve(LinearSystem(A, b), method, stop=Stop(rtol=rtol), throw=False)
 
 
-def _rival(lab: Lab, A: Diffusion, b: Any) -> float | None:
-    """Seconds of CuPy's own cg to the same true residual, with our product and Jacobi."""
+def _rival(lab: Lab, part: str, A: Diffusion, b: Any) -> Iterator[Row]:
+    """CuPy's own cg to the same tolerance, with our product and Jacobi; the last row's value is its
+    seconds."""
     if lab.rehearsed:
-        return None
+        return
     from cupyx.scipy.sparse.linalg import LinearOperator, cg
 
     size, inverse = A.domain.size, 1 / A.diagonal().reshape(-1)
@@ -63,11 +66,20 @@ def _rival(lab: Lab, A: Diffusion, b: Any) -> float | None:
         (size, size), lambda v: A(v.reshape(A.domain.shape)).reshape(-1), dtype=np.float64
     )
     jacobi = LinearOperator((size, size), lambda v: inverse * v.reshape(-1), dtype=np.float64)
+
+    def run(most: int) -> Any:
+        return cg(product, b.reshape(-1), rtol=_TIGHT, atol=0.0, maxiter=most, M=jacobi)[0]
+
+    run(2)
     lab.wait()
     began = time.perf_counter()
-    cg(product, b.reshape(-1), tol=_TIGHT, maxiter=20 * b.shape[0], M=jacobi)
+    x = run(20 * b.shape[0])
     lab.wait()
-    return time.perf_counter() - began
+    took = time.perf_counter() - began
+    left = float(abs(lab.xp.linalg.norm(b.reshape(-1) - product @ x) / lab.xp.linalg.norm(b)))
+    # its residual is recurred: ten times the tolerance is still an answer to compare with
+    yield Row(part, "cupyx cg, true residual", left, "", f"<= {10 * _TIGHT:g}", left <= 10 * _TIGHT)
+    yield Row(part, "cupyx cg, Jacobi", took, "s")
 
 
 def mixed(lab: Lab) -> Iterator[Row]:

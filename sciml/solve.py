@@ -21,6 +21,7 @@ from ._checks import need, told
 from ._counting import Tally, counted
 from ._loading import load_kernels
 from ._memory import recycling
+from ._streams import wait
 from ._trail import CLAIMED, RUNNING, Trail
 from .arrays import (
     Array,
@@ -240,6 +241,7 @@ class _Drive:
             self._end(self.status == RUNNING, Status.BREAKDOWN)
             self.setup = time.perf_counter() - began
             return self.solver  # no step will be taken
+        wait(next(iter(self.problem.inputs().values())))  # what was launched is set-up too
         self.setup = time.perf_counter() - began
         self.memory = self.solver.nbytes
         self.notes += self.solver.notes

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._streams import stream_of
 from ..arrays import Array, dtype_of, host_view, namespace, native_dtype, to_numpy
 
 __all__ = ["Plans"]
@@ -33,7 +34,7 @@ class Plans:
         self.precision = np.dtype(np.complex64 if single else np.complex128)
         self._free: list[Any] = []
         self._lock = threading.Lock()
-        self._on_device: dict[tuple[int, int], Any] = {}
+        self._on_device: dict[tuple[Any, ...], Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies plan anew: a plan is memory of the library that made it."""
@@ -58,10 +59,11 @@ class Plans:
         xp, count = namespace(x), x.shape[0]
         kind = 1 if adjoint else 2
         with self._lock:
-            if (plan := self._on_device.get((kind, count))) is None:
-                plan = self._plan_on_device(kind, count)
+            wanted = kind, count, stream_of(x)
+            if (plan := self._on_device.get(wanted)) is None:
+                plan = self._plan_on_device(*wanted)
                 kept = {key: old for key, old in self._on_device.items() if key[0] != kind}
-                self._on_device = kept | {(kind, count): plan}  # one a kind: they hold memory
+                self._on_device = kept | {wanted: plan}  # one a kind: they hold memory
             source = xp.astype(x, native_dtype(xp, self.precision))
             return plan.execute(source)
 
@@ -92,9 +94,11 @@ class Plans:
         plan.setpts(*self._radians(to_numpy(self.coords)))
         return plan
 
-    def _plan_on_device(self, kind: int, count: int) -> Any:
+    def _plan_on_device(self, kind: int, count: int, place: tuple[int, int] | None) -> Any:
         import cufinufft
 
+        # on the stream that makes the arrays: the default one does not wait for others
+        own = {} if place is None else {"gpu_device_id": place[0], "gpu_stream": place[1]}
         plan = cufinufft.Plan(
             kind,
             self.shape,
@@ -102,6 +106,7 @@ class Plans:
             eps=self.rtol,
             isign=1 if kind == 1 else -1,
             dtype=self.precision.name,
+            **own,
         )
         plan.setpts(*self._radians(self.coords))
         return plan

@@ -3,6 +3,8 @@ cycle as a preconditioner against that of the CPU. CPU tensors stand for CUDA on
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -239,6 +241,27 @@ def test_iterations_are_those_of_the_cpu(shuffled, name, sides, n, ndim, rng):
     expected = _iterations(Diffusion(k, ndim=ndim, boundary=sides), b, Multigrid(dtype=F64))
     found = _iterations(_diffusion(k, (sides,) * ndim), _tensor(b), Multigrid())
     assert found <= expected + 2
+
+
+@pytest.mark.parametrize("width", [0.8, 1.5])
+def test_a_peak_between_far_smaller_numbers_does_not_overflow(shuffled, width):
+    """On a lattice of a few entries, or on a face, it is e^-1000 and less."""
+    n = 32
+    i = np.arange(n) - n / 2 + 0.5
+    b = np.exp(-(i[:, None, None] ** 2 + i[:, None] ** 2 + i**2) / (2 * width**2))
+    A = _diffusion(np.ones((n, n, n)), (D,) * 3)
+    with np.errstate(under="ignore"):
+        assert _iterations(A, _tensor(b), Multigrid(dtype=np.float32)) <= 11
+
+
+def test_a_vector_that_is_0_nearly_everywhere_is_brought_near_1(host, rng):
+    r = np.zeros((3, 5000))
+    r[0, 4999], r[1, 17], r[2] = 3e-200, -5e30, 0
+    r, scale = torch.from_numpy(r), torch.zeros(3, dtype=torch.float64)
+    kernels.Kernels(host, np.dtype(np.float32), np.dtype(np.float64)).scales(3, 5000, r, scale)
+    brought = (scale[:, None] * r).abs().amax(dim=1)
+    assert all(1 <= float(v) < 2 for v in brought[:2]) and float(scale[2]) == 1
+    assert all(math.frexp(float(s))[0] == 0.5 for s in scale)
 
 
 CASES = {

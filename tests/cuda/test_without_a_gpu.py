@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from sciml import LinearSystem, solve
+from sciml import LinearSystem, _streams, solve
+from sciml._streams import stream_of, wait
 from sciml.kernels import cuda
 from sciml.kernels.cuda import _device
 from sciml.operators import Diffusion
@@ -94,6 +95,31 @@ def test_torch_s_own_functions_exist():
     assert callable(torch.cuda.caching_allocator_delete)
 
 
+def test_streams_are_those_of_the_arrays_library(cupy, monkeypatch):
+    waited = []
+
+    def current(index=-1):
+        return types.SimpleNamespace(ptr=11 + index, synchronize=lambda: waited.append(index))
+
+    cupy.cuda.get_current_stream = current
+    held = type("ndarray", (), {"__module__": "cupy"})()
+    held.device = types.SimpleNamespace(id=3)
+    assert stream_of(held) == (3, 14)
+    wait(held)
+    assert waited == [3]
+    for x in (np.zeros(2), torch.zeros(2)):
+        assert stream_of(x) is None and wait(x) is None
+    stream = types.SimpleNamespace(
+        device=torch.device("cuda", 2), cuda_stream=5, synchronize=lambda: waited.append("torch")
+    )
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(_streams, "is_torch", lambda x: True)
+    there = types.SimpleNamespace(device=torch.device("cuda", 2))
+    assert stream_of(there) == (2, 5)
+    wait(there)
+    assert waited == [3, "torch"]
+
+
 def test_a_launch_asks_for_shared_memory_beyond_the_usual(cupy, monkeypatch):
     """CUDA refuses a launch that has more than 48 KiB of it and did not say so before."""
     asked, kernel = [], types.SimpleNamespace(max_dynamic_shared_size_bytes=48 * 1024)
@@ -115,8 +141,10 @@ def test_a_launch_asks_for_shared_memory_beyond_the_usual(cupy, monkeypatch):
     monkeypatch.setattr(
         _device, "_module", lambda *given: types.SimpleNamespace(get_function=lambda name: Kernel())
     )
+    _device._kernel.cache_clear()
     gpu = _device.Gpu(0, None)
     for room in (0, 48 * 1024, 80 * 1024):
         gpu.launch("small", "conjugate", np.dtype("f4"), (1, 1, 1), (32, 1, 1), (), room)
     assert asked == [80 * 1024] and gpu.most_shared == 99 * 1024
     _device._most_shared.cache_clear()
+    _device._kernel.cache_clear()

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from sciml import Space
-from sciml.operators import FFT, NUFFT, GriddedNUFFT, Toeplitz
+from sciml.operators import FFT, NUFFT, GriddedNUFFT, Toeplitz, _plans
 
 TIGHT = {"complex64": 1e-6, "complex128": 1e-10}
 SHAPES = [(40,), (12, 15), (64, 48), (7, 8, 9)]
@@ -249,11 +249,14 @@ def test_what_cufinufft_is_asked_for(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stand-in with its signature, made of sums: the arguments mean the transform of the host."""
+    places: list[tuple[int, int]] = []
 
     class Plan:
         def __init__(
-            self, kind: int, n_modes: tuple, *, n_trans: int, eps: float, isign: int, dtype: str
-        ) -> None:
+            self, kind: int, n_modes: tuple, *, n_trans: int, eps: float, isign: int, dtype: str,
+            gpu_device_id: int = 0, gpu_stream: int = 0,
+        ) -> None:  # fmt: skip
+            places.append((gpu_device_id, gpu_stream))
             self.kind, self.n_modes, self.n_trans, self.isign = kind, n_modes, n_trans, isign
             self.dtype = dtype
 
@@ -275,6 +278,12 @@ def test_what_cufinufft_is_asked_for(
         x, y = A.domain.random(rng, (count,)), A.range.random(rng, (count,))
         assert gap(A._plans.on_device(x, adjoint=False) / np.sqrt(30), A(x)) < 1e-11
         assert gap(A._plans.on_device(y, adjoint=True) / np.sqrt(30), A.adjoint(y)) < 1e-11
+    made, x = len(places), A.domain.random(rng, (1,))
+    assert set(places) == {(0, 0)}
+    for stream in (7, 7, 9):  # a plan is of the stream that the arrays are made on
+        monkeypatch.setattr(_plans, "stream_of", lambda x, s=stream: (1, s))
+        A._plans.on_device(x, adjoint=False)
+    assert places[made:] == [(1, 7), (1, 9)]
 
 
 def test_without_finufft_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,9 +106,8 @@ class Gpu:
                 stream = cupy.cuda.ExternalStream(self.stream, self.index)
             with stream:
                 types = _C_NAMES[real], _C_NAMES[real if stored is None else stored]
-                run = _module(name, *types, self.index).get_function(kernel)
-                if shared > _ALWAYS:
-                    run.max_dynamic_shared_size_bytes = shared
+                room = shared if shared > _ALWAYS else 0
+                run = _kernel(name, kernel, *types, self.index, room)
                 run(grid, block, given, shared_mem=shared)
 
 
@@ -117,6 +116,15 @@ def _most_shared(device: int) -> int:
     import cupy
 
     return int(cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
+
+
+@functools.cache
+def _kernel(name: str, kernel: str, real: str, stored: str, device: int, room: int) -> Any:
+    """A kernel of a source, which may take `room` bytes of shared memory; a look-up costs more."""
+    run = _module(name, real, stored, device).get_function(kernel)
+    if room:
+        run.max_dynamic_shared_size_bytes = room
+    return run
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import Array
+from ...arrays import Array, namespace, native_dtype
 from ._device import Device
 
 __all__ = ["MOST_POINTS", "Grid", "Kernels", "chebyshev", "finest"]
@@ -22,6 +22,7 @@ __all__ = ["MOST_POINTS", "Grid", "Kernels", "chebyshev", "finest"]
 # Points of one member that kernels can number.
 MOST_POINTS = (1 << 31) - 1
 _THREADS = 256
+_PARTS = 1024  # blocks that look for the largest entry of a member
 # Coarse points of a block that restricts.
 _TILE_2D, _TILE_3D = (1, 8, 32), (4, 4, 16)
 _SEAM, _EVEN, _ODD = 0, 1, 2
@@ -262,11 +263,17 @@ class Kernels:
 
     def scales(self, members: int, n: int, r: Array, scale: Array) -> None:
         """Powers of two that bring members of r, (members, n), near 1."""
-        args = (np.int64(n), r, scale)
-        self.device.launch(
-            _FINEST, "scales", self.real, (members, 1, 1), (_THREADS, 1, 1), args, 8 * _THREADS,
-            self.stored,
-        )  # fmt: skip
+        count = max(1, min(_PARTS, -(-n // _THREADS)))
+        xp, like = namespace(r), r
+        double = native_dtype(xp, np.dtype(np.float64))
+        parts = xp.empty((members * count,), dtype=double, device=like.device)
+        block, room = (_THREADS, 1, 1), 8 * _THREADS
+        for name, blocks, args in (
+            ("sizes", members * count, (np.int64(n), np.int32(count), r, parts)),
+            ("scales", members, (np.int32(count), parts, scale)),
+        ):
+            grid = (blocks, 1, 1)
+            self.device.launch(_FINEST, name, self.real, grid, block, args, room, self.stored)
 
     def enter(self, members: int, fine: Finest, *args: Any) -> None:
         """(owners, scale, k, inv, r, z): red and black from zero."""

@@ -1,35 +1,43 @@
 // A cycle on the finest level, which stores no links. Vectors of the caller are `stored`, all else is
 // `real`: a float32 cycle serves float64 systems.
 
-// Powers of two that bring each member of r near 1, so that float32 holds it: by 1,024 entries, or
-// by all where these are 0. One block a member.
-extern "C" __global__ void scales(Index n, const stored* r, stored* scale) {
-    DYNAMIC_SHARED(double, most);
-    r += n * blockIdx.x;
-    const Index few = n < 1024 ? n : 1024, apart = n / few;
-    for (int all = 0; all < 2; ++all) {
-        const Index count = all ? n : few, step = all ? 1 : apart;
-        double largest = 0;
-        for (Index i = threadIdx.x; i < count; i += blockDim.x) {
-            largest = fmax(largest, fabs((double)r[i * step]));
-        }
+// The largest of a block's values, a power of two of them; in thread 0.
+__device__ inline double block_most(double value, double* room) {
+    room[threadIdx.x] = value;
+    __syncthreads();
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if ((int)threadIdx.x < half) room[threadIdx.x] = fmax(room[threadIdx.x], room[threadIdx.x + half]);
         __syncthreads();
-        most[threadIdx.x] = largest;
-        __syncthreads();
-        for (int half = blockDim.x / 2; half > 0; half /= 2) {
-            if ((int)threadIdx.x < half) most[threadIdx.x] = fmax(most[threadIdx.x], most[threadIdx.x + half]);
-            __syncthreads();
-        }
-        if (most[0] > 0) break;
     }
-    if (threadIdx.x == 0) {
-        const double largest = most[0];
-        const bool sound = largest > 0 && largest < 1e300;
-        const int limit = sizeof(stored) == 4 ? 120 : 1000;
-        int up = sound ? -ilogb(largest) : 0;
-        up = up > limit ? limit : up < -limit ? -limit : up;
-        scale[blockIdx.x] = (stored)ldexp(1.0, up);
+    return room[0];
+}
+
+// Parts of max |r|, `count` of each member, a block a part. All entries: of fewer, a peak may be in
+// none, and what they say of the others makes it overflow.
+extern "C" __global__ void sizes(Index n, int count, const stored* rs, double* parts) {
+    DYNAMIC_SHARED(double, room);
+    const stored* r = rs + n * (blockIdx.x / count);
+    double most = 0;
+    for (Index i = (Index)(blockIdx.x % count) * blockDim.x + threadIdx.x; i < n; i += (Index)count * blockDim.x) {
+        most = fmax(most, fabs((double)r[i]));
     }
+    most = block_most(most, room);
+    if (threadIdx.x == 0) parts[blockIdx.x] = most;
+}
+
+// Powers of two that bring each member of r near 1, so that float32 holds it. One block a member.
+extern "C" __global__ void scales(int count, const double* parts, stored* scale) {
+    DYNAMIC_SHARED(double, room);
+    double most = 0;
+    for (int i = threadIdx.x; i < count; i += blockDim.x) {
+        most = fmax(most, parts[(Index)blockIdx.x * count + i]);
+    }
+    most = block_most(most, room);
+    if (threadIdx.x > 0) return;
+    const int limit = sizeof(stored) == 4 ? 120 : 1000;
+    int up = most > 0 && most < 1e300 ? -ilogb(most) : 0;
+    up = up > limit ? limit : up < -limit ? -limit : up;
+    scale[blockIdx.x] = (stored)ldexp(1.0, up);
 }
 
 // Red and black in one pass from zero, where no ring is odd: reads r, inv and k once, writes z. A

@@ -12,7 +12,7 @@
 struct FinestLinks {
     Finest f;
     const real* k;
-    static const bool wide = false;
+    static constexpr bool wide = false;
     __device__ const Grid& grid() const { return f.grid; }
     __device__ double along(const int* i, const int* d) const {
         double c[6];
@@ -28,7 +28,7 @@ struct FinestLinks {
 struct LevelLinks {
     Grid g;
     const real* links;
-    static const bool wide = true;
+    static constexpr bool wide = true;
     __device__ const Grid& grid() const { return g; }
     __device__ double along(const int* i, const int* d) const {
         const int number = 9 * d[0] + 3 * d[1] + d[2];
