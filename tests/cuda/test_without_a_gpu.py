@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.machinery
 import sys
 import types
@@ -17,7 +18,7 @@ from sciml._streams import stream_of, wait
 from sciml.kernels import cuda
 from sciml.kernels.cuda import _device
 from sciml.operators import Diffusion
-from solvers import CG
+from solvers import CG, Jacobi
 from solvers.cli import main
 
 
@@ -118,6 +119,15 @@ def test_streams_are_those_of_the_arrays_library(cupy, monkeypatch):
     assert stream_of(there) == (2, 5)
     wait(there)
     assert waited == [3, "torch"]
+
+
+def test_set_up_is_waited_for(monkeypatch):
+    """Else what a set-up has launched would be counted to the steps."""
+    driver, waited = importlib.import_module("sciml.solve"), []
+    monkeypatch.setattr(driver, "wait", lambda x: waited.append(tuple(x.shape)))
+    b = np.ones((8, 8))
+    assert solve(LinearSystem(Diffusion(np.ones((8, 8)), ndim=2), b), CG(M=Jacobi())).ok
+    assert waited == [(8, 8)]
 
 
 def test_a_launch_asks_for_shared_memory_beyond_the_usual(cupy, monkeypatch):

@@ -237,6 +237,17 @@ def test_every_method_ends_with_a_reason(name: str, dtype: str) -> None:
         assert result.explain()
 
 
+@pytest.mark.parametrize(
+    "solver", [solvers.CG(M=solvers.Jacobi()), solvers.SmallCG()], ids=["CG", "SmallCG"]
+)
+def test_a_failed_set_up_ends_every_solver(solver: Solver) -> None:
+    """A diagonal with a zero has no Jacobi."""
+    A = np.array([[0.0, 1.0], [1.0, 0.0]])
+    found = solve(_system(A, np.ones(2)), solver, throw=False)
+    assert found.status is Status.BREAKDOWN and found.iterations == 0
+    assert any("Set-up failed" in note for note in found.notes)
+
+
 def _solves(solver: Solver, *names: str) -> None:
     for told in names:
         A, b, solvable = CASES[told]

@@ -19,6 +19,36 @@ OPTIMISER = "tests/numerics/test_pinn_optimiser.py::test_"
 
 DEVICE: tuple[Mutant, ...] = (
     Mutant(
+        "the scale of a float32 cycle is of all entries",
+        "sciml/kernels/cuda/multigrid_cycle_finest.cu",
+        "        most = fmax(most, fabs((double)r[i]));\n",
+        "        if (i % 32 == 0) most = fmax(most, fabs((double)r[i]));\n",
+        (
+            "tests/cuda/test_multigrid_kernels.py::test_a_vector_that_is_0_nearly_everywhere_is_brought_near_1",
+        ),
+    ),
+    Mutant(
+        "set-up ends when the device has done it",
+        "sciml/solve.py",
+        "        wait(next(iter(self.problem.inputs().values())))",
+        "        next(iter(self.problem.inputs().values()))",
+        ("tests/cuda/test_without_a_gpu.py::test_set_up_is_waited_for",),
+    ),
+    Mutant(
+        "a plan of cufinufft is of one stream",
+        "sciml/operators/_plans.py",
+        "wanted = kind, count, stream_of(x)",
+        "wanted = kind, count, None",
+        ("tests/numerics/test_nufft.py::test_what_cufinufft_is_asked_for",),
+    ),
+    Mutant(
+        "a set-up that fails ends a solve, whatever the solver",
+        "sciml/solve.py",
+        "            return self.solver  # no step will be taken\n",
+        "",
+        ("tests/faults/test_promises_breakdown.py::test_a_failed_set_up_ends_every_solver",),
+    ),
+    Mutant(
         "a sum waits for all threads of its block",
         COMMON,
         "    room[thread] = value;\n    __syncthreads();\n",
