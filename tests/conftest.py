@@ -44,7 +44,13 @@ def shared_data() -> Path:
 def _has_cuda() -> bool:
     import torch
 
-    return torch.cuda.is_available()
+    if torch.cuda.is_available():
+        return True
+    try:
+        import cupy
+    except ImportError:
+        return False
+    return bool(cupy.is_available())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -53,6 +53,45 @@ class Host:
         self.launched.append(kernel)
 
 
+class There:
+    """Runs kernels on a device for arrays in host memory, which are copied there and back.
+
+    Args:
+        device: a GPU. xp: cupy.
+    """
+
+    def __init__(self, device: Any, xp: Any) -> None:
+        self.device, self.xp = device, xp
+        self.most_shared: int = device.most_shared
+        self.launched: list[str] = []
+
+    def launch(
+        self, name: str, kernel: str, real: np.dtype, grid: tuple[int, int, int],
+        block: tuple[int, int, int], args: tuple[Any, ...], shared: int = 0,
+        stored: np.dtype | None = None,
+    ) -> None:  # fmt: skip
+        here: dict[int, np.ndarray] = {}
+        given: list[Any] = []
+        for a in args:
+            if (
+                a is None
+                or isinstance(a, np.generic)
+                or (isinstance(a, np.ndarray) and a.dtype.names)
+            ):
+                given.append(a)
+                continue
+            view = a if isinstance(a, np.ndarray) else a.detach().numpy()
+            given.append(view.ctypes.data)
+            here.setdefault(view.ctypes.data, view)
+        there = {address: self.xp.asarray(view) for address, view in here.items()}
+        moved = tuple(there[a] if isinstance(a, int) else a for a in given)
+        self.device.launch(name, kernel, real, grid, block, moved, shared, stored)
+        for address, view in here.items():
+            if view.flags.writeable:
+                view[...] = self.xp.asnumpy(there[address])
+        self.launched.append(kernel)
+
+
 def _memory(a: Any) -> np.ndarray:
     """Where an argument lies: an address of the array, or the value itself."""
     if a is None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sciml.kernels.cuda import _device
 from tests.cuda._rehearsal import rehearsed
-from tests.cuda._shim import COMPILER, Host
+from tests.cuda._shim import COMPILER, Host, There
 
 ORDERS = (0, 1, 7)
 
@@ -20,10 +21,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no g++ to run CUDA sources on the host"))
 
 
-@pytest.fixture(params=ORDERS, ids=["ascending", "descending", "shuffled"])
-def host(request: pytest.FixtureRequest) -> Host:
-    """A device in host memory, for each order of a block's threads."""
-    return Host(request.param)
+@pytest.fixture(
+    params=[*ORDERS, pytest.param("gpu", marks=pytest.mark.gpu)],
+    ids=["ascending", "descending", "shuffled", "gpu"],
+)
+def host(request: pytest.FixtureRequest) -> Host | There:
+    """A device in host memory, for each order of a block's threads; and a GPU where one is."""
+    if request.param != "gpu":
+        return Host(request.param)
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    return There(_device.Gpu(0, None), cupy)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from sciml.kernels.cuda import _device
 from sciml.operators import Diffusion
 from solvers import CG, Jacobi
 from solvers.cli import main
+from tests.cuda._shim import COMPILER, Host, There
 
 
 @pytest.fixture
@@ -158,3 +159,16 @@ def test_a_launch_asks_for_shared_memory_beyond_the_usual(cupy, monkeypatch):
     assert asked == [80 * 1024] and gpu.most_shared == 99 * 1024
     _device._most_shared.cache_clear()
     _device._kernel.cache_clear()
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no g++ to run CUDA sources on the host")
+def test_kernels_can_be_run_elsewhere_for_arrays_in_host_memory(rng):
+    """As tests do on a GPU; here a second place in host memory is the device."""
+    elsewhere = types.SimpleNamespace(asarray=np.copy, asnumpy=np.copy)
+    device = There(Host(), elsewhere)
+    x, r, p, q = (torch.from_numpy(rng.standard_normal((2, 700))) for _ in range(4))
+    alpha = torch.from_numpy(rng.standard_normal(2))
+    found = cuda.vectors.descend(device, x, r, p, q, alpha)
+    for a, b in zip(found, cuda.vectors.descend(Host(), x, r, p, q, alpha), strict=True):
+        assert torch.equal(a, b)
+    assert device.launched == ["descend", "finish"] and device.most_shared == 48 * 1024
