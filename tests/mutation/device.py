@@ -128,8 +128,8 @@ DEVICE: tuple[Mutant, ...] = (
     Mutant(
         "shared memory beyond the usual is asked for",
         "sciml/kernels/cuda/_device.py",
-        "if shared > _ALWAYS:",
-        "if False:",
+        "    if room:\n",
+        "    if False:\n",
         (
             "tests/cuda/test_without_a_gpu.py::test_"
             "a_launch_asks_for_shared_memory_beyond_the_usual",

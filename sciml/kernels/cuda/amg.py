@@ -14,7 +14,7 @@ __all__ = ["MOST_MEMBERS", "Cycle"]
 
 MOST_MEMBERS = 65_535  # that the second axis of a grid can count
 _THREADS, _PARTS = 256, 1_024
-_TAIL_THREADS = 1_024
+_TAIL_THREADS = 512  # the bound of its kernels: with 1,024 they spill
 # Entries of a matrix up to which one block is done with a product sooner than a launch begins.
 _TAIL = 1 << 15
 

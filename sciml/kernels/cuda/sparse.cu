@@ -243,14 +243,14 @@ __device__ inline void small_levels(
     for (Index i = threadIdx.x; i < n; i += blockDim.x) found[blockIdx.x * n + i] = e[i];
 }
 
-extern "C" __global__ void __launch_bounds__(1024) tail(
+extern "C" __global__ void __launch_bounds__(512) tail(
     int levels, Index total, Index size, const Index* layout, const int* ends, const int* indices,
     const stored* data, const stored* coarsest, const real* given, real* room, real* found
 ) {
     small_levels(levels, total, size, layout, ends, indices, data, coarsest, given, room, found);
 }
 
-extern "C" __global__ void __launch_bounds__(1024) tail_complex(
+extern "C" __global__ void __launch_bounds__(512) tail_complex(
     int levels, Index total, Index size, const Index* layout, const int* ends, const int* indices,
     const StoredComplex* data, const StoredComplex* coarsest, const Complex* given, Complex* room,
     Complex* found
