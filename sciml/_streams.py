@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -13,27 +14,28 @@ __all__ = ["stream_of", "wait"]
 
 def stream_of(x: Array) -> tuple[int, int] | None:
     """(device, address of the stream); None of an array in host memory."""
-    if is_torch(x):
-        if x.device.type != "cuda":
-            return None
-        stream = sys.modules["torch"].cuda.current_stream(x.device)
-        return stream.device.index, stream.cuda_stream
-    if isinstance(x, np.ndarray) or not type(x).__module__.startswith("cupy"):
+    stream = _current(x)
+    if stream is None:
         return None
-    import cupy
-
-    index = x.device.id
-    return index, cupy.cuda.get_current_stream(index).ptr
+    if is_torch(x):
+        return stream.device.index, stream.cuda_stream
+    there: Any = x.device
+    return there.id, stream.ptr
 
 
 def wait(x: Array) -> None:
     """Until all is done that x's library was asked for on its stream."""
-    found = stream_of(x)
-    if found is None:
-        return
+    if (stream := _current(x)) is not None:
+        stream.synchronize()
+
+
+def _current(x: Array) -> Any:
+    """The library's own object."""
     if is_torch(x):
-        sys.modules["torch"].cuda.current_stream(x.device).synchronize()
-        return
+        on_gpu = x.device.type == "cuda"
+        return sys.modules["torch"].cuda.current_stream(x.device) if on_gpu else None
+    if isinstance(x, np.ndarray) or not type(x).__module__.startswith("cupy"):
+        return None
     import cupy
 
-    cupy.cuda.get_current_stream(found[0]).synchronize()
+    return cupy.cuda.get_current_stream(x.device.id)

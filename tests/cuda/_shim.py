@@ -73,11 +73,7 @@ class There:
         here: dict[int, np.ndarray] = {}
         given: list[Any] = []
         for a in args:
-            if (
-                a is None
-                or isinstance(a, np.generic)
-                or (isinstance(a, np.ndarray) and a.dtype.names)
-            ):
+            if a is None or _by_value(a):
                 given.append(a)
                 continue
             view = a if isinstance(a, np.ndarray) else a.detach().numpy()
@@ -92,11 +88,16 @@ class There:
         self.launched.append(kernel)
 
 
+def _by_value(a: Any) -> bool:
+    """Whether an argument is a number or a structure, and not the address of an array."""
+    return isinstance(a, np.generic) or (isinstance(a, np.ndarray) and a.dtype.names is not None)
+
+
 def _memory(a: Any) -> np.ndarray:
     """Where an argument lies: an address of the array, or the value itself."""
     if a is None:
         return np.zeros(1, np.intp)
-    if isinstance(a, np.generic) or (isinstance(a, np.ndarray) and a.dtype.names):
+    if _by_value(a):
         return np.atleast_1d(np.asarray(a))
     if isinstance(a, np.ndarray):
         assert a.flags.c_contiguous

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..._streams import stream_of
 from ..._torch import plain
 from ...arrays import Array, is_torch, namespace
 from ._sources import OPTIONS, source
@@ -52,10 +52,8 @@ def device_of(*arrays: Array) -> Device | None:
     if is_torch(first):
         if first.device.type != "cuda" or not all(is_torch(a) and plain(a) for a in arrays):
             return None
-        if not _usable():
-            return None
-        index = first.device.index
-        return Gpu(index, sys.modules["torch"].cuda.current_stream(index).cuda_stream)
+        found = stream_of(first) if _usable() else None
+        return None if found is None else Gpu(*found)
     if all(type(a).__module__.split(".")[0] == "cupy" for a in arrays):
         return Gpu(first.device.id, None)
     return None

@@ -5,19 +5,6 @@
 // brings its entries near 1. `sizes` reads scale and x, `enter` too and writes b, `leave` reads scale
 // and e and writes y. Blocks are (256), grids (parts, members); of `units` (members).
 
-// The largest `value` of a block of a power of two threads; in thread 0.
-__device__ inline real block_max(real value, real* room) {
-    room[threadIdx.x] = value;
-    __syncthreads();
-    for (int half = blockDim.x / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half && room[threadIdx.x + half] > room[threadIdx.x]) {
-            room[threadIdx.x] = room[threadIdx.x + half];
-        }
-        __syncthreads();
-    }
-    return room[0];
-}
-
 // Parts of max |S x|, one a block; NaN is no size.
 extern "C" __global__ void sizes(
     Index n, int pairs, const real* scale, const real* x, real* parts

@@ -44,3 +44,17 @@ __device__ inline real block_sum(real value, real* room) {
     }
     return room[0];
 }
+
+// The largest `value`, none of which is NaN, of a block of a power of two threads; in thread 0.
+template <class T>
+__device__ inline T block_max(T value, T* room) {
+    room[threadIdx.x] = value;
+    __syncthreads();
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if ((int)threadIdx.x < half && room[threadIdx.x + half] > room[threadIdx.x]) {
+            room[threadIdx.x] = room[threadIdx.x + half];
+        }
+        __syncthreads();
+    }
+    return room[0];
+}

@@ -1,17 +1,6 @@
 // A cycle on the finest level, which stores no links. Vectors of the caller are `stored`, all else is
 // `real`: a float32 cycle serves float64 systems.
 
-// The largest of a block's values, a power of two of them; in thread 0.
-__device__ inline double block_most(double value, double* room) {
-    room[threadIdx.x] = value;
-    __syncthreads();
-    for (int half = blockDim.x / 2; half > 0; half /= 2) {
-        if ((int)threadIdx.x < half) room[threadIdx.x] = fmax(room[threadIdx.x], room[threadIdx.x + half]);
-        __syncthreads();
-    }
-    return room[0];
-}
-
 // Parts of max |r|, `count` of each member, a block a part. All entries: of fewer, a peak may be in
 // none, and what they say of the others makes it overflow.
 extern "C" __global__ void sizes(Index n, int count, const stored* rs, double* parts) {
@@ -21,7 +10,7 @@ extern "C" __global__ void sizes(Index n, int count, const stored* rs, double* p
     for (Index i = (Index)(blockIdx.x % count) * blockDim.x + threadIdx.x; i < n; i += (Index)count * blockDim.x) {
         most = fmax(most, fabs((double)r[i]));
     }
-    most = block_most(most, room);
+    most = block_max(most, room);
     if (threadIdx.x == 0) parts[blockIdx.x] = most;
 }
 
@@ -32,7 +21,7 @@ extern "C" __global__ void scales(int count, const double* parts, stored* scale)
     for (int i = threadIdx.x; i < count; i += blockDim.x) {
         most = fmax(most, parts[(Index)blockIdx.x * count + i]);
     }
-    most = block_most(most, room);
+    most = block_max(most, room);
     if (threadIdx.x > 0) return;
     const int limit = sizeof(stored) == 4 ? 120 : 1000;
     int up = most > 0 && most < 1e300 ? -ilogb(most) : 0;
