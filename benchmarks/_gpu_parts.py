@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from _gpu_images import mri, sampling
 from _gpu_lab import Lab, Row
-from _gpu_products import small, stencils, steps
+from _gpu_products import graphs, small, stencils, steps
 from _gpu_systems import amg, batches, blocks, directions, mixed, poisson, smoothers
 
 PARTS: Mapping[str, Callable[[Lab], Iterator[Row]]] = MappingProxyType(
@@ -15,5 +15,6 @@ PARTS: Mapping[str, Callable[[Lab], Iterator[Row]]] = MappingProxyType(
         "stencils": stencils, "steps": steps, "poisson": poisson, "mixed": mixed,
         "batches": batches, "mri": mri, "sampling": sampling, "directions": directions,
         "small": small, "amg": amg, "blocks": blocks, "smoothers": smoothers,
+        "graphs": graphs,
     }
 )  # fmt: skip

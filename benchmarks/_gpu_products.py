@@ -9,7 +9,7 @@ from _gpu_lab import Lab, Row
 
 from sciml import LinearSystem
 from sciml.operators import Diffusion, NodalDiffusion
-from solvers import CG, Jacobi
+from solvers import CG, Jacobi, Multigrid
 
 _SHARE, _TRAFFIC = 0.75, 1.3  # of a copy's bandwidth; of the least bytes of a step of CG
 _STEPS = 16  # between two looks
@@ -64,6 +64,18 @@ def small(lab: Lab) -> Iterator[Row]:
         yield Row(f"a step of CG, {ndim}-D", "the CPU is faster below", found, "unknowns")
 
 
+def graphs(lab: Lab) -> Iterator[Row]:
+    """A step of multigrid CG with a look after each, kernel by kernel and as one CUDA graph."""
+    for n, ndim in ((256, 2), (32, 3), (64, 3), (128, 3)):
+        n = lab.size(n, 16 if ndim == 2 else 8)
+        problem = LinearSystem(Diffusion(lab.field((n,) * ndim), ndim=ndim), lab.noise((n,) * ndim))
+        part, took = f"a step of multigrid CG, {n}^{ndim}", {}
+        for graph, name in ((False, "kernel by kernel"), (True, "as a graph")):
+            took[graph] = _step(lab, problem, CG(M=Multigrid(), graph=graph), 1)
+            yield Row(part, name, 1e6 * took[graph], "us")
+        yield Row(part, "kernel by kernel / as a graph", took[False] / took[True], "times")
+
+
 def crossing(unknowns: Sequence[int], device: Sequence[float], cpu: Sequence[float]) -> float:
     """Unknowns from which on the device is faster, between two grids by powers of them; 0 if it is
     on all grids, inf if it is not on the largest."""
@@ -79,8 +91,8 @@ def crossing(unknowns: Sequence[int], device: Sequence[float], cpu: Sequence[flo
     return float(np.exp(low + share * (high - low)))
 
 
-def _step(lab: Lab, problem: LinearSystem, method: CG) -> float:
+def _step(lab: Lab, problem: LinearSystem, method: CG, steps: int = _STEPS) -> float:
     """Seconds of one step, of those between two looks."""
     solver = method.prepare(problem)
     state = solver.advance(solver.init(problem, None), 1)
-    return lab.seconds(lambda: solver.advance(state, _STEPS)) / _STEPS
+    return lab.seconds(lambda: solver.advance(state, steps)) / steps

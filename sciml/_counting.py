@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from .result import Applies
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Tally", "counted"]
+__all__ = ["Tally", "counted", "tally_of", "uncounted"]
 
 T = TypeVar("T")
 
@@ -28,6 +29,15 @@ class Tally:
     def applies(self) -> Applies:
         """The counts as a value."""
         return Applies(self.A, self.A_H, self.M, self.certify, self.fallbacks)
+
+    def counts(self) -> dict[str, int]:
+        """The counts by name."""
+        return dict(vars(self))
+
+    def add(self, more: Mapping[str, int]) -> None:
+        """Count applications that were none of a counting operator, such as those of a graph."""
+        for name, n in more.items():
+            setattr(self, name, getattr(self, name) + n)
 
 
 class _Counted(Operator):
@@ -98,3 +108,13 @@ def counted(holder: T, attribute: str, tally: Tally, forward: str, backward: str
     made = copy.copy(holder)
     object.__setattr__(made, attribute, _Counted(inner, tally, forward, backward))
     return made
+
+
+def uncounted(A: Operator) -> Operator:
+    """What a counting operator applies; any other one itself."""
+    return A.inner if isinstance(A, _Counted) else A
+
+
+def tally_of(*operators: Operator) -> Tally | None:
+    """Where those that count do so; None if none counts."""
+    return next((A.tally for A in operators if isinstance(A, _Counted)), None)

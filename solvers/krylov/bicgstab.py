@@ -13,6 +13,7 @@ from sciml.problem import LinearSystem
 from sciml.result import Status
 
 from ._base import Krylov, begin, mark, no_flag
+from ._replay import Replaying
 
 __all__ = ["BiCGStab"]
 
@@ -33,7 +34,7 @@ class _State(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BiCGStab(Krylov):
+class BiCGStab(Replaying, Krylov):
     """Stabilised bi-conjugate gradients, preconditioned from the right.
 
     van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992). A step is two applications of A. A
@@ -52,6 +53,9 @@ class BiCGStab(Krylov):
         )  # fmt: skip
 
     def advance(self, state: _State, k: int) -> _State:
+        return self.replayed(self._steps, state, k)
+
+    def _steps(self, state: _State, k: int) -> _State:
         A, M, space = state.A, state.M, state.A.domain
         x, r, shadow, p, v, rho, alpha, omega, estimate, flag = state[:10]
         eps2 = float(np.finfo(space.real_dtype).eps) ** 2

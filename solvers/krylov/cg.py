@@ -12,6 +12,7 @@ from sciml.problem import LinearSystem, Problem
 from sciml.result import Status
 
 from ._base import HermitianKrylov, begin, descend, load_fused, mark, no_flag, search
+from ._replay import Replaying
 
 __all__ = ["CG", "FlexibleCG"]
 
@@ -29,7 +30,7 @@ class _CGState(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CG(HermitianKrylov):
+class CG(Replaying, HermitianKrylov):
     """Preconditioned conjugate gradients for Hermitian positive definite A and M.
 
     Saad, Iterative Methods for Sparse Linear Systems (2003), algorithm 9.1. Curvature <p, Ap> <= 0
@@ -50,6 +51,9 @@ class CG(HermitianKrylov):
         return _CGState(x, r, z, None, rz, estimate, flag, problem.A, M)
 
     def advance(self, s: _CGState, k: int) -> _CGState:
+        return self.replayed(self._steps, s, k)
+
+    def _steps(self, s: _CGState, k: int) -> _CGState:
         A, M, space = s.A, s.M, s.A.domain
         x, r, z, p, rz, estimate, flag = s[:7]
         for _ in range(k):

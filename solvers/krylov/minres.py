@@ -13,6 +13,7 @@ from sciml.problem import LinearSystem
 from sciml.result import Status
 
 from ._base import HermitianKrylov, begin, mark, no_flag, root
+from ._replay import Replaying
 
 __all__ = ["MINRES"]
 
@@ -36,7 +37,7 @@ class _State(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MINRES(HermitianKrylov):
+class MINRES(Replaying, HermitianKrylov):
     """Minimal residuals for Hermitian A, with a Hermitian positive definite preconditioner.
 
     Elman, Silvester and Wathen, Finite Elements and Fast Iterative Solvers (2014), algorithm 4.1.
@@ -59,6 +60,9 @@ class MINRES(HermitianKrylov):
         )  # fmt: skip
 
     def advance(self, state: _State, k: int) -> _State:
+        return self.replayed(self._steps, state, k)
+
+    def _steps(self, state: _State, k: int) -> _State:
         A, M, space = state.A, state.M, state.A.domain
         x, estimate, flag, r, (v, v_old), z, (w, w_old) = state[:7]
         (gamma, gamma_old), eta, (c, c_old), (s, s_old), size, begun = state[7:13]

@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
 import solvers  # noqa: F401  its modules too use what is replaced
 from sciml import arrays
 from sciml._torch import plain
 from sciml.arrays import is_torch
 from sciml.kernels import cuda
 from sciml.operators import _faces
-from tests.cuda._shim import Host
+from tests.cuda._shim import WAITS, Host
 
 
 @contextlib.contextmanager
@@ -38,7 +42,80 @@ def rehearsed(order: int = 7) -> Iterator[Host]:
         _replace(stack, "on_cpu", on_cpu)
         _replace(stack, "host_view", _refusing(arrays.host_view))
         _replace(stack, "_host_views", _refusing(_faces._host_views))
+        stack.enter_context(mock.patch.object(cuda, "record", Recording.of(device)))
         yield device
+
+
+class Recording(TorchDispatchMode):
+    """What stands in for a CUDA graph: all that torch and the shim are asked for, in order.
+
+    As with a graph, only addresses are kept, what is read on the host is refused, and nothing
+    counts that was computed while recording: memory that was asked for meanwhile is NaN after it.
+    """
+
+    def __init__(self, device: Host) -> None:
+        super().__init__()
+        self.device = device
+        self.steps: list[Callable[[], object]] = []
+        self.replays = 0
+        self.born: dict[int, torch.Tensor] = {}
+
+    @classmethod
+    def of(cls, device: Host) -> Callable[..., Any]:
+        """`record`, of this kind; those made are listed in `device.recorded`."""
+
+        def record(run, like):
+            made = cls(device)
+            launch = device.launch
+            kept = mock.patch.object(device, "launch", made.launching(launch))
+            with kept, contextlib.ExitStack() as stack, made:
+                _replace(stack, "from_host", _refused)
+                _replace(stack, "to_numpy", _refused)
+                found = run()
+            for t in made.born.values():
+                if t.is_floating_point() or t.is_complex():
+                    t.fill_(float("nan"))
+            device.recorded.append(made)
+            return found, made
+
+        return record
+
+    def launching(self, launch: Callable[..., None]) -> Callable[..., None]:
+        def launched(*args, **kwargs):
+            launch(*args, **kwargs)
+            self.steps.append(lambda: launch(*args, **kwargs))
+
+        return launched
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func.overloadpacket.__name__ in WAITS:
+            _refused()
+        made = func(*args, **kwargs)
+        assert isinstance(made, torch.Tensor), f"{func} gives {type(made)}: not recorded yet"
+        if _address(made) not in {_address(a) for a in tree_leaves((args, kwargs))}:
+            self.born[_address(made)] = made
+
+        def again():
+            fresh = func(*args, **kwargs)
+            if fresh.data_ptr() != made.data_ptr():
+                made.copy_(fresh)
+
+        self.steps.append(again)
+        return made
+
+    def replay(self) -> None:
+        for step in self.steps:
+            step()
+        self.replays += 1
+
+
+def _address(a: Any) -> int | None:
+    return a.untyped_storage().data_ptr() if isinstance(a, torch.Tensor) else None
+
+
+def _refused(*found: Any) -> Any:
+    raise RuntimeError("a copy between host and device while recording")
 
 
 def _refusing(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,6 +21,8 @@ COMPILER = shutil.which("g++")
 # What was compiled, by the hash of its sources: for all tests, workers and runs.
 BUILT = Path(tempfile.gettempdir()) / "sciml-cuda-on-the-host"
 BUILT.mkdir(exist_ok=True)
+# What of torch makes the host wait for a GPU.
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal")
 _C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
@@ -35,6 +37,7 @@ class Host:
     def __init__(self, order: int = 0, most_shared: int = 48 * 1024) -> None:
         self.order, self.most_shared = order, most_shared
         self.launched: list[str] = []
+        self.recorded: list[Any] = []  # what stands in for CUDA graphs; see _rehearsal
 
     def launch(
         self, name: str, kernel: str, real: np.dtype, grid: tuple[int, int, int],
@@ -142,5 +145,5 @@ class Syncs(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        self.count += name in ("_local_scalar_dense", "nonzero", "masked_select", "equal")
+        self.count += name in WAITS
         return func(*args, **(kwargs or {}))

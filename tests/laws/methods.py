@@ -33,6 +33,7 @@ def _untrained(**how: int) -> SingleLevel:
 METHODS: dict[str, Method] = {
     "CG": Method(solvers.CG()),
     "CG Jacobi": Method(solvers.CG(M=solvers.Jacobi())),
+    "CG Jacobi, as a graph": Method(solvers.CG(M=solvers.Jacobi(), graph=True)),
     "SmallCG": Method(solvers.SmallCG()),
     "CG SSOR": Method(solvers.CG(M=solvers.SSOR(1.2)), batched=False, libraries=HOST),
     "CG IC0": Method(solvers.CG(M=solvers.IC0()), batched=False, libraries=HOST),

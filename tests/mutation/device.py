@@ -15,6 +15,8 @@ KERNELS = "tests/cuda/test_stencil_kernels.py::test_"
 CYCLE = "tests/cuda/test_multigrid_kernels.py::test_"
 SYSTEMS = "tests/cuda/test_small_systems.py::test_"
 LOOKS = "tests/cuda/test_looks.py::test_"
+REPLAY = "solvers/krylov/_replay.py"
+GRAPHS = "tests/cuda/test_graphs.py::test_"
 OPTIMISER = "tests/numerics/test_pinn_optimiser.py::test_"
 
 DEVICE: tuple[Mutant, ...] = (
@@ -183,5 +185,33 @@ DEVICE: tuple[Mutant, ...] = (
         "return self._step(residuals, now, False) if held and found.stalled else found",
         "return found",
         (OPTIMISER + "constants_are_free_once_nothing_else_lowers_the_loss",),
+    ),
+    Mutant(
+        "a graph's states are arrays of their own",
+        REPLAY,
+        "ends = (_copied(a) for a in _arrays(self.end))",
+        "ends = _arrays(self.end)",
+        (GRAPHS + "states_that_were_given_out_stay_as_they_are",),
+    ),
+    Mutant(
+        "recording counts no applications",
+        REPLAY,
+        "            tally.add({name: -n for name, n in self.applied.items()})\n",
+        "",
+        (GRAPHS + "a_graph_gives_the_bits_of_its_steps",),
+    ),
+    Mutant(
+        "a graph is of one operator",
+        REPLAY,
+        "isinstance(inner, Identity) else id(inner)",
+        "isinstance(inner, Identity) else type(inner)",
+        (GRAPHS + "another_operator_is_recorded_anew",),
+    ),
+    Mutant(
+        "a tape is of one thread",
+        REPLAY,
+        "class Tape(threading.local):",
+        "class Tape:",
+        (GRAPHS + "threads_have_graphs_of_their_own",),
     ),
 )

@@ -1,0 +1,170 @@
+"""Steps recorded once and replayed as one launch: the same bits, counts and states."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from sciml import LinearSystem, Operator, Space, Stop, Trait, solve
+from sciml.arrays import from_host, to_numpy
+from sciml.operators import Diffusion, Sparse
+from solvers import AMG, CG, MINRES, BiCGStab, Jacobi, Multigrid
+from solvers.krylov._replay import Tape
+
+SHAPE = (8, 11)
+
+
+def _system(batch=(), seed=0):
+    rng = np.random.default_rng(seed)
+    A = Diffusion(torch.from_numpy(np.exp(0.5 * rng.standard_normal(SHAPE))))
+    return LinearSystem(A, torch.from_numpy(rng.standard_normal((*batch, *SHAPE))))
+
+
+def _amg(A):
+    matrix = Sparse(A.to(xp=np).assemble(), traits={Trait.POSITIVE})
+    M = AMG()(matrix).to(xp=torch)
+    return matrix.to(xp=torch), M
+
+
+METHODS = {
+    "CG": CG(),
+    "CG with Jacobi": CG(M=Jacobi()),
+    "CG with multigrid": CG(M=Multigrid()),
+    "CG with a cycle in double": CG(M=Multigrid(dtype=np.float64)),
+    "MINRES": MINRES(),
+    "MINRES with multigrid": MINRES(M=Multigrid()),
+    "BiCGStab with Jacobi": BiCGStab(M=Jacobi()),
+}
+
+
+def _graphed(method):
+    return type(method)(M=method.M, graph=True)
+
+
+def _same(a, b):
+    assert np.array_equal(to_numpy(a.x), to_numpy(b.x))
+    assert a.applies == b.applies
+    assert np.array_equal(a.iterations, b.iterations)
+    assert np.array_equal(a.history, b.history)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_graph_gives_the_bits_of_its_steps(rehearsal, name):
+    batch = (2,) if METHODS[name].M else ()
+    problem, stop = _system(batch), Stop(rtol=1e-6, check_every=3)
+    plain = solve(problem, METHODS[name], stop=stop)
+    found = solve(problem, _graphed(METHODS[name]), stop=stop)
+    assert found.ok and rehearsal.recorded
+    assert sum(made.replays for made in rehearsal.recorded) >= 1
+    _same(found, plain)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+def test_a_graph_on_a_gpu_gives_the_bits_of_its_steps(name, library):
+    xp = pytest.importorskip(f"array_api_compat.{library}", exc_type=ImportError)
+    problem = _system((2,))
+    device = "cuda" if library == "torch" else None
+    A = problem.A.to(xp=xp, device=device)
+    there = LinearSystem(A, from_host(problem.b.numpy(), A.k, np.float64))
+    ready = _graphed(METHODS[name]).prepare(there)
+    for _ in range(2):
+        _same(solve(there, ready), solve(there, METHODS[name]))
+    assert any(not isinstance(made, list) for made in ready.tape.graphs.values())
+
+
+def test_a_graph_of_amg(rehearsal):
+    problem = _system()
+    A, M = _amg(problem.A)
+    there = LinearSystem(A, problem.b.reshape(-1))
+    plain, found = (solve(there, CG(M=M, graph=graph)) for graph in (False, True))
+    assert found.ok and rehearsal.recorded
+    _same(found, plain)
+
+
+def test_further_right_hand_sides_replay_what_was_recorded(rehearsal):
+    problem = _system()
+    ready = CG(M=Multigrid(), graph=True).prepare(problem)
+    for _ in range(2):  # the first step has a form of its own, which comes once a solve
+        solve(problem, ready)
+    recorded = len(rehearsal.recorded)
+    replays = sum(made.replays for made in rehearsal.recorded)
+    again = LinearSystem(problem.A, _system(seed=5).b)
+    found = solve(again, ready)
+    assert len(rehearsal.recorded) == recorded == 2
+    assert sum(made.replays for made in rehearsal.recorded) == replays + found.iterations
+    _same(found, solve(again, CG(M=Multigrid())))
+
+
+def test_another_operator_is_recorded_anew(rehearsal):
+    """The same forms, other coefficients: a graph holds the addresses of the old ones."""
+    ready = CG(graph=True).prepare(_system())
+    for seed in (0, 1):
+        problem = _system(seed=seed)
+        _same(solve(problem, ready), solve(problem, CG()))
+    assert len(rehearsal.recorded) == 2
+
+
+def test_states_that_were_given_out_stay_as_they_are(rehearsal):
+    problem = _system()
+    seen = []
+
+    def observe(look):
+        seen.append((look.state, look.state.x.clone(), look.state.estimate.clone()))
+
+    solve(problem, CG(graph=True), stop=Stop(check_every=1), observe=observe)
+    assert rehearsal.recorded and len(seen) > 4
+    for state, x, estimate in seen:
+        assert torch.equal(state.x, x) and torch.equal(state.estimate, estimate)
+
+
+class _Reading(Operator):
+    """An operator that looks at its input on the host, as no graph can."""
+
+    def __init__(self):
+        space = Space(SHAPE, np.float64)
+        super().__init__(space, space, traits={Trait.POSITIVE})
+
+    def _apply(self, x):
+        return 2 * x if bool((x == x).all()) else x
+
+    _adjoint = _apply
+
+
+def test_what_reads_on_the_host_is_refused(rehearsal):
+    torch_b = torch.from_numpy(np.random.default_rng(0).standard_normal(SHAPE))
+    A = _Reading() + Diffusion(torch.ones(SHAPE, dtype=torch.float64))
+    assert solve(LinearSystem(A, torch_b), CG()).ok
+    with pytest.raises(RuntimeError, match="kernels alone for graph=True"):
+        solve(LinearSystem(A, torch_b), CG(graph=True), stop=Stop(check_every=1))
+
+
+def test_nothing_is_recorded_in_host_memory():
+    problem = _system()
+    host = LinearSystem(problem.A.to(xp=np), problem.b.numpy())
+    for there in (problem, host):
+        plain, found = (solve(there, CG(graph=graph)) for graph in (False, True))
+        assert np.array_equal(np.asarray(found.x), np.asarray(plain.x))
+
+
+def test_a_tape_keeps_few_graphs(rehearsal):
+    problem = _system()
+    ready = CG(graph=True).prepare(problem)
+    for k in range(1, 11):
+        state = ready.init(problem, None)
+        for _ in range(4):
+            state = ready.advance(state, k)
+    assert len(ready.tape.graphs) <= 8
+
+
+def test_threads_have_graphs_of_their_own():
+    tape, seen = Tape(), []
+    tape.graphs["here"] = []
+    other = threading.Thread(target=lambda: seen.append(dict(tape.graphs)))
+    other.start()
+    other.join()
+    assert seen == [{}]
