@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ScorePrior"]
 
-_PIXELS = 1 << 17  # that go through the network together
+# Pixels that go through the network together: on the CPU a cache's worth; on a GPU as many as fill
+# it, of which a layer of 64 channels takes 256 MiB.
+_PIXELS, _PIXELS_ON_A_GPU = 1 << 17, 1 << 20
 _LEAST = 2e-3  # noise relative to the signal that is next to none
 
 
@@ -123,7 +125,8 @@ class ScorePrior:
         import torch
 
         network = self._on(x.device)
-        step = max(1, _PIXELS // (x.shape[-2] * x.shape[-1]))
+        most = _PIXELS if x.device.type == "cpu" else _PIXELS_ON_A_GPU
+        step = max(1, most // (x.shape[-2] * x.shape[-1]))
         with one_thread(x), torch.autocast(x.device.type, torch.bfloat16, self.bfloat16):
             parts = [network(x[i : i + step], sigma[i : i + step]) for i in range(0, len(x), step)]
         return torch.cat(parts)

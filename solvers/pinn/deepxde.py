@@ -12,6 +12,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from types import ModuleType
@@ -41,6 +42,7 @@ __all__ = [
 _DISPLAY_EVERY = 10
 _ARRAYS_AGREE = 1e-6
 _ROUNDING = 1e-14
+_LOOKED_AT = 256  # points at which second derivatives are looked for
 
 
 def load_deepxde() -> ModuleType:
@@ -96,6 +98,8 @@ def precondition(
         method: `GaussNewton()` without.
         metrics, loss_weights, external_trainable_variables: as of `deepxde.Model.compile`.
 
+    Warns where the network has no second derivatives in its inputs, as with ReLU.
+
     Raises:
         TypeError: no `deepxde.Model`.
         RuntimeError: a backend other than pytorch.
@@ -129,6 +133,7 @@ def precondition(
     with double(dde, model):
         model.external_trainable_variables = variables
         _need_squares(dde, model, compiled, weights)
+        _warn_of_flat_pieces(_residuals(dde, model, *_batch(model)))
         optimiser = _Optimiser(model, method, variables)
         model.compile(
             optimiser, metrics=metrics, loss_weights=weights,
@@ -235,6 +240,23 @@ def _need_squares(dde: ModuleType, model: Any, compiled: Any, weights: Any) -> N
                 f"expected losses that are mean squares, {a:.6g} for {term.name}, got {b:.6g}: "
                 'compile the model with loss="MSE"'
             )
+
+
+def _warn_of_flat_pieces(found: PointwiseResiduals) -> None:
+    """Say so where the network is linear in pieces: an equation then trains nothing, silently."""
+    x = found.inputs[:_LOOKED_AT].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(found.network(x).sum(), x, create_graph=True)
+    if not bool(slope.any()):  # weights that are 0 at first say nothing
+        return
+    if slope.requires_grad:
+        (bend,) = torch.autograd.grad(slope.sum(), x, allow_unused=True)
+        if bend is not None and bool(bend.any()):
+            return
+    warnings.warn(
+        "expected a network with second derivatives in its inputs, got none at the training points "
+        '(ReLU?): an equation with second derivatives cannot train it, use "tanh"',
+        stacklevel=3,
+    )
 
 
 def _batch(model: Any) -> tuple[Any, Any, Any]:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,22 @@ def test_residuals_that_are_not_finite_are_named(dde, compiled, where):
         model.compile("adam", lr=1e-3, verbose=0)
     with pytest.raises(FloatingPointError, match=r"NaN or Inf in PDE 0 at \d+ of"):
         precondition(model).train(iterations=1, verbose=0)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_network_without_second_derivatives_is_told(dde, activation, hard):
+    line = dde.geometry.Interval(0, 1)
+    data = dde.data.PDE(line, lambda x, u: dde.grad.hessian(u, x) + u, [], 20, 2)
+    net = dde.nn.FNN([1, 8, 1], activation, "Glorot uniform")
+    if hard:  # a product with x (1 - x) bends
+        net.apply_output_transform(lambda x, u: x * (1 - x) * u)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        precondition(dde.Model(data, net))
+    flat = [w for w in told if "second derivatives" in str(w.message)]
+    assert len(flat) == (activation == "relu" and not hard)
+    assert all(w.filename == __file__ for w in flat)
 
 
 def test_bad_models_are_told_what_is_wrong(dde):
