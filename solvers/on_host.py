@@ -25,7 +25,9 @@ __all__ = ["COPIES", "OnHost", "in_host_memory"]
 COPIES = (
     "Its steps were taken in host memory: A and b were copied there from the device, and x back."
 )
-# How an operator fails that is given arrays of a library that it was not written for.
+# Where operators are that the laws show to move as a whole.
+_SOUND = ("sciml.algebra", "sciml.operators", "sciml.testing")
+# How another one fails that is given arrays of a library that it was not written for.
 _STRANGE = (AttributeError, RuntimeError, TypeError, ValueError)
 
 
@@ -191,9 +193,11 @@ def in_host_memory(
 
 
 def _moved(A: Operator) -> Operator:
-    """A in NumPy's arrays, applied once to see that it is."""
+    """A in NumPy's arrays; one with parts by other authors is applied once to see that it is."""
     try:
         found = A.to(xp=np)
+        if all(type(part).__module__.startswith(_SOUND) for part, _, _ in found.attributes()):
+            return found
         y = found(found.domain.zeros(np.zeros(0), found.batch_shape))
     except _STRANGE as error:
         raise _unmoved(A, f"{type(error).__name__}: {error}") from error
