@@ -25,8 +25,8 @@ __all__ = ["COPIES", "OnHost", "in_host_memory"]
 COPIES = (
     "Its steps were taken in host memory: A and b were copied there from the device, and x back."
 )
-# Where operators are that the laws show to move as a whole.
-_SOUND = ("sciml.algebra", "sciml.operators", "sciml.testing")
+# Where operators are that the tests show to move as a whole.
+SOUND = ("sciml.algebra", "sciml.operators", "sciml.testing")
 # How another one fails that is given arrays of a library that it was not written for.
 _STRANGE = (AttributeError, RuntimeError, TypeError, ValueError)
 
@@ -196,7 +196,7 @@ def _moved(A: Operator) -> Operator:
     """A in NumPy's arrays; one with parts by other authors is applied once to see that it is."""
     try:
         found = A.to(xp=np)
-        if all(type(part).__module__.startswith(_SOUND) for part, _, _ in found.attributes()):
+        if all(type(part).__module__.startswith(SOUND) for part, _, _ in found.attributes()):
             return found
         y = found(found.domain.zeros(np.zeros(0), found.batch_shape))
     except _STRANGE as error:

@@ -42,10 +42,15 @@ from solvers import (
     auto,
 )
 from solvers.multigrid import device as multigrid_device
-from solvers.on_host import COPIES
+from solvers.on_host import COPIES, SOUND
 from tests.cuda._rehearsal import replace_ours
+from tests.laws.cases import TORCH
+from tests.laws.registry import OPERATORS, make_operator
 
 STOP = Stop(rtol=1e-8)
+# Made by solvers, whose preconditioners and Jacobians stay where they are.
+STAY = ("multigrid", "bodies", "fast Poisson", "deflation", "Jacobian", "basis", "inverse")
+MOVED = [n for n, c in OPERATORS.items() if TORCH in c.libraries and not n.startswith(STAY)]
 
 
 def _k(rng, *shape):
@@ -207,6 +212,26 @@ def test_an_operator_that_cannot_be_moved_is_told_and_stays(rehearsal, act):
         solve(problem, OnHost(CG()))
     found = solve(problem, Auto())
     assert found.ok and COPIES not in found.notes and found.solver.name == "CG"
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_our_operators_move_as_a_whole(rehearsal, name):
+    """`OnHost` does not try them first."""
+    dtype = "float64" if "float64" in OPERATORS[name].dtypes else OPERATORS[name].dtypes[-1]
+    rng = np.random.default_rng(0)
+    try:
+        A = make_operator(name, TORCH, dtype, rng)
+        x = A.domain.random(rng, A.batch_shape)
+        y = A(torch.from_numpy(x))
+    except ModuleNotFoundError as error:  # cufinufft
+        pytest.skip(str(error))
+    found = A.to(xp=np)
+    assert all(type(part).__module__.startswith(SOUND) for part, _, _ in found.attributes())
+    z = found(x)
+    assert isinstance(z, np.ndarray)
+    rounding = 1e-10 if np.finfo(z.dtype).eps < 1e-10 else 1e-5
+    np.testing.assert_allclose(z, y.numpy(), rtol=0, atol=rounding * max(1, abs(z).max()))
+    assert isinstance(found.adjoint(z), np.ndarray)
 
 
 def test_what_does_not_suit_the_method_is_refused(rehearsal, rng):
