@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from _gpu_lab import Lab, Row
 
-from sciml import LinearSystem
+from sciml import LinearSystem, Solver, Stop, solve
 from sciml.operators import Diffusion, NodalDiffusion
-from solvers import CG, Jacobi, Multigrid
+from solvers import CG, Jacobi, Multigrid, OnHost
+from solvers.auto import GAINS_FROM
 
 _SHARE, _TRAFFIC = 0.75, 1.3  # of a copy's bandwidth; of the least bytes of a step of CG
+_NEAR = 4  # by what factor Auto's threshold may miss the crossing
 _STEPS = 16  # between two looks
+_TIGHT = 1e-8
 
 
 def stencils(lab: Lab) -> Iterator[Row]:
@@ -43,13 +46,14 @@ def steps(lab: Lab) -> Iterator[Row]:
 
 
 def small(lab: Lab) -> Iterator[Row]:
-    """CG with Jacobi on small grids, where launches cost more than the work; and up to how many
-    unknowns the CPU is faster."""
+    """Small grids, where launches cost more than the work: steps of CG with Jacobi, and solves by
+    multigrid CG, for which `Auto` has a threshold, with all copies between device and host."""
     grids = {2: (32, 64, 128, 256, 512, 1024), 3: (16, 32, 64, 128)}
     if lab.rehearsed:
         grids = {2: (16, 32), 3: (8, 12)}
     for ndim, sides in grids.items():
-        device, cpu = [], []
+        unknowns = [n**ndim for n in sides]
+        device, cpu, there, here = [], [], [], []
         for n in sides:
             problem = LinearSystem(
                 Diffusion(lab.field((n,) * ndim), ndim=ndim), lab.noise((n,) * ndim)
@@ -60,8 +64,18 @@ def small(lab: Lab) -> Iterator[Row]:
             part = f"a step of CG, {n}^{ndim}"
             yield Row(part, "device", 1e6 * device[-1], "us")
             yield Row(part, "CPU", 1e6 * cpu[-1], "us")
-        found = crossing([n**ndim for n in sides], device, cpu)
+            there.append(_solve(lab, problem, CG(M=Multigrid())))
+            here.append(_solve(lab, problem, OnHost(CG(M=Multigrid()))))
+            part = f"a solve, {n}^{ndim}, 1e-8"
+            yield Row(part, "on the device", 1e3 * there[-1], "ms")
+            yield Row(part, "taken to the host", 1e3 * here[-1], "ms")
+        found = crossing(unknowns, device, cpu)
         yield Row(f"a step of CG, {ndim}-D", "the CPU is faster below", found, "unknowns")
+        found, part = crossing(unknowns, there, here), f"a solve, {ndim}-D"
+        yield Row(part, "the host is faster below", found, "unknowns")
+        near = found / _NEAR <= GAINS_FROM <= found * _NEAR
+        target = f"that, within {_NEAR} times"
+        yield Row(part, "Auto takes to the host below", GAINS_FROM, "unknowns", target, near)
 
 
 def graphs(lab: Lab) -> Iterator[Row]:
@@ -96,3 +110,8 @@ def _step(lab: Lab, problem: LinearSystem, method: CG, steps: int = _STEPS) -> f
     solver = method.prepare(problem)
     state = solver.advance(solver.init(problem, None), 1)
     return lab.seconds(lambda: solver.advance(state, steps)) / steps
+
+
+def _solve(lab: Lab, problem: LinearSystem, method: Solver) -> float:
+    """Seconds of a solve with its set-up, its certificate and all copies."""
+    return lab.seconds(lambda: solve(problem, method, stop=Stop(rtol=_TIGHT)), repeats=3)

@@ -15,7 +15,7 @@ from .result import Applies
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Tally", "counted", "tally_of", "uncounted"]
+__all__ = ["Tally", "counted", "counted_beside", "tally_of", "uncounted"]
 
 T = TypeVar("T")
 
@@ -118,3 +118,8 @@ def uncounted(A: Operator) -> Operator:
 def tally_of(*operators: Operator) -> Tally | None:
     """Where those that count do so; None if none counts."""
     return next((A.tally for A in operators if isinstance(A, _Counted)), None)
+
+
+def counted_beside(A: Operator, other: Operator) -> Operator:
+    """`other`, whose applications count as those of `A` do; itself where these do not."""
+    return _Counted(other, A.tally, *A.names) if isinstance(A, _Counted) else other

@@ -116,4 +116,7 @@ class Trail:
 
 
 def _bytes(state: Any) -> int:
-    return sum(int(getattr(part, "nbytes", 0)) for part in state) if isinstance(state, tuple) else 0
+    """Of the arrays in a tuple, and of the tuples in it."""
+    if not isinstance(state, tuple):
+        return 0
+    return sum(_bytes(part) + int(getattr(part, "nbytes", 0)) for part in state)

@@ -217,7 +217,7 @@ def to_numpy(x: Array) -> np.ndarray:
     if isinstance(x, np.ndarray | np.generic | float | int):
         return np.asarray(x)
     if is_torch(x):
-        return x.detach().cpu().numpy()
+        return x.detach().cpu().resolve_conj().resolve_neg().numpy()
     if hasattr(x, "get"):
         return x.get()
     return np.from_dlpack(x)

@@ -6,6 +6,7 @@ from .direct import Direct
 from .krylov import CG, FGMRES, GMRES, LSMR, LSQR, MINRES, BiCGStab, Chebyshev, FlexibleCG
 from .multigrid import Bodies, Cycle, Lines, Multigrid, MultigridCG, Smoother
 from .neural import LearnedMultigrid, NeuralDirections, learned
+from .on_host import OnHost
 from .poisson import FastPoisson
 from .posterior import DAPS, DPS, AnnealedLangevin, Covariance, DiffPIR, TruncatedReverse
 from .precond import (
@@ -61,6 +62,7 @@ __all__ = [
     "Multigrid",
     "MultigridCG",
     "NeuralDirections",
+    "OnHost",
     "PlugAndPlayADMM",
     "PrimalDual",
     "Recipe",

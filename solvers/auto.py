@@ -4,32 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from sciml.algebra import Adjoint
-from sciml.arrays import host_view, namespace
+from sciml.arrays import Array, doubled, dtype_of, host_view, namespace, on_cpu
 from sciml.operator import Operator, Trait
 from sciml.operators.diffusion import Diffusion, NodalDiffusion
+from sciml.operators.sparse import Sparse
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.solver import Solver
 
-from ._choosing import Choosing
+from ._choosing import Choosing, same
 from .direct import Direct
 from .krylov import CG, GMRES, LSMR, MINRES
 from .krylov._base import inconsistency
 from .krylov.spectrum import STEPS, extreme_eigenvalues
 from .multigrid import Multigrid, MultigridCG
+from .on_host import COPIES, OnHost, in_host_memory
 from .poisson import FastPoisson
 from .precond import AMG, IC0, ILU0, Jacobi
 
-__all__ = ["Auto", "Choice"]
+if TYPE_CHECKING:
+    from .multigrid.form import Form
+
+__all__ = ["GAINS_FROM", "Auto", "Choice"]
 
 # Unknowns up to which a factorisation beats everything iterative on two- and three-dimensional
 # problems (measured on Laplacians), and up to which it is still the robust choice.
 _DIRECT_FAST = 5_000
 _DIRECT_ROBUST = 20_000
+# Unknowns of all members from which on a GPU is taken for faster than the CPU beside it: below, a
+# step costs its launches and not its work. An estimate until `benchmarks/gpu.py` has found where
+# they cross.
+GAINS_FROM = 1 << 15
+# Entries that set-ups on the host can count.
+_MOST_ENTRIES = 1 << 31
 
 
 class Choice(NamedTuple):
@@ -59,7 +69,7 @@ class Auto(Choosing):
 
     def prepare(self, problem: Problem) -> Self:
         A = getattr(problem, "A", None)
-        if self.chosen is not None and _same(A, self.operator):
+        if self.chosen is not None and same(A, self.operator):
             return replace(self, chosen=self.chosen.prepare(problem))
         failures: list[str] = []
         for solver, reason in candidates(problem):
@@ -83,26 +93,22 @@ class Auto(Choosing):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (f"{self.name} was chosen because {self.reason}.",) if self.reason else ()
-
-
-def _same(a: Operator | None, b: Operator | None) -> bool:
-    """Whether two operators are one, or the adjoints of one."""
-    if isinstance(a, Adjoint) and isinstance(b, Adjoint):
-        return a.parts[0] is b.parts[0]
-    return a is b
+        told = (f"{self.name} was chosen because {self.reason}.",) if self.reason else ()
+        return (*told, COPIES) if isinstance(self.chosen, OnHost) else told
 
 
 def candidates(problem: Problem) -> Iterator[Choice]:
     """Solvers for `problem`, best first; none is set up yet."""
+    assert isinstance(problem, LinearSystem | LeastSquares)
+    yield from _in_host_memory(problem)
     if isinstance(problem, LeastSquares):
         yield Choice(LSMR(), "it is a least-squares problem")
         return
-    assert isinstance(problem, LinearSystem)
     A = problem.A
     yield from _on_a_box(problem)
     matrix = _matrix(problem)
     if matrix is None:
+        yield from _sparse_on_a_device(problem)
         yield from _matrix_free(problem)
         return
     n, members = A.domain.size, int(np.prod(problem.batch, dtype=int))
@@ -118,7 +124,7 @@ def candidates(problem: Problem) -> Iterator[Choice]:
             why = f"A is Hermitian and positive definite ({how})"
             if n <= _DIRECT_FAST or (members > 4 and n <= _DIRECT_ROBUST):
                 yield Choice(Direct(), f"{why} with {n} unknowns and {members} right-hand side(s)")
-            if n > _DIRECT_FAST and _like_an_m_matrix(matrix):
+            if n > _DIRECT_FAST and _mostly_negative(matrix.data, matrix.diagonal()):
                 yield Choice(CG(M=AMG()), f"{why}, with mostly negative couplings")
             yield Choice(CG(M=IC0()), why)
             yield Choice(CG(M=Jacobi()), why)
@@ -133,34 +139,75 @@ def candidates(problem: Problem) -> Iterator[Choice]:
         yield Choice(GMRES(), f"A is {kind}")
 
 
-def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
-    """Fast Poisson and multigrid, where A is diffusion on a box in host memory."""
-    from .multigrid.form import read
-
-    A = problem.A
-    if host_view(problem.b) is None:
+def _in_host_memory(problem: LinearSystem | LeastSquares) -> Iterator[Choice]:
+    """What the host would choose, for a system on a device that is too small to gain there."""
+    unknowns = problem.domain.size * int(np.prod(problem.batch, dtype=int))
+    if on_cpu(problem.b) or unknowns >= GAINS_FROM:
         return
     try:
-        form = read(A)
+        there = in_host_memory(problem)
     except TypeError:
-        form = None
+        return
+    for solver, reason in candidates(there):
+        why = f"{unknowns} unknowns in all are too few to gain from a GPU, and on the host {reason}"
+        yield Choice(OnHost(solver), why)
+
+
+def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:
+    """Fast Poisson and multigrid, where A is diffusion on a box in host memory or on a GPU."""
+    A, on_host = problem.A, host_view(problem.b) is not None
+    if not on_host and on_cpu(problem.b):  # of a library that neither kernels nor BLAS reach
+        return
+    form = _form(A, on_host=on_host)
     if isinstance(A, Diffusion | NodalDiffusion):
         low, high = A.extremes
         words = _inconsistency(problem, True) if A.singular else ""
         if low == high and not A.pins.any():
             why = "A is diffusion with a constant coefficient on a box: transforms invert it"
             yield Choice(Direct(M=FastPoisson()), f"{why}{words}")
-        elif form is not None and A.batch_shape and form.ndim == 2 and not form.stretched:
+        elif form is not None and on_host and _many_planes(A, form):
             yield Choice(MultigridCG(), "A is diffusion on a box, another one for each member")
-        elif form is not None and form.ndim == 3 and form.stretched:
-            why = f"A is diffusion in 3-D on cells much longer than wide{words}"
-            if not A.batch_shape:  # points smooth too little there
+        elif form is not None and form.stretched and (form.ndim == 3 or not on_host):
+            why = f"A is diffusion in {form.ndim}-D on cells much longer than wide{words}"
+            # points smooth too little there, and lines are for 2-D in host memory
+            if not A.batch_shape and (2 * form.ndim + 1) * A.domain.size < _MOST_ENTRIES:
                 yield Choice(CG(M=AMG()), why)
             yield Choice(CG(M=Multigrid()), why)
         elif form is not None:
             yield Choice(CG(M=Multigrid()), f"A is diffusion on a box{words}")
     elif form is not None:
         yield Choice(CG(M=Multigrid()), "A is diffusion on a box with a mass")
+
+
+def _form(A: Operator, *, on_host: bool) -> Form | None:
+    """A as multigrid takes it; None where it does not."""
+    from .multigrid.device import device_form
+    from .multigrid.form import read
+
+    try:
+        if on_host:
+            return read(A)
+        found = device_form(A)
+    except TypeError:
+        return None
+    return None if found is None or A.domain.size >= _MOST_ENTRIES else found[1]
+
+
+def _many_planes(A: Operator, form: Form) -> bool:
+    """Whether `MultigridCG` serves A: diffusion in 2-D, another one for each member."""
+    return bool(A.batch_shape) and form.ndim == 2 and not form.stretched
+
+
+def _sparse_on_a_device(problem: LinearSystem) -> Iterator[Choice]:
+    """Algebraic multigrid for a matrix on a device that is known to be positive."""
+    A = problem.A
+    if on_cpu(problem.b) or not isinstance(A, Sparse) or A.batch_shape:
+        return
+    if Trait.POSITIVE not in A.traits or A.work >= _MOST_ENTRIES:
+        return
+    if _mostly_negative(A.data, A.diagonal()):
+        why = "A is sparse and positive definite (declared), with mostly negative couplings"
+        yield Choice(CG(M=AMG()), why)
 
 
 def _matrix_free(problem: LinearSystem) -> Iterator[Choice]:
@@ -207,13 +254,17 @@ def _inconsistency(problem: LinearSystem, hermitian: bool) -> str:
     return f"; {words}" if words else ""
 
 
-def _like_an_m_matrix(matrix: Any) -> bool:
-    """Real, with off-diagonal entries of which nearly all weight is negative."""
-    if np.iscomplexobj(matrix):
+def _mostly_negative(entries: Array, diagonal: Array) -> bool:
+    """Whether a matrix is real, with off-diagonal entries of which nearly all weight is negative.
+
+    Args:
+        entries: all that are stored. diagonal: of the matrix.
+    """
+    if dtype_of(entries).kind == "c":
         return False
-    off = matrix.sum() - matrix.diagonal().sum()
-    size = abs(matrix).sum() - abs(matrix.diagonal()).sum()
-    return bool(off <= -0.9 * size)
+    xp, stored, own = namespace(entries), doubled(entries), doubled(diagonal)
+    off = float(xp.sum(stored)) - float(xp.sum(own))
+    return off <= -0.9 * (float(xp.sum(abs(stored))) - float(xp.sum(abs(own))))
 
 
 def _definite(problem: LinearSystem, matrix: Any) -> tuple[bool, str]:

@@ -66,6 +66,11 @@ class Direct(Krylov):
                 "not constant): use CG with it, or Direct(M=SuperLU())"
             )
 
+    @property
+    def pace(self) -> int:
+        """A step past the first does nothing."""
+        return 1
+
     def init(self, problem: LinearSystem, x0: Array | None, rng: Any = None) -> _Begun:
         r = first_residual(problem, x0)
         estimate = problem.domain.norm(r)

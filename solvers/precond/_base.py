@@ -14,7 +14,7 @@ from sciml.operator import Operator, Trait
 from sciml.operators.sparse import Sparse
 
 __all__ = [
-    "OnHost",
+    "HostPreconditioner",
     "PerMember",
     "Recipe",
     "csr_bytes",
@@ -43,7 +43,7 @@ class Recipe(ABC):
         return type(self).__name__
 
 
-class OnHost(Operator):
+class HostPreconditioner(Operator):
     """A preconditioner that runs in host memory on raveled vectors (B, n), as A's inverse."""
 
     def __init__(self, A: Operator, traits: Any) -> None:

@@ -12,7 +12,7 @@ from sciml._checks import integer, told
 from sciml.arrays import Array, is_array, to_numpy
 from sciml.operator import Operator, Trait
 
-from ._base import OnHost, Recipe, need_hermitian, square
+from ._base import HostPreconditioner, Recipe, need_hermitian, square
 from .incomplete import IC0
 
 __all__ = ["Coarse", "Deflation", "vectors"]
@@ -104,7 +104,7 @@ class Coarse:
         return c @ self.inverse.T
 
 
-class _Deflated(OnHost):
+class _Deflated(HostPreconditioner):
     """r -> Pᴴ M₀ P r + Q r."""
 
     def __init__(self, A: Operator, inner: Operator, coarse: Coarse) -> None:

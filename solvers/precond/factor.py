@@ -14,7 +14,15 @@ import numpy as np
 
 from sciml.operator import Operator, Trait
 
-from ._base import OnHost, PerMember, Recipe, need_hermitian, per_member, same_pattern, square
+from ._base import (
+    HostPreconditioner,
+    PerMember,
+    Recipe,
+    need_hermitian,
+    per_member,
+    same_pattern,
+    square,
+)
 
 __all__ = ["Cholesky", "CholeskyFactor", "Factored", "LUFactor", "SuperLU", "superlu"]
 
@@ -52,7 +60,7 @@ class Cholesky(Recipe):
         return CholeskyFactor(A, _with_real_diagonal(A), cholesky)
 
 
-class Factored(OnHost):
+class Factored(HostPreconditioner):
     """x -> A^-1 x by a SuperLU object's factors."""
 
     def __init__(self, A: Operator, factors: Any, traits: Any) -> None:
@@ -156,7 +164,7 @@ def _pivots_on_diagonal(A: Operator, matrix: Any) -> bool:
     return Trait.HERMITIAN in A.traits and bool((matrix.diagonal().real > 0).all())
 
 
-class CholeskyFactor(OnHost):
+class CholeskyFactor(HostPreconditioner):
     """x -> A^-1 x by CHOLMOD's factor. Built by `Cholesky`.
 
     Args:

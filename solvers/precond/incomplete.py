@@ -12,7 +12,7 @@ from sciml.arrays import namespace
 from sciml.operator import Operator, Trait
 from sciml.operators.dense import Diagonal
 
-from ._base import OnHost, Recipe, csr_bytes, need_hermitian, square
+from ._base import HostPreconditioner, Recipe, csr_bytes, need_hermitian, square
 from .factor import Factored, superlu
 
 __all__ = ["IC0", "ILU0", "ILUT", "SSOR", "Jacobi"]
@@ -130,7 +130,7 @@ class ILUT(Recipe):
         return Factored(A, factors, {Trait.LINEAR})
 
 
-class _Triangles(OnHost):
+class _Triangles(HostPreconditioner):
     """x -> G^-H D F^-1 x for lower triangles F and G in CSR form, diagonal entries last."""
 
     compiled = True

@@ -39,9 +39,9 @@ def rehearsed(order: int = 7) -> Iterator[Host]:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(cuda, "device_of", device_of))
-        _replace(stack, "on_cpu", on_cpu)
-        _replace(stack, "host_view", _refusing(arrays.host_view))
-        _replace(stack, "_host_views", _refusing(_faces._host_views))
+        replace_ours(stack, "on_cpu", on_cpu)
+        replace_ours(stack, "host_view", _refusing(arrays.host_view))
+        replace_ours(stack, "_host_views", _refusing(_faces._host_views))
         stack.enter_context(mock.patch.object(cuda, "record", Recording.of(device)))
         yield device
 
@@ -69,8 +69,8 @@ class Recording(TorchDispatchMode):
             launch = device.launch
             kept = mock.patch.object(device, "launch", made.launching(launch))
             with kept, contextlib.ExitStack() as stack, made:
-                _replace(stack, "from_host", _refused)
-                _replace(stack, "to_numpy", _refused)
+                replace_ours(stack, "from_host", _refused)
+                replace_ours(stack, "to_numpy", _refused)
                 found = run()
             for t in made.born.values():
                 if t.is_floating_point() or t.is_complex():
@@ -123,7 +123,7 @@ def _refusing(view: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *found: None if any(map(is_torch, found)) else view(*found)
 
 
-def _replace(stack: contextlib.ExitStack, name: str, function: Callable[..., Any]) -> None:
+def replace_ours(stack: contextlib.ExitStack, name: str, function: Callable[..., Any]) -> None:
     """The function of this name, wherever one of our modules has it."""
     for module in list(sys.modules.values()):
         ours = getattr(module, "__name__", "").split(".")[0] in ("sciml", "solvers")

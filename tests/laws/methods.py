@@ -35,6 +35,7 @@ METHODS: dict[str, Method] = {
     "CG Jacobi": Method(solvers.CG(M=solvers.Jacobi())),
     "CG Jacobi, as a graph": Method(solvers.CG(M=solvers.Jacobi(), graph=True)),
     "SmallCG": Method(solvers.SmallCG()),
+    "OnHost": Method(solvers.OnHost(solvers.CG(M=solvers.Jacobi()))),
     "CG SSOR": Method(solvers.CG(M=solvers.SSOR(1.2)), batched=False, libraries=HOST),
     "CG IC0": Method(solvers.CG(M=solvers.IC0()), batched=False, libraries=HOST),
     "CG deflated": Method(solvers.CG(M=solvers.Deflation(blocks=3)), batched=False, libraries=HOST),

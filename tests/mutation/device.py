@@ -17,6 +17,9 @@ SYSTEMS = "tests/cuda/test_small_systems.py::test_"
 LOOKS = "tests/cuda/test_looks.py::test_"
 REPLAY = "solvers/krylov/_replay.py"
 GRAPHS = "tests/cuda/test_graphs.py::test_"
+AUTO = "solvers/auto.py"
+ON_HOST = "solvers/on_host.py"
+CHOICES = "tests/cuda/test_auto.py::test_"
 OPTIMISER = "tests/numerics/test_pinn_optimiser.py::test_"
 
 DEVICE: tuple[Mutant, ...] = (
@@ -171,6 +174,41 @@ DEVICE: tuple[Mutant, ...] = (
         "(1 if on_cpu(like) else stepping.pace)",
         "(1 if on_cpu(like) else 16)",
         (LOOKS + "costly_steps_are_not_taken_in_vain",),
+    ),
+    Mutant(
+        "steps in host memory count like others",
+        ON_HOST,
+        "counted_beside(problem.A, self.copy)",
+        "self.copy",
+        (CHOICES + "steps_and_counts_are_those_of_the_host",),
+    ),
+    Mutant(
+        "another operator is not taken for the one in host memory",
+        ON_HOST,
+        "self.copy if same(problem.A, self.operator) else None",
+        "self.copy",
+        (CHOICES + "the_operator_is_copied_once",),
+    ),
+    Mutant(
+        "an operator that does not take NumPy's arrays is not moved",
+        ON_HOST,
+        "    if not isinstance(y, np.ndarray):\n",
+        "    if False:\n",
+        (CHOICES + "an_operator_that_cannot_be_moved_is_told_and_stays",),
+    ),
+    Mutant(
+        "a copy to the host is told",
+        AUTO,
+        "return (*told, COPIES) if isinstance(self.chosen, OnHost) else told",
+        "return told",
+        (CHOICES + "small_systems_are_taken_to_the_host",),
+    ),
+    Mutant(
+        "the unknowns of all members decide where they are solved",
+        AUTO,
+        "problem.domain.size * int(np.prod(problem.batch, dtype=int))\n    if",
+        "problem.domain.size\n    if",
+        (CHOICES + "the_unknowns_of_all_members_count",),
     ),
     Mutant(
         "unknown constants are held at first",

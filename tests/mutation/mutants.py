@@ -457,7 +457,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "Auto chooses anew for another operator",
         AUTO,
-        "if self.chosen is not None and _same(A, self.operator):",
+        "if self.chosen is not None and same(A, self.operator):",
         "if self.chosen is not None:",
         (CORNERS + "auto_chooses_anew_for_another_operator",),
     ),
