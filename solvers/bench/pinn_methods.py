@@ -260,13 +260,19 @@ def ssbroyden(model: Any, clock: Clock, until: float) -> int:
         gradient = torch.autograd.grad(loss, parameters)
         return loss.item(), torch.nn.utils.parameters_to_vector(gradient).numpy()
 
+    last = vector
+
     def look(x: np.ndarray) -> bool:
+        nonlocal last
+        last = x
         assign(x)
         state.step += 1
         clock.look(model)
         return clock.used >= until
 
-    return minimise(objective, vector, look)
+    steps = minimise(objective, vector, look)
+    assign(last)  # after a search in vain the model holds its last trial
+    return steps
 
 
 def _newton(dde: Any, model: Any, course: Course, damping: float, until: float) -> None:

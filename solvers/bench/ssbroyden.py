@@ -1,4 +1,4 @@
-"""A dense self-scaled quasi-Newton method: the strongest that is published for trained PINNs."""
+"""A dense self-scaled quasi-Newton method, the strongest rival that was tried."""
 
 from __future__ import annotations
 
