@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from .result import Applies
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Tally", "counted", "counted_beside", "tally_of", "uncounted"]
+__all__ = ["Tally", "add_applications", "counted", "counted_beside", "counting", "uncounted"]
 
 T = TypeVar("T")
 
@@ -30,15 +29,6 @@ class Tally:
         """The counts as a value."""
         return Applies(self.A, self.A_H, self.M, self.certify, self.fallbacks)
 
-    def counts(self) -> dict[str, int]:
-        """The counts by name."""
-        return dict(vars(self))
-
-    def add(self, more: Mapping[str, int]) -> None:
-        """Count applications that were none of a counting operator, such as those of a graph."""
-        for name, n in more.items():
-            setattr(self, name, getattr(self, name) + n)
-
 
 class _Counted(Operator):
     """`inner`, counting; it checks its own input, so this adds no second check."""
@@ -49,9 +39,9 @@ class _Counted(Operator):
             inner.domain, inner.range, traits=inner.traits, batch_shape=inner.batch_shape
         )
 
-    def _count(self, which: int) -> None:
+    def _count(self, which: int, times: int = 1) -> None:
         name = self.names[which]
-        setattr(self.tally, name, getattr(self.tally, name) + 1)
+        setattr(self.tally, name, getattr(self.tally, name) + times)
 
     def __call__(self, x: Array) -> Array:
         self._count(0)
@@ -115,9 +105,16 @@ def uncounted(A: Operator) -> Operator:
     return A.inner if isinstance(A, _Counted) else A
 
 
-def tally_of(*operators: Operator) -> Tally | None:
-    """Where those that count do so; None if none counts."""
-    return next((A.tally for A in operators if isinstance(A, _Counted)), None)
+def counting(A: Operator, tally: Tally) -> Operator:
+    """A, whose applications count in `tally` alone, as those of A and of its adjoint."""
+    return _Counted(uncounted(A), tally, "A", "A_H")
+
+
+def add_applications(A: Operator, tally: Tally) -> None:
+    """Count for A, if it counts, what another one that is `counting` was applied."""
+    if isinstance(A, _Counted):
+        A._count(0, tally.A)
+        A._count(1, tally.A_H)
 
 
 def counted_beside(A: Operator, other: Operator) -> Operator:

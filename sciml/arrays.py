@@ -273,6 +273,9 @@ def from_host(values: Any, like: Array, dtype: Any = None) -> Array:
     host = np.asarray(values, dtype=dtype)
     if isinstance(like, np.ndarray):
         return host
+    from ._streams import refuse_copies
+
+    refuse_copies(like)
     xp = namespace(like)
     return xp.asarray(host, dtype=native_dtype(xp, dtype), **_placement(like))
 

@@ -87,6 +87,9 @@ class Operator(ABC, metaclass=_Frozen):
     compiled: ClassVar[bool] = False  # runs a kernel that is compiled, or loaded, at first use
     # On a GPU an application costs more than a look at a solver's state: see `Solver.pace`.
     costly: ClassVar[bool] = False
+    # Whether a CUDA graph may hold an application: not where a library's plan keeps memory of its
+    # own, which may be given back while the graph still works on it.
+    recordable: ClassVar[bool] = True
     # HERMITIAN was found in a matrix whose assembly left rounding: A^H is not A to the last bit.
     hermitian_to_rounding: bool = False
     _frozen: bool = False

@@ -97,6 +97,7 @@ class _Inverse(Operator):
 
     param_names: ClassVar[tuple[str, ...]] = ("scale", "weights")
     compiled: ClassVar[bool] = True
+    recordable: ClassVar[bool] = False
 
     def __init__(
         self,

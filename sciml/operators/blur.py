@@ -51,6 +51,8 @@ class _Convolution(Operator):
     The extended image is laid on a ring so long that what wraps around is not picked.
     """
 
+    recordable = False
+
     param_names = ("kernel",)
     _cached = ("_kept", "_bound")  # made of the kernel
 
@@ -228,6 +230,8 @@ class BlurNormal(Operator):
 
     A full convolution loses nothing, so that A^H A is a corner of the circulant one of |spectrum|².
     """
+
+    recordable = False
 
     param_names = ("power",)
 

@@ -46,6 +46,8 @@ class RandomCirculant(Operator):
         TypeError: a complex space, or no generator. ValueError: M is not from 1 to N.
     """
 
+    recordable = False
+
     param_names = ("spectrum",)
     structure_names = ("signs", "kept", "home_of")
 

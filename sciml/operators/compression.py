@@ -29,6 +29,7 @@ class CoilCompression(Operator):
     """
 
     param_names = ("matrix",)
+    recordable = False
 
     def __init__(
         self, matrix: Array, shape: tuple[int, ...], *, readout: int | None = None

@@ -20,6 +20,8 @@ class FFT(Operator):
         centred: zero frequency and origin in the middle (index n // 2) of each axis, as in MRI.
     """
 
+    recordable = False
+
     def __init__(self, space: Space, *, axes: int | None = None, centred: bool = False) -> None:
         need(space, Space, "a complex Space for an FFT")
         if not space.is_complex:

@@ -41,6 +41,8 @@ class GriddedNUFFT(Operator):
             does not have.
     """
 
+    recordable = False
+
     structure_names = ("weights",)
 
     def __init__(

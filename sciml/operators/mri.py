@@ -123,6 +123,8 @@ class SENSE(Operator):
         TypeError, ValueError: as `Coils` and `Sampling`.
     """
 
+    recordable = False
+
     param_names = ("maps",)
     structure_names = ("mask",)
 
@@ -172,6 +174,8 @@ class SENSENormal(Operator):
     mask is constant it is the identity: these are not transformed. The axes that are come last in
     the arrays kept here, since transforms along an axis that is strided in memory are slow.
     """
+
+    recordable = False
 
     param_names = ("maps",)
     structure_names = ("mask", "spectrum")

@@ -64,6 +64,8 @@ class NUFFT(Operator):
         ModuleNotFoundError (when applied): finufft, or cufinufft, is not installed.
     """
 
+    recordable = False
+
     param_names = ("coords",)
 
     def __init__(

@@ -51,6 +51,8 @@ class Toeplitz(Operator):
         ModuleNotFoundError: finufft (cufinufft on a GPU) is not installed.
     """
 
+    recordable = False
+
     param_names = ("spectrum",)
     structure_names = ("twiddles",)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
-from sciml._counting import tally_of, uncounted
+from sciml._counting import Tally, add_applications, counting, uncounted
 from sciml._streams import stream_of
 from sciml.algebra import Identity
 from sciml.arrays import Array, is_array, is_torch, namespace, on_cpu
+from sciml.kernels.cuda.sparse import version
 from sciml.operator import Operator
 from sciml.problem import Problem
 
@@ -32,9 +34,10 @@ class Replaying(Krylov):
         graph: record the steps between two looks as a CUDA graph the second time they are taken,
             and replay it from then on, also for further right-hand sides of a prepared solver. It
             pays where kernels are shorter than their launches, as in cycles of multigrid below
-            about 64³, and costs a copy of the state for each look. Off a GPU it does nothing. A and
-            M have to be made of kernels alone: a step that reads on the host is refused with a
-            RuntimeError.
+            about 64³, and costs a copy of the state for each look. The result's `solver` keeps the
+            graphs, so that a prepared one is what gains. Off a GPU it does nothing. A and M have to
+            be made of kernels alone: a step that reads on the host, or transforms by FFTs, whose
+            plans keep memory of their own, is refused with a RuntimeError.
         tape: the graphs; made when the solver is prepared.
     """
 
@@ -45,6 +48,10 @@ class Replaying(Krylov):
         ready = super().prepare(problem)
         return replace(ready, tape=Tape()) if self.graph and self.tape is None else ready
 
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + (0 if self.tape is None else self.tape.nbytes)
+
     def replayed(self, steps: Steps[S], state: S, k: int) -> S:
         """steps(state, k), which is immutable; by a graph where that is asked for and can be."""
         if self.tape is None or not k or not _may_be_recorded(state):
@@ -53,10 +60,21 @@ class Replaying(Krylov):
 
 
 class Tape(threading.local):
-    """Graphs of one solver, for each thread its own: a graph has but one set of buffers."""
+    """Graphs of one solver, for each thread its own: a graph has but one set of buffers.
+
+    A copy, or what comes out of a pickle, is empty.
+    """
 
     def __init__(self) -> None:
         self.graphs: OrderedDict[Hashable, _Recorded | list[Operator]] = OrderedDict()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tape, ()
+
+    @property
+    def nbytes(self) -> int:
+        """Of this thread's graphs on the device."""
+        return sum(made.nbytes for made in self.graphs.values() if isinstance(made, _Recorded))
 
     def advance(self, steps: Steps[S], state: S, k: int) -> S:
         """steps(state, k), recorded when a state of its form comes for the second time: the first
@@ -85,30 +103,32 @@ class _Recorded:
     def __init__(self, steps: Steps[S], state: S, k: int) -> None:
         from sciml.kernels import cuda
 
-        self.given = [_copied(a) for a in _arrays(state)]
-        start = _rebuilt(state, iter(self.given), iter(list(_operators(state))))
-        tally = tally_of(*_operators(state))
-        before = None if tally is None else tally.counts()
-        self.operators = list(map(uncounted, _operators(state)))
+        _refuse_plans(state)
+        self.given = [_held(a) for a in _arrays(state)]
+        self.tallies = [Tally() for _ in _operators(state)]
+        own = map(counting, _operators(state), self.tallies)
+        start = _rebuilt(state, iter(self.given), own)
         try:
             self.end, self.graph = cuda.record(lambda: steps(start, k), self.given[0])
+        except MemoryError:
+            raise
         except Exception as error:  # of either library, and of what A and M call
             raise RuntimeError(
                 f"expected steps that are kernels alone for graph=True, got {error}: leave it out "
                 "for this operator and preconditioner"
             ) from error
-        self.applied: dict[str, int] = {}
-        if tally is not None and before is not None:  # nothing was applied yet
-            self.applied = {name: n - before[name] for name, n in tally.counts().items()}
-            tally.add({name: -n for name, n in self.applied.items()})
+
+    @property
+    def nbytes(self) -> int:
+        return self.graph.nbytes + sum(math.prod(a.shape) * a.itemsize for a in self.given)
 
     def replay(self, state: S) -> S:
         """The state k steps on, in arrays of its own."""
         for held, now in zip(self.given, _arrays(state), strict=True):
             held[...] = now
         self.graph.replay()
-        if (tally := tally_of(*_operators(state))) is not None:
-            tally.add(self.applied)
+        for A, tally in zip(_operators(state), self.tallies, strict=True):
+            add_applications(A, tally)
         ends = (_copied(a) for a in _arrays(self.end))
         return _rebuilt(self.end, ends, _operators(state))
 
@@ -119,8 +139,28 @@ def _may_be_recorded(state: tuple) -> bool:
     return bool(arrays) and not watched and not any(map(on_cpu, arrays))
 
 
+def _refuse_plans(state: tuple) -> None:
+    for A in map(uncounted, _operators(state)):
+        for part in (A, *(owner for owner, _, _ in A.attributes())):
+            if not part.recordable:
+                raise RuntimeError(
+                    f"expected steps that are kernels alone for graph=True, got {part!r}, whose "
+                    "plans keep memory of their own: leave graph out"
+                )
+
+
 def _copied(a: Array) -> Array:
     return namespace(a).asarray(a, copy=True)
+
+
+def _held(a: Array) -> Array:
+    """A copy that may be written to, wherever `a` was made."""
+    if not is_torch(a):
+        return _copied(a)
+    import torch
+
+    with torch.inference_mode(False):
+        return a.clone()
 
 
 def _arrays(part: Any) -> Iterator[Array]:
@@ -147,7 +187,9 @@ def _form(part: Any) -> Hashable:
         return type(part), *map(_form, part)
     if isinstance(part, Operator):
         inner = uncounted(part)
-        return (Identity, inner.domain) if isinstance(inner, Identity) else id(inner)
+        if isinstance(inner, Identity):
+            return Identity, inner.domain
+        return id(inner), *map(version, inner.params.values())  # what it keeps of them may be moved
     if is_array(part):
         return tuple(part.shape), part.dtype, str(part.device)
     return part

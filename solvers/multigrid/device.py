@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -258,7 +258,7 @@ class DeviceMultigrid(Operator):
         else:
             self.levels = DeviceHierarchy(device, form, self.dtype, recipe.smoother)
             self.steps = schedule(len(self.levels.levels) + 1, self.cycle, twice)
-        self._owners = lru_cache(maxsize=8)(self._find_owners)
+        self._owners = cache(self._find_owners)  # graphs hold their addresses
 
     def update(self, A: Operator) -> Operator:
         """The preconditioner of another A.

@@ -60,7 +60,7 @@ class Learned(Operator):
             none.
     """
 
-    costly = True
+    costly, recordable = True, False
 
     def __init__(self, A: Operator, network: DirectionNetwork, *, bfloat16: bool = False) -> None:
         import torch

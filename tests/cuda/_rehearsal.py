@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 import solvers  # noqa: F401  its modules too use what is replaced
 from sciml import arrays
@@ -49,9 +51,12 @@ def rehearsed(order: int = 7) -> Iterator[Host]:
 class Recording(TorchDispatchMode):
     """What stands in for a CUDA graph: all that torch and the shim are asked for, in order.
 
-    As with a graph, only addresses are kept, what is read on the host is refused, and nothing
-    counts that was computed while recording: memory that was asked for meanwhile is NaN after it.
+    As with a graph, only addresses are kept of what was there before, and a replay fails if such
+    memory was given back; what is read on the host is refused; and nothing counts that was computed
+    while recording: memory that was asked for meanwhile is NaN, or a nonsense number, after it.
     """
+
+    nbytes = 0
 
     def __init__(self, device: Host) -> None:
         super().__init__()
@@ -59,6 +64,7 @@ class Recording(TorchDispatchMode):
         self.steps: list[Callable[[], object]] = []
         self.replays = 0
         self.born: dict[int, torch.Tensor] = {}
+        self.lent: dict[int, StorageWeakRef] = {}
 
     @classmethod
     def of(cls, device: Host) -> Callable[..., Any]:
@@ -69,21 +75,26 @@ class Recording(TorchDispatchMode):
             launch = device.launch
             kept = mock.patch.object(device, "launch", made.launching(launch))
             with kept, contextlib.ExitStack() as stack, made:
-                replace_ours(stack, "from_host", _refused)
-                replace_ours(stack, "to_numpy", _refused)
+                for name in ("from_host", "to_numpy"):
+                    replace_ours(stack, name, _refused)
+                for owner, name in _CROSSINGS:
+                    stack.enter_context(mock.patch.object(owner, name, _refused))
                 found = run()
             for t in made.born.values():
-                if t.is_floating_point() or t.is_complex():
-                    t.fill_(float("nan"))
+                whole = torch.empty(0, dtype=torch.uint8).set_(t.untyped_storage())
+                whole.fill_(0xFF)  # NaN as a float, -1 as an integer
             device.recorded.append(made)
             return found, made
 
         return record
 
     def launching(self, launch: Callable[..., None]) -> Callable[..., None]:
-        def launched(*args, **kwargs):
-            launch(*args, **kwargs)
-            self.steps.append(lambda: launch(*args, **kwargs))
+        def launched(name, kernel, real, grid, block, args, *more, **kwargs):
+            launch(name, kernel, real, grid, block, args, *more, **kwargs)
+            there = tuple(map(self._address_of, args))
+            self.steps.append(
+                lambda: launch(name, kernel, real, grid, block, there, *more, **kwargs)
+            )
 
         return launched
 
@@ -96,18 +107,41 @@ class Recording(TorchDispatchMode):
         if _address(made) not in {_address(a) for a in tree_leaves((args, kwargs))}:
             self.born[_address(made)] = made
 
+        there, named = tree_map(self._address_of, (args, kwargs))
+        target = self._address_of(made)
+
         def again():
-            fresh = func(*args, **kwargs)
-            if fresh.data_ptr() != made.data_ptr():
-                made.copy_(fresh)
+            fresh = func(*there, **named)
+            if fresh.data_ptr() != target.data_ptr():
+                target.copy_(fresh)
 
         self.steps.append(again)
         return made
 
+    def _address_of(self, a: Any) -> Any:
+        """A tensor as a graph holds it: by its address, if it was there before the recording."""
+        if not isinstance(a, torch.Tensor) or _address(a) in self.born or not a.numel():
+            return a
+        storage = a.untyped_storage()
+        self.lent.setdefault(storage.data_ptr(), StorageWeakRef(storage))
+        bytes_there = (ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())
+        with torch.utils._python_dispatch._disable_current_modes():
+            flat = torch.frombuffer(bytes_there, dtype=a.dtype)
+            return flat.as_strided(a.shape, a.stride(), a.storage_offset())
+
     def replay(self) -> None:
-        for step in self.steps:
-            step()
+        assert not any(held.expired() for held in self.lent.values()), "memory was given back"
+        with torch.inference_mode():  # memory has no modes
+            for step in self.steps:
+                step()
         self.replays += 1
+
+
+# How torch takes numbers to the host and from it but by an operation that would be seen.
+_CROSSINGS = (
+    *((torch.Tensor, name) for name in ("tolist", "numpy", "cpu")),
+    *((torch, name) for name in ("tensor", "from_numpy")),
+)
 
 
 def _address(a: Any) -> int | None:

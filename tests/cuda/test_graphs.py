@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sciml import LinearSystem, Operator, Space, Stop, Trait, solve
 from sciml.arrays import from_host, to_numpy
-from sciml.operators import Diffusion, Sparse
+from sciml.kernels import cuda
+from sciml.operators import Blur, Diffusion, Sparse
 from solvers import AMG, CG, MINRES, BiCGStab, Jacobi, Multigrid
 from solvers.krylov._replay import Tape
+from tests.laws.cases import HOST, TORCH
+from tests.laws.registry import OPERATORS
 
 SHAPE = (8, 11)
 
@@ -168,3 +174,99 @@ def test_threads_have_graphs_of_their_own():
     other.start()
     other.join()
     assert seen == [{}]
+
+
+def test_values_that_change_in_place_are_recorded_anew(rehearsal):
+    """A matrix keeps its values in columns: what a graph would go on reading is no longer there."""
+    problem = _system()
+    A = Sparse(problem.A.to(xp=np).assemble(), traits={Trait.POSITIVE}).to(xp=torch)
+    there = LinearSystem(A, problem.b.reshape(-1))
+    ready, stop = CG(graph=True).prepare(there), Stop(check_every=2)
+    _same(solve(there, ready, stop=stop), solve(there, CG(), stop=stop))
+    assert rehearsal.recorded
+    A.data[:] = 3 * A.data + 0
+    for _ in range(2):
+        _same(solve(there, ready, stop=stop), solve(there, CG(), stop=stop))
+
+
+def test_what_was_recorded_without_counting_is_counted(rehearsal):
+    problem = _system()
+    ready = CG(M=Jacobi(), graph=True).prepare(problem)
+    state = ready.init(problem, None)
+    for _ in range(4):
+        state = ready.advance(state, 16)
+    assert rehearsal.recorded
+    _same(solve(problem, ready), solve(problem, CG(M=Jacobi())))
+
+
+def test_a_recording_of_inference_mode_serves_outside(rehearsal):
+    problem = _system()
+    ready = CG(graph=True).prepare(problem)
+    with torch.inference_mode():
+        solve(problem, ready)
+    _same(solve(problem, ready), solve(problem, CG()))
+
+
+def test_transforms_are_not_recorded(rehearsal):
+    blur = Blur(torch.ones((3, 3), dtype=torch.float64) / 9, Space(SHAPE, np.float64))
+    A = blur.normal + _system().A
+    problem = LinearSystem(A, _system().b)
+    assert solve(problem, MINRES(), throw=False).iterations
+    with pytest.raises(RuntimeError, match="plans keep memory of their own"):
+        solve(problem, MINRES(graph=True), stop=Stop(check_every=1), throw=False)
+
+
+class _Transforms(TorchDispatchMode):
+    """Whether any was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen |= "fft" in func.overloadpacket.__name__
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", [n for n, c in OPERATORS.items() if TORCH in c.libraries != HOST])
+def test_operators_that_transform_say_so(name, rng):
+    case = OPERATORS[name]
+    like = torch.zeros(1)
+    A = case.make(rng, np.dtype(case.dtypes[0]), lambda x: from_host(x, like, x.dtype))
+    x = from_host(A.domain.random(rng, A.batch_shape), like, A.domain.dtype)
+    with _Transforms() as transforms:
+        A(x)
+    parts = [A, *(owner for owner, _, _ in A.attributes())]
+    assert not transforms.seen or not all(part.recordable for part in parts)
+
+
+def test_memory_of_graphs_is_told_and_copies_have_none(rehearsal):
+    problem = _system()
+    ready = CG(graph=True).prepare(problem)
+    before = ready.nbytes
+    found = solve(problem, ready)
+    assert ready.nbytes - before >= 3 * 8 * problem.domain.size
+    assert found.memory > solve(problem, CG()).memory
+    for copied in (copy.deepcopy(ready), pickle.loads(pickle.dumps(ready))):
+        assert copied == ready and not copied.tape.graphs
+
+
+def test_the_stand_in_notices_memory_that_was_given_back(rehearsal):
+    kept = [torch.ones(3)]
+    made, graph = cuda.record(lambda: kept[0] + 1, kept[0])
+    graph.replay()
+    assert made.tolist() == [2, 2, 2]
+    kept.clear()
+    with pytest.raises(AssertionError, match="given back"):
+        graph.replay()
+
+
+@pytest.mark.gpu
+def test_a_refusal_leaves_the_stream_as_it_was():
+    pytest.importorskip("cupy", exc_type=ImportError)
+    x = torch.ones(3, device="cuda")
+    before = torch.cuda.current_stream()
+    with pytest.raises(RuntimeError):
+        cuda.record(x.tolist, x)
+    assert torch.cuda.current_stream() == before
+    assert (x + 1).tolist() == [2, 2, 2]

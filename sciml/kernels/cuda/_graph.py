@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -11,10 +12,16 @@ from ...arrays import Array, is_torch
 __all__ = ["Graph", "record"]
 
 T = TypeVar("T")
+_ALONE = threading.Lock()
 
 
 class Graph(Protocol):
     """Kernels with their arguments, which keep the memory that they work on."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the device that nobody else is given."""
+        ...
 
     def replay(self) -> None:
         """Put them on the current stream of the arrays' library, without waiting for them."""
@@ -25,7 +32,8 @@ def record(run: Callable[[], T], like: Array) -> tuple[T, Graph]:
     """(what `run` gives, the graph of what it launches) on the GPU of `like`.
 
     Nothing is computed yet: what `run` gives is filled by each replay. The memory that it asks for
-    belongs to the graph, so that nobody else is given what replays write to.
+    belongs to the graph, so that nobody else is given what replays write to. One thread records at
+    a time; another one that waits for the whole device meanwhile spoils it.
 
     Args:
         run: it was run before, since a first launch compiles; and reads nothing on the host.
@@ -34,7 +42,8 @@ def record(run: Callable[[], T], like: Array) -> tuple[T, Graph]:
         RuntimeError: it does what a graph cannot hold, such as a copy to the host. CuPy's calls of
             cuBLAS, cuSPARSE and cuSOLVER are refused so too.
     """
-    return _by_torch(run, like) if is_torch(like) else _by_cupy(run, like)
+    with _ALONE:
+        return _by_torch(run, like) if is_torch(like) else _by_cupy(run, like)
 
 
 def _by_torch(run: Callable[[], T], like: Array) -> tuple[T, Graph]:
@@ -43,14 +52,19 @@ def _by_torch(run: Callable[[], T], like: Array) -> tuple[T, Graph]:
     graph, own = torch.cuda.CUDAGraph(), torch.cuda.Stream(like.device)
     # "thread_local": what other threads allocate meanwhile is no error here
     capturing = torch.cuda.graph(graph, stream=own, capture_error_mode="thread_local")
-    with torch.cuda.device(like.device), capturing:
+    # after a capture that failed torch stays on its stream: the one before is put back here
+    before = torch.cuda.stream(torch.cuda.current_stream(like.device))
+    with torch.cuda.device(like.device), before, capturing:
+        at_first = torch.cuda.memory_reserved(like.device)
         made = run()
-    return made, graph
+        taken = torch.cuda.memory_reserved(like.device) - at_first
+    return made, _Kept(graph.replay, taken, graph)
 
 
 def _by_cupy(run: Callable[[], T], like: Any) -> tuple[T, Graph]:
     import cupy
 
+    cupy.get_default_memory_pool().free_all_blocks()  # which the graph's own pool cannot ask for
     with cupy.cuda.Device(like.device.id):
         pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
         with stream, cupy.cuda.using_allocator(pool.malloc):
@@ -62,14 +76,16 @@ def _by_cupy(run: Callable[[], T], like: Any) -> tuple[T, Graph]:
                     stream.end_capture()
                 raise
             graph = stream.end_capture()
-    return made, _OfCuPy(graph, pool)
+
+    def replay() -> None:
+        with cupy.cuda.Device(like.device.id):
+            graph.launch()
+
+    return made, _Kept(replay, pool.total_bytes(), graph, pool)
 
 
-class _OfCuPy:
-    """A graph of CuPy's with the pool that its kernels' memory is from."""
+class _Kept:
+    """A graph with all that has to live as long."""
 
-    def __init__(self, graph: Any, pool: Any) -> None:
-        self.graph, self.pool = graph, pool
-
-    def replay(self) -> None:
-        self.graph.launch()
+    def __init__(self, replay: Callable[[], None], nbytes: int, *kept: Any) -> None:
+        self.replay, self.nbytes, self.kept = replay, nbytes, kept
