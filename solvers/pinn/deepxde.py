@@ -27,6 +27,13 @@ from sciml._checks import need, told
 from .gauss_newton import GaussNewton, Progress
 from .precision import double, double_precision, seeded
 from .residuals import PointwiseResiduals, Term
+from .suitable import (
+    blame_equation,
+    need_squares,
+    refuse_unsuitable,
+    unchanged_if_refused,
+    warn_of_flat_pieces,
+)
 
 __all__ = [
     "as_network",
@@ -40,9 +47,6 @@ __all__ = [
 
 # Seconds pass between two lines of DeepXDE's display, at whose default a training ends in silence.
 _DISPLAY_EVERY = 10
-_ARRAYS_AGREE = 1e-6
-_ROUNDING = 1e-14
-_LOOKED_AT = 256  # points at which second derivatives are looked for
 
 
 def load_deepxde() -> ModuleType:
@@ -110,7 +114,7 @@ def precondition(
     need(model, dde.Model, "a deepxde.Model", "deepxde.Model(data, net)")
     method = GaussNewton() if method is None else method
     need(method, GaussNewton, "a method", "GaussNewton()")
-    _refuse(dde, model)
+    refuse_unsuitable(dde, model)
     if external_trainable_variables is None:
         variables = list(model.external_trainable_variables)
     elif isinstance(external_trainable_variables, Tensor):
@@ -123,22 +127,23 @@ def precondition(
     weights = model.loss_weights if loss_weights is None else loss_weights
 
     compiled = model.outputs_losses_train
-    model.net.double()
-    for p in [*model.net.parameters(), *variables]:
-        p.data, p.grad = p.data.double(), None
-    if not getattr(model.net, "_takes_any_float", False):
-        model.net.register_forward_pre_hook(_to_its_precision)
-        model.net._takes_any_float = True
-    model.__class__ = _in_double(type(model))
-    with double(dde, model):
-        model.external_trainable_variables = variables
-        _need_squares(dde, model, compiled, weights)
-        _warn_of_flat_pieces(_residuals(dde, model, *_batch(model)))
-        optimiser = _Optimiser(model, method, variables)
-        model.compile(
-            optimiser, metrics=metrics, loss_weights=weights,
-            external_trainable_variables=variables, verbose=0,
-        )  # fmt: skip
+    with unchanged_if_refused(model, variables):
+        model.net.double()
+        for p in [*model.net.parameters(), *variables]:
+            p.data, p.grad = p.data.double(), None
+        if not getattr(model.net, "_takes_any_float", False):
+            model.net.register_forward_pre_hook(_to_its_precision)
+            model.net._takes_any_float = True
+        model.__class__ = _in_double(type(model))
+        with double(dde, model):
+            model.external_trainable_variables, batch = variables, _batch(model)
+            need_squares(model, compiled, weights, batch, lambda: _residuals(dde, model, *batch))
+            warn_of_flat_pieces(_residuals(dde, model, *batch))
+            optimiser = _Optimiser(model, method, variables)
+            model.compile(
+                optimiser, metrics=metrics, loss_weights=weights,
+                external_trainable_variables=variables, verbose=0,
+            )  # fmt: skip
     return model
 
 
@@ -199,66 +204,6 @@ def lent_residuals(model: Any) -> Iterator[PointwiseResiduals]:
             p.data, p.grad = data, gradient
 
 
-def _refuse(dde: ModuleType, model: Any) -> None:
-    if getattr(model.net, "regularizer", None) is not None:
-        raise ValueError(
-            f"expected a network without regularization, got {told(model.net.regularizer)}: leave "
-            "it out, Gauss-Newton's damping keeps steps small"
-        )
-    if dde.config.autodiff != "reverse":
-        raise ValueError(
-            f"expected reverse-mode derivatives, got {dde.config.autodiff!r}: "
-            'deepxde.config.set_default_autodiff("reverse")'
-        )
-    if dde.config.mixed:
-        raise ValueError('expected one precision, got "mixed": set_default_float("float64")')
-
-
-def _need_squares(dde: ModuleType, model: Any, compiled: Any, weights: Any) -> None:
-    """Refuse a model with a loss, as it was compiled, that is no mean square.
-
-    Losses are compared one by one and without weights, so that none hides behind a larger one.
-    """
-    X, y, aux = _batch(model)
-    before = model.loss_weights
-    try:
-        model.loss_weights = weights
-        _residuals(dde, model, X, y, aux).terms()  # says what is wrong with weights and shapes
-        if compiled is None:
-            return
-        model.loss_weights = None
-        terms = _residuals(dde, model, X, y, aux).terms()
-        theirs = compiled(X, y, aux)[1].detach().tolist()
-    finally:
-        model.loss_weights = before
-    ours = [float(term.error.detach().square().mean()) for term in terms]
-    least = _ROUNDING * sum(a for a in ours if np.isfinite(a))
-    for term, a, b in zip(terms, ours, theirs, strict=True):
-        # where the mean square is NaN the training says so, and at which point
-        if np.isfinite(a) and not abs(a - b) <= _ARRAYS_AGREE * a + least:
-            raise ValueError(
-                f"expected losses that are mean squares, {a:.6g} for {term.name}, got {b:.6g}: "
-                'compile the model with loss="MSE"'
-            )
-
-
-def _warn_of_flat_pieces(found: PointwiseResiduals) -> None:
-    """Say so where the network is linear in pieces: an equation then trains nothing, silently."""
-    x = found.inputs[:_LOOKED_AT].clone().requires_grad_()
-    (slope,) = torch.autograd.grad(found.network(x).sum(), x, create_graph=True)
-    if not bool(slope.any()):  # weights that are 0 at first say nothing
-        return
-    if slope.requires_grad:
-        (bend,) = torch.autograd.grad(slope.sum(), x, allow_unused=True)
-        if bend is not None and bool(bend.any()):
-            return
-    warnings.warn(
-        "expected a network with second derivatives in its inputs, got none at the training points "
-        '(ReLU?): an equation with second derivatives cannot train it, use "tanh"',
-        stacklevel=3,
-    )
-
-
 def _batch(model: Any) -> tuple[Any, Any, Any]:
     """(X, y, auxiliary variables), the last of which is missing from some data sets."""
     X, y, *aux = model.data.train_next_batch(model.batch_size)
@@ -269,7 +214,7 @@ def _residuals(dde: ModuleType, model: Any, X: Any, y: Any, aux: Any) -> Pointwi
     if not isinstance(X, np.ndarray) or X.ndim != 2:
         raise TypeError(
             f"expected training points as one array (points, dim), got {told(type(X).__name__)}: "
-            "operator networks with several inputs are not supported"
+            "operator networks with several inputs are left to DeepXDE's own optimisers"
         )
     if not len(X):
         raise ValueError(
@@ -292,7 +237,7 @@ def _residuals(dde: ModuleType, model: Any, X: Any, y: Any, aux: Any) -> Pointwi
         try:
             model.data.losses_train(targets, outputs, record, x, model, aux=None)
         except (TypeError, RuntimeError) as error:
-            _blame_equation(model, error, x, outputs, auxiliary)
+            blame_equation(model, error, x, outputs, auxiliary)
             raise
         dde.grad.clear()  # graphs are kept by what needs them
         return _terms(model, errors, len(X))
@@ -300,29 +245,6 @@ def _residuals(dde: ModuleType, model: Any, X: Any, y: Any, aux: Any) -> Pointwi
     return PointwiseResiduals(
         model.net, inputs, terms, extra=tuple(model.external_trainable_variables)
     )
-
-
-def _blame_equation(
-    model: Any, error: Exception, x: Tensor, outputs: Tensor, auxiliary: Tensor | None
-) -> None:
-    """Say so, if `error` comes of an equation that is not in torch."""
-    if "numpy()" in str(error):  # torch's advice is detach(), which cuts the equation off
-        raise TypeError(
-            "expected equations and conditions in torch, got one that calls NumPy on a tensor: "
-            "torch.sin(x) in place of np.sin(x)"
-        ) from error
-    if (equation := getattr(model.data, "pde", None)) is None:
-        return
-    try:
-        found = equation(x, outputs) if auxiliary is None else equation(x, outputs, auxiliary)
-    except Exception:
-        return  # the equation's own error is the one to show
-    for k, value in enumerate(found if isinstance(found, list | tuple) else [found]):
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"expected PDE {k} as a tensor (points, 1), got {told(value)}: return what is to "
-                "be 0, made by torch and deepxde.grad"
-            ) from error
 
 
 def _terms(model: Any, errors: list[Tensor], points: int) -> list[Term]:
@@ -387,6 +309,12 @@ class _Optimiser(torch.optim.Optimizer):
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        groups = state_dict["param_groups"]
+        if any(not set(asdict(Progress())) <= set(group) for group in groups):
+            raise ValueError(
+                "expected a checkpoint of a preconditioned model, got one of another optimiser: "
+                "restore it before precondition(model)"
+            )
         super().load_state_dict(state_dict)
         with torch.no_grad():
             for variable in self._variables:
@@ -412,7 +340,9 @@ def _in_double(base: type) -> type:
                 if len(args) < 3:
                     kwargs.setdefault("display_every", _DISPLAY_EVERY)
             with double(load_deepxde(), self):
-                return super().train(*args, **kwargs)
+                found = super().train(*args, **kwargs)
+                _tell_how_it_ended(self, args[8] if len(args) > 8 else kwargs.get("verbose", 1))
+                return found
 
         @functools.wraps(base.predict)
         def predict(self, *args: Any, **kwargs: Any) -> Any:
@@ -426,6 +356,24 @@ def _in_double(base: type) -> type:
 
     Preconditioned.__name__, Preconditioned.__qualname__ = base.__name__, base.__qualname__
     return Preconditioned
+
+
+def _tell_how_it_ended(model: Any, verbose: int) -> None:
+    """The last state among the losses, a word of a training that could not go on, and a warning of
+    constants that had no time to change."""
+    if not isinstance(model.opt, _Optimiser):
+        return
+    if model.losshistory.steps[-1] != model.train_state.step:
+        model._test(verbose=0)
+    now, hold = model.opt.progress, model.opt._method.hold
+    if now.stalled > 1 and verbose > 0:
+        print(f"No step lowers the loss in float64: ended after {model.train_state.step} steps.")
+    if model.opt._variables and now.iterations and not now.units:
+        warnings.warn(
+            f"unknown constants were held for all {now.iterations} steps: train for more than "
+            f"hold={hold}, or with GaussNewton(hold=0)",
+            stacklevel=3,
+        )
 
 
 def _to_its_precision(net: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ BROYDEN = "tests/numerics/test_ssbroyden.py::test_"
 PINNS: tuple[Mutant, ...] = (
     Mutant(
         "a residual that is not finite does not hide that others agree",
-        "solvers/pinn/deepxde.py",
+        "solvers/pinn/suitable.py",
         "sum(a for a in ours if np.isfinite(a))",
         "sum(ours)",
         ("tests/numerics/test_pinn_deepxde.py::test_residuals_that_are_not_finite_are_named",),

@@ -193,6 +193,20 @@ def test_lbfgs_trains_unknown_constants_too(dde, begun):
     assert any(p is constant for group in begun.opt.param_groups for p in group["params"])
 
 
+def test_ssbroyden_leaves_its_last_step_and_no_trial(begun, monkeypatch):
+    def searching(objective, x, look):
+        objective(x + 1)
+        look(x + 1)
+        objective(x + 5)  # of a search that finds nothing
+        return 1
+
+    monkeypatch.setattr(pinn_methods, "minimise", searching)
+    before = [p.detach().clone() for p in begun.net.parameters()]
+    ssbroyden(begun, Clock(), 60.0)
+    for p, was in zip(begun.net.parameters(), before, strict=True):
+        assert torch.allclose(p, was + 1)
+
+
 def test_ssbroyden_trains_unknown_constants_too(dde):
     """Of u'' = c, u = x²/2 - 1/2 given: c = 1."""
     with double_precision(dde), seeded(dde, 0):

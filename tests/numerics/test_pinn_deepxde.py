@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from solvers.pinn import Factor, conditioning, gram, spectrum
-from solvers.pinn.deepxde import load_deepxde, precondition, residuals
+from solvers.pinn.deepxde import as_network, load_deepxde, precondition, residuals
 from solvers.pinn.gauss_newton import GaussNewton
 from solvers.pinn.intervals import confidence_intervals
 
@@ -307,6 +307,70 @@ def test_residuals_that_are_not_finite_are_named(dde, compiled, where):
         model.compile("adam", lr=1e-3, verbose=0)
     with pytest.raises(FloatingPointError, match=r"NaN or Inf in PDE 0 at \d+ of"):
         precondition(model).train(iterations=1, verbose=0)
+
+
+def test_a_refused_model_is_as_it_was(dde):
+    """Its class, precision, hooks and buffers: Adam goes on with it."""
+    model = _model(dde, loss="MAE")
+    model.net.register_buffer("scale", torch.ones(2))
+    kind, hooks, names = type(model), dict(model.net._forward_pre_hooks), set(vars(model.net))
+    weights = [p.detach().clone() for p in model.net.parameters()]
+    with pytest.raises(ValueError, match="mean squares"):
+        precondition(model)
+    assert type(model) is kind and model.net._forward_pre_hooks == hooks
+    assert set(vars(model.net)) == names and model.net.scale.dtype == torch.float32
+    for p, before in zip(model.net.parameters(), weights, strict=True):
+        assert p.dtype == torch.float32 and torch.equal(p, before)
+    model.train(iterations=1, verbose=0)
+
+
+def test_tensors_of_single_precision_are_told(dde):
+    model = _model(dde)
+    B = torch.ones(1, 4)
+    model.net = dde.nn.FNN([4, 6, 1], "tanh", "Glorot uniform")
+    model.net.apply_feature_transform(lambda x: torch.sin(x @ B))
+    with pytest.raises(TypeError, match=r"tensors of your own float64, or B\.to\(x\)"):
+        precondition(model)
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Dropout(0.1), torch.nn.BatchNorm1d(4)])
+def test_networks_that_are_no_function_are_refused(dde, layer):
+    model = _model(dde)
+    parts = torch.nn.Linear(1, 4), torch.nn.Tanh(), layer, torch.nn.Linear(4, 1)
+    model.net = as_network(torch.nn.Sequential(*parts))
+    with pytest.raises(ValueError, match=r"function of its inputs, got .* as module\.2"):
+        precondition(model)
+
+
+def test_a_checkpoint_of_another_optimiser_is_refused(dde, tmp_path):
+    model = _model(dde)
+    model.train(iterations=1, verbose=0)
+    saved = model.save(str(tmp_path / "adam"))
+    precondition(model)
+    with pytest.raises(ValueError, match=r"restore it before precondition\(model\)"):
+        model.restore(saved)
+
+
+def test_a_training_that_cannot_go_on_says_so(dde, capsys):
+    line = dde.geometry.Interval(0, 1)
+    data = dde.data.PDE(line, lambda x, u: u - 1, [], 5, 2)  # met exactly
+    model = precondition(dde.Model(data, dde.nn.FNN([1, 3, 1], "tanh", "Glorot uniform")))
+    model.train(iterations=200)
+    step = model.train_state.step
+    assert step < 200 and model.losshistory.steps[-1] == step
+    assert (
+        f"No step lowers the loss in float64: ended after {step} steps." in capsys.readouterr().out
+    )
+
+
+def test_constants_that_were_only_held_are_told(dde):
+    line, k = dde.geometry.TimeDomain(0, 1), dde.Variable(1.0)
+    start = dde.icbc.IC(line, lambda t: np.ones_like(t), lambda t, on: on)
+    data = dde.data.PDE(line, lambda t, u: dde.grad.jacobian(u, t) + k * u, [start], 10, 2)
+    model = dde.Model(data, dde.nn.FNN([1, 4, 1], "tanh", "Glorot uniform"))
+    precondition(model, external_trainable_variables=k)
+    with pytest.warns(UserWarning, match="held for all 3 steps: train for more than hold=15"):
+        model.train(iterations=3, verbose=0)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
