@@ -47,8 +47,8 @@ def darcy() -> Case:
     return Case(
         name="darcy",
         summary="-div(k grad u) = 1 on the unit square, u = 0 around it, log-normal k",
-        model="3 hidden layers of 24; zero around by a factor. k is smoother than ConDiff's: its "
-        "correlation length is 0.1 and not 0.05",
+        model="3 hidden layers of 24; 2,000 points; zero around by a factor. k is smoother than "
+        "ConDiff's: its correlation length is 0.1 and not 0.05",
         build=build, low=(0.0, 0.0), high=(1.0, 1.0), reference=lambda p: _reference()(p),
         known=f"Chebyshev collocation, {_NODES + 1}² nodes, GMRES to 1e-10", terms=terms,
         grid=(201, 201), tested=(101, 101), fixed=((0, 0), (0, 1), (1, 0), (1, 1)),

@@ -63,7 +63,8 @@ def advection(beta: int) -> Case:
         name=f"advection-{beta}",
         summary=f"u_t + {beta} u_x = 0 with periods, u(x, 0) = sin x, to t = 1",
         model="2 hidden layers of 24, sin x and cos x, of which the solution is made and which "
-        "have its period, t, and sines and cosines of 8, 16, 32, 64 in t",
+        "have its period, t, and sines and cosines of 8, 16, 32, 64 in t; 1,500 points inside, 100 "
+        "at first",
         build=build, low=(0.0, 0.0), high=(2 * _PI, 1.0), reference=exact, known="closed form",
         terms=terms, grid=(129, 1025), tested=(65, 201), fixed=((1, 0),), periodic=(0,),
         classical=("Fourier series, 16 points, exact in time", fourier),
@@ -104,7 +105,8 @@ def heat() -> Case:
     return Case(
         name="heat",
         summary="u_t = 0.4 u_xx on (0, 1), u(x, 0) = sin(pi x), to t = 1",
-        model="3 hidden layers of 20, nothing built in",
+        model="3 hidden layers of 20, nothing built in; 500 points inside, 80 at the ends, 100 at "
+        "first",
         build=build, low=(0.0, 0.0), high=(1.0, 1.0),
         reference=lambda p: np.exp(-a * np.pi**2 * p[:, 1:]) * np.sin(np.pi * p[:, :1]),
         known="closed form", terms=terms, grid=(201, 201), tested=(101, 101),
@@ -143,7 +145,7 @@ def burgers() -> Case:
         name="burgers",
         summary="u_t + u u_x = 0.01 / pi u_xx on (-1, 1), u(x, 0) = -sin(pi x), to t = 1",
         model="3 hidden layers of 20; of 2,500 points inside 1,000 are drawn to x = 0, where the "
-        "shock will be",
+        "shock will be; 80 at the ends, 160 at first",
         build=build, low=(-1.0, 0.0), high=(1.0, 1.0), reference=_cole_hopf,
         known="Cole-Hopf, Gauss-Hermite", terms=terms, grid=(1001, 81), tested=(257, 101),
         fixed=((0, 0), (0, 1), (1, 0)),

@@ -114,7 +114,8 @@ def _case(
     return Case(
         name=name, summary=summary,
         model="3 hidden layers of 24, sines and cosines of pi and 2 pi in x, which have the "
-        f"solution's period; the first values count {_START:g}-fold",
+        f"solution's period; {points:,} points inside, 200 at first, whose values count "
+        f"{_START:g}-fold",
         build=build, low=(-1.0, 0.0), high=(1.0, 1.0),
         reference=reference, known="Fourier and ETDRK4", terms=terms, grid=(513, 201),
         tested=(257, 101), fixed=((1, 0),), periodic=(0,),
