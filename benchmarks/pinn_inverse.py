@@ -490,10 +490,10 @@ def main() -> None:
     notes = [
         f"{asked.seconds:g} s of one core's processor time a training, from the compiled model on; "
         "ours ends where the loss has settled. The same network, first weights, points, data, loss "
-        "weights (1) and float64 for all. Adam: 1e-3. Adam, L-BFGS: half of the time each; L-BFGS on "
-        "1e8 times the loss, begun anew where it ends, as in `sciml bench pinn`. SSBroyden: after Adam "
-        "for a fifth of the time. Held: the constants "
-        "keep their values for a tenth of the time, as they do for 15 steps of Gauss-Newton. "
+        "weights (1) and float64 for all. Adam: 1e-3. Adam, L-BFGS: half of the time each; L-BFGS "
+        "on 1e8 times the loss, begun anew where it ends, as in `sciml bench pinn`. SSBroyden: "
+        "after Adam for a fifth of the time. Held: the constants keep their values for a tenth of "
+        "the time, as they do for 15 steps of Gauss-Newton. "
         f"Noise: {100 * _NOISE:g} % of the data's root mean square, independent. Errors: medians "
         f"over {asked.seeds} draws of noise, points and first weights ({asked.rival_seeds} for "
         "rivals).",
