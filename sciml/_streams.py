@@ -9,7 +9,7 @@ import numpy as np
 
 from .arrays import Array, is_torch
 
-__all__ = ["refuse_copies", "stream_of", "wait"]
+__all__ = ["stream_of", "wait"]
 
 
 def stream_of(x: Array) -> tuple[int, int] | None:
@@ -27,19 +27,6 @@ def wait(x: Array) -> None:
     """Until all is done that x's library was asked for on its stream."""
     if (stream := _current(x)) is not None:
         stream.synchronize()
-
-
-def refuse_copies(x: Array) -> None:
-    """Refuse a copy from host memory to where x is, while CuPy records a CUDA graph there: the copy
-    would spoil it, and CuPy would never give the memory between back. Torch refuses by itself.
-
-    Raises:
-        RuntimeError: in words.
-    """
-    if is_torch(x) or (stream := _current(x)) is None or not stream.ptr:
-        return
-    if stream.is_capturing():
-        raise RuntimeError("a copy from host memory while a CUDA graph is recorded")
 
 
 def _current(x: Array) -> Any:

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from ._captures import refuse_copies
+
 __all__ = [
     "Array",
     "all_finite",
@@ -273,8 +275,6 @@ def from_host(values: Any, like: Array, dtype: Any = None) -> Array:
     host = np.asarray(values, dtype=dtype)
     if isinstance(like, np.ndarray):
         return host
-    from ._streams import refuse_copies
-
     refuse_copies(like)
     xp = namespace(like)
     return xp.asarray(host, dtype=native_dtype(xp, dtype), **_placement(like))

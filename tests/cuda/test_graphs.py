@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
+import sys
 import threading
+from types import ModuleType, SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sciml import LinearSystem, Operator, Space, Stop, Trait, solve
+from sciml._captures import refuse_copies
 from sciml.arrays import from_host, to_numpy
 from sciml.kernels import cuda
 from sciml.operators import Blur, Diffusion, Sparse
@@ -270,3 +275,79 @@ def test_a_refusal_leaves_the_stream_as_it_was():
         cuda.record(x.tolist, x)
     assert torch.cuda.current_stream() == before
     assert (x + 1).tolist() == [2, 2, 2]
+
+
+class _FakeCuPy(ModuleType):
+    """As much of CuPy as recording asks for, which notes what is asked."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        super().__init__("cupy")
+        self.calls: list[str] = []
+        self.capturing, self.broken = False, broken
+        pool = SimpleNamespace(malloc=None, total_bytes=lambda: 7)
+        self.get_default_memory_pool = lambda: SimpleNamespace(
+            free_all_blocks=lambda: self.calls.append("free")
+        )
+        self.cuda = SimpleNamespace(
+            Device=lambda index: self._within(f"device {index}"),
+            Stream=lambda non_blocking: self._stream(),
+            MemoryPool=lambda: pool,
+            using_allocator=lambda malloc: self._within("pool"),
+            get_current_stream=lambda index: SimpleNamespace(
+                ptr=5, is_capturing=lambda: self.capturing
+            ),
+        )
+
+    @contextlib.contextmanager
+    def _within(self, what):
+        self.calls.append(what)
+        yield
+        self.calls.append(f"no {what}")
+
+    def _stream(self):
+        stream = MagicMock()
+        stream.__exit__.return_value = False
+        stream.begin_capture = lambda: self._set(True, "begin")
+        stream.end_capture = lambda: self._set(False, "end")
+        return stream
+
+    def _set(self, capturing, call):
+        self.capturing = capturing
+        self.calls.append(call)
+        if self.broken and call == "end":
+            raise RuntimeError("the capture is spoilt")
+        return SimpleNamespace(launch=lambda: self.calls.append("launch"))
+
+
+def _cupy_array():
+    array = type("ndarray", (), {"__module__": "cupy"})()
+    array.device = SimpleNamespace(id=3)
+    return array
+
+
+def test_what_cupy_is_asked_for(monkeypatch):
+    cupy, x = _FakeCuPy(), _cupy_array()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    def run():
+        cupy.calls.append("run")
+        return 5
+
+    made, graph = cuda.record(run, x)
+    graph.replay()
+    assert made == 5 and graph.nbytes == 7
+    assert cupy.calls == [
+        "free", "device 3", "pool", "begin", "run", "end", "no pool", "no device 3",
+        "device 3", "launch", "no device 3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_recording_of_cupy_that_fails_is_ended(monkeypatch, broken):
+    cupy, x = _FakeCuPy(broken=broken), _cupy_array()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    with pytest.raises(RuntimeError, match="from host memory while"):
+        cuda.record(lambda: refuse_copies(x), x)
+    assert "end" in cupy.calls and not cupy.capturing
+    refuse_copies(x)
+    refuse_copies(np.zeros(1))

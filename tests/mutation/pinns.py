@@ -17,7 +17,7 @@ PINNS: tuple[Mutant, ...] = (
         "solvers/pinn/suitable.py",
         "sum(a for a in ours if np.isfinite(a))",
         "sum(ours)",
-        ("tests/numerics/test_pinn_deepxde.py::test_residuals_that_are_not_finite_are_named",),
+        ("tests/numerics/test_pinn_refusals.py::test_residuals_that_are_not_finite_are_named",),
     ),
     Mutant(
         "the usual setting of a rival is tried for the whole time",
