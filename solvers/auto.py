@@ -10,6 +10,7 @@ import numpy as np
 
 from sciml.arrays import Array, doubled, dtype_of, host_view, namespace, on_cpu
 from sciml.operator import Operator, Trait
+from sciml.operators._massive import massive
 from sciml.operators.diffusion import Diffusion, NodalDiffusion
 from sciml.operators.sparse import Sparse
 from sciml.problem import LeastSquares, LinearSystem, Problem
@@ -60,6 +61,7 @@ class Auto(Choosing):
 
     reason: str = ""
     operator: Operator | None = field(default=None, repr=False)
+    place: tuple[bool, bool] = field(default=(False, True), repr=False)
 
     def check(self, problem: Problem) -> None:
         if not isinstance(problem, LinearSystem | LeastSquares):
@@ -69,7 +71,8 @@ class Auto(Choosing):
 
     def prepare(self, problem: Problem) -> Self:
         A = getattr(problem, "A", None)
-        if self.chosen is not None and same(A, self.operator):
+        place = _small(problem), on_cpu(problem.b)  # type: ignore[attr-defined]
+        if self.chosen is not None and same(A, self.operator) and place == self.place:
             return replace(self, chosen=self.chosen.prepare(problem))
         failures: list[str] = []
         for solver, reason in candidates(problem):
@@ -79,7 +82,7 @@ class Auto(Choosing):
                 failures.append(f"{solver.name} could not be set up: {error}")
                 continue
             why = "; ".join([reason, *failures])
-            return replace(self, chosen=ready, reason=why, operator=A)
+            return replace(self, chosen=ready, reason=why, operator=A, place=place)
         raise np.linalg.LinAlgError("; ".join(failures))
 
     def adjoint(self) -> Self:
@@ -140,17 +143,32 @@ def candidates(problem: Problem) -> Iterator[Choice]:
 
 
 def _in_host_memory(problem: LinearSystem | LeastSquares) -> Iterator[Choice]:
-    """What the host would choose, for a system on a device that is too small to gain there."""
-    unknowns = problem.domain.size * int(np.prod(problem.batch, dtype=int))
-    if on_cpu(problem.b) or unknowns >= GAINS_FROM:
+    """What the host would choose, for a system on a device that is too small to gain there: one of
+    diffusion or of a sparse matrix. Of others a step is not known to be short."""
+    A = problem.A
+    grid = isinstance(A, Sparse) or (isinstance(problem, LinearSystem) and massive(A) is not None)
+    if on_cpu(problem.b) or not grid or not _small(problem):
         return
     try:
         there = in_host_memory(problem)
-    except TypeError:
+    except (TypeError, MemoryError):
         return
+    unknowns = _unknowns(problem)
     for solver, reason in candidates(there):
         why = f"{unknowns} unknowns in all are too few to gain from a GPU, and on the host {reason}"
         yield Choice(OnHost(solver), why)
+
+
+def _unknowns(problem: LinearSystem | LeastSquares) -> int:
+    """Of all members; those that are fitted, or the entries of b where these are more."""
+    size = max(problem.domain.size, problem.codomain.size)
+    return size * int(np.prod(problem.batch, dtype=int))
+
+
+def _small(problem: Any) -> bool:
+    """Whether it is too small to gain from a GPU; nine entries a row are those of a grid."""
+    members = int(np.prod(problem.batch, dtype=int))
+    return _unknowns(problem) < GAINS_FROM and problem.A.work * members < 9 * GAINS_FROM
 
 
 def _on_a_box(problem: LinearSystem) -> Iterator[Choice]:

@@ -13,6 +13,7 @@ from sciml._checks import need
 from sciml._counting import counted_beside
 from sciml._loading import load_kernels
 from sciml.arrays import Array, from_host, on_cpu, to_numpy
+from sciml.kernels.cuda.sparse import version
 from sciml.operator import Operator
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.solver import Solver, State
@@ -27,8 +28,6 @@ COPIES = (
 )
 # Where operators are that the tests show to move as a whole.
 SOUND = ("sciml.algebra", "sciml.operators", "sciml.testing")
-# How another one fails that is given arrays of a library that it was not written for.
-_STRANGE = (AttributeError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,9 @@ class OnHost(Choosing):
     to where b is. The driver certifies that x there, with the operator as it was given. Where the
     arrays are in host memory already, this is `method` itself.
 
-    No other solver copies a problem to the host.
+    No other solver takes its steps there. States shown to `observe` have x, estimate and flag; each
+    x is a copy. A's copy is made anew where torch tells of a change in place; of CuPy's arrays
+    nobody tells: make another operator.
 
     Args:
         method: for a LinearSystem or LeastSquares, such as `CG(M=IC0())`.
@@ -120,17 +121,23 @@ class _Taken(Solver):
     M: Operator | None = None
     operator: Operator | None = field(default=None, repr=False)
     copy: Operator | None = field(default=None, repr=False)
+    versions: tuple[int, ...] = field(default=(), repr=False)
 
     def prepare(self, problem: Problem) -> Self:
         assert isinstance(problem, LinearSystem | LeastSquares)
-        known = self.copy if same(problem.A, self.operator) else None
-        there = in_host_memory(problem, known)
+        versions = tuple(map(version, problem.A.params.values()))
+        fresh = same(problem.A, self.operator) and versions == self.versions
+        there = in_host_memory(problem, self.copy if fresh else None)
         self.method.check(there)
         load_kernels(there.A, there.batch)
         ready = self.method.prepare(there)
-        return replace(
-            self, method=ready, M=_preconditioner(ready), operator=problem.A, copy=there.A
-        )
+        M = _preconditioner(ready)
+        if M is not None and not all(map(on_cpu, M.params.values())):
+            raise TypeError(
+                f"expected a preconditioner in host memory, got {M!r} on a device: M.to(xp=numpy), "
+                "or a recipe such as solvers.IC0()"
+            )
+        return replace(self, method=ready, M=M, operator=problem.A, copy=there.A, versions=versions)
 
     def adjoint(self) -> Self:
         back = self.method.adjoint()
@@ -187,19 +194,28 @@ def in_host_memory(
     Raises:
         TypeError: the operator cannot be moved to host memory.
     """
-    A = _moved(problem.A) if copy is None else copy
-    kind = LeastSquares if isinstance(problem, LeastSquares) else LinearSystem
+    both = isinstance(problem, LeastSquares)
+    A = _moved(problem.A, both=both) if copy is None else copy
+    kind = LeastSquares if both else LinearSystem
     return kind(A, to_numpy(problem.b))
 
 
-def _moved(A: Operator) -> Operator:
-    """A in NumPy's arrays; one with parts by other authors is applied once to see that it is."""
+def _moved(A: Operator, *, both: bool) -> Operator:
+    """A in NumPy's arrays; one with parts by other authors is applied once to see that it is.
+
+    Args:
+        both: its adjoint too.
+    """
     try:
         found = A.to(xp=np)
         if all(type(part).__module__.startswith(SOUND) for part, _, _ in found.attributes()):
             return found
         y = found(found.domain.zeros(np.zeros(0), found.batch_shape))
-    except _STRANGE as error:
+        if both:
+            found.adjoint(found.range.zeros(np.zeros(0), found.batch_shape))
+    except MemoryError:
+        raise
+    except Exception as error:  # of code that was not written for these arrays
         raise _unmoved(A, f"{type(error).__name__}: {error}") from error
     if not isinstance(y, np.ndarray):
         raise _unmoved(A, f"a {type(y).__name__} as its result")

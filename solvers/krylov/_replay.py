@@ -110,9 +110,9 @@ class _Recorded:
         start = _rebuilt(state, iter(self.given), own)
         try:
             self.end, self.graph = cuda.record(lambda: steps(start, k), self.given[0])
-        except MemoryError:
-            raise
         except Exception as error:  # of either library, and of what A and M call
+            if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+                raise
             raise RuntimeError(
                 f"expected steps that are kernels alone for graph=True, got {error}: leave it out "
                 "for this operator and preconditioner"
@@ -150,7 +150,7 @@ def _refuse_plans(state: tuple) -> None:
 
 
 def _copied(a: Array) -> Array:
-    return namespace(a).asarray(a, copy=True)
+    return namespace(a).asarray(a, copy=True, device=a.device)
 
 
 def _held(a: Array) -> Array:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -41,6 +42,8 @@ def rehearsed(order: int = 7) -> Iterator[Host]:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(cuda, "device_of", device_of))
+        for crossing in (arrays.to_numpy, arrays.from_host):
+            replace_ours(stack, crossing.__name__, _copying(crossing))
         replace_ours(stack, "on_cpu", on_cpu)
         replace_ours(stack, "host_view", _refusing(arrays.host_view))
         replace_ours(stack, "_host_views", _refusing(_faces._host_views))
@@ -150,6 +153,18 @@ def _address(a: Any) -> int | None:
 
 def _refused(*found: Any) -> Any:
     raise RuntimeError("a copy between host and device while recording")
+
+
+def _copying(crossing: Callable[..., Any]) -> Callable[..., Any]:
+    """What goes between host and device, of which neither then sees what the other does."""
+
+    def copied(*args, **kwargs):
+        found = crossing(*args, **kwargs)
+        if any(map(is_torch, (*args, *kwargs.values()))):
+            return found.clone() if is_torch(found) else np.array(found)
+        return found
+
+    return copied
 
 
 def _refusing(view: Callable[..., Any]) -> Callable[..., Any]:

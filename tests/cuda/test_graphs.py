@@ -337,7 +337,7 @@ def test_what_cupy_is_asked_for(monkeypatch):
     graph.replay()
     assert made == 5 and graph.nbytes == 7
     assert cupy.calls == [
-        "free", "device 3", "pool", "begin", "run", "end", "no pool", "no device 3",
+        "device 3", "free", "pool", "begin", "run", "end", "no pool", "no device 3",
         "device 3", "launch", "no device 3",
     ]  # fmt: skip
 

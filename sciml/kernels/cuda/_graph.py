@@ -64,8 +64,8 @@ def _by_torch(run: Callable[[], T], like: Array) -> tuple[T, Graph]:
 def _by_cupy(run: Callable[[], T], like: Any) -> tuple[T, Graph]:
     import cupy
 
-    cupy.get_default_memory_pool().free_all_blocks()  # which the graph's own pool cannot ask for
     with cupy.cuda.Device(like.device.id):
+        cupy.get_default_memory_pool().free_all_blocks()  # the graph's own pool cannot ask for them
         pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
         with stream, cupy.cuda.using_allocator(pool.malloc):
             stream.begin_capture()
@@ -76,12 +76,13 @@ def _by_cupy(run: Callable[[], T], like: Any) -> tuple[T, Graph]:
                     stream.end_capture()
                 raise
             graph = stream.end_capture()
+        held = pool.total_bytes()
 
     def replay() -> None:
         with cupy.cuda.Device(like.device.id):
             graph.launch()
 
-    return made, _Kept(replay, pool.total_bytes(), graph, pool)
+    return made, _Kept(replay, held, graph, pool)
 
 
 class _Kept:
