@@ -191,12 +191,13 @@ def test_a_preconditioner_on_the_device_is_refused(rehearsal, rng):
         solve(there, OnHost(CG(M=Jacobi()(there.A))))
 
 
-def test_auto_looks_anew_where_b_is_another(rehearsal, rng):
-    """Many right-hand sides are no small system, and one in host memory needs no copy."""
+def test_auto_looks_anew_where_b_is_another(rehearsal, monkeypatch, rng):
+    """Many right-hand sides are no small system."""
+    monkeypatch.setattr(auto, "GAINS_FROM", 3 * 12 * 14)
     A, b = Diffusion(_k(rng, 12, 14)), rng.standard_normal((12, 14))
     there = _there(A, b)
     ready = solve(there, Auto(), stop=STOP).solver
-    many = torch.from_numpy(rng.standard_normal((200, 12, 14)))
+    many = torch.from_numpy(rng.standard_normal((3, 12, 14)))
     assert COPIES not in solve(LinearSystem(there.A, many), ready, stop=STOP).notes
     assert COPIES in solve(there, ready, stop=STOP).notes
 

@@ -225,6 +225,20 @@ DEVICE: tuple[Mutant, ...] = (
         (OPTIMISER + "constants_are_free_once_nothing_else_lowers_the_loss",),
     ),
     Mutant(
+        "a copy on the host is of values that stay",
+        ON_HOST,
+        " and versions == self.versions",
+        "",
+        (CHOICES + "a_matrix_that_changed_in_place_is_copied_anew",),
+    ),
+    Mutant(
+        "a choice is for one size of b",
+        AUTO,
+        " and place == self.place",
+        "",
+        (CHOICES + "auto_looks_anew_where_b_is_another",),
+    ),
+    Mutant(
         "a graph's states are arrays of their own",
         REPLAY,
         "ends = (_copied(a) for a in _arrays(self.end))",
