@@ -185,8 +185,8 @@ DEVICE: tuple[Mutant, ...] = (
     Mutant(
         "another operator is not taken for the one in host memory",
         ON_HOST,
-        "self.copy if same(problem.A, self.operator) else None",
-        "self.copy",
+        "fresh = same(problem.A, self.operator) and",
+        "fresh = self.copy is not None and",
         (CHOICES + "the_operator_is_copied_once",),
     ),
     Mutant(
@@ -206,8 +206,8 @@ DEVICE: tuple[Mutant, ...] = (
     Mutant(
         "the unknowns of all members decide where they are solved",
         AUTO,
-        "problem.domain.size * int(np.prod(problem.batch, dtype=int))\n    if",
-        "problem.domain.size\n    if",
+        "return size * int(np.prod(problem.batch, dtype=int))",
+        "return size",
         (CHOICES + "the_unknowns_of_all_members_count",),
     ),
     Mutant(

@@ -457,8 +457,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "Auto chooses anew for another operator",
         AUTO,
-        "if self.chosen is not None and same(A, self.operator):",
-        "if self.chosen is not None:",
+        "if self.chosen is not None and same(A, self.operator) and",
+        "if self.chosen is not None and",
         (CORNERS + "auto_chooses_anew_for_another_operator",),
     ),
     Mutant(
