@@ -22,14 +22,7 @@ from solvers.pinn.gauss_newton import GaussNewton
 from solvers.pinn.intervals import confidence_intervals
 from tests.numerics._pinns import poisson_model as _model
 
-
-@pytest.fixture(autouse=True)
-def _globals_are_put_back(request):
-    before = torch.get_default_dtype()
-    yield
-    assert torch.get_default_dtype() == before
-    if "dde" in request.fixturenames:
-        assert request.getfixturevalue("dde").config.real.precision == 32
+pytestmark = pytest.mark.usefixtures("globals_are_put_back")
 
 
 def _error(model) -> float:

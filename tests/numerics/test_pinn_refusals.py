@@ -11,14 +11,7 @@ import torch
 from solvers.pinn.deepxde import as_network, precondition, residuals
 from tests.numerics._pinns import poisson_model as _model
 
-
-@pytest.fixture(autouse=True)
-def _globals_are_put_back(request):
-    before = torch.get_default_dtype()
-    yield
-    assert torch.get_default_dtype() == before
-    if "dde" in request.fixturenames:
-        assert request.getfixturevalue("dde").config.real.precision == 32
+pytestmark = pytest.mark.usefixtures("globals_are_put_back")
 
 
 def test_models_that_do_not_suit_are_refused(dde):
