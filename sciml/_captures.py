@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._library import library_of
+
 __all__ = ["refuse_copies"]
 
 
@@ -14,7 +16,7 @@ def refuse_copies(x: Any) -> None:
     Raises:
         RuntimeError: in words.
     """
-    if type(x).__module__.split(".")[0] != "cupy":
+    if library_of(x) != "cupy":
         return
     import cupy
 

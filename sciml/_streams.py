@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numpy as np
-
+from ._library import library_of
 from .arrays import Array, is_torch
 
 __all__ = ["stream_of", "wait"]
@@ -34,7 +33,7 @@ def _current(x: Array) -> Any:
     if is_torch(x):
         on_gpu = x.device.type == "cuda"
         return sys.modules["torch"].cuda.current_stream(x.device) if on_gpu else None
-    if isinstance(x, np.ndarray) or not type(x).__module__.startswith("cupy"):
+    if library_of(x) != "cupy":
         return None
     import cupy
 

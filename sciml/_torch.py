@@ -13,7 +13,7 @@ from .arrays import Array, is_torch, namespace
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["one_thread", "plain", "returned", "tensor_of"]
+__all__ = ["one_thread", "plain", "returned", "tensor_of", "version"]
 
 
 def tensor_of(x: Array) -> Tensor:
@@ -71,3 +71,8 @@ def plain(x: Tensor) -> bool:
         return x.data_ptr() != 0 or not x.numel()
     except RuntimeError:  # a tensor of torch.func, which has no memory of its own
         return False
+
+
+def version(x: Array) -> int:
+    """A number that grows when torch changes x in place; 0 of other arrays, which are not to."""
+    return x._version if is_torch(x) and not x.is_inference() else 0

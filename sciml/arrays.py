@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ._captures import refuse_copies
+from ._library import library_of
 
 __all__ = [
     "Array",
@@ -100,7 +101,7 @@ def namespace(*arrays: Array) -> ModuleType:
     for a, xp in zip(arrays, kinds, strict=True):
         if xp is not kinds[0]:
             raise TypeError(
-                f"expected arrays of one library, got {_library(first)} and {_library(a)}: "
+                f"expected arrays of one library, got {library_of(first)} and {library_of(a)}: "
                 "convert one explicitly; nothing is copied between libraries behind your back"
             )
     return kinds[0]
@@ -121,10 +122,6 @@ def _namespace_of(x: Array) -> ModuleType:
     import array_api_compat as aac
 
     return aac.array_namespace(x)
-
-
-def _library(x: Array) -> str:
-    return type(x).__module__.split(".")[0]
 
 
 def device_of(x: Array) -> Any:

@@ -12,22 +12,22 @@ import numpy as np
 from sciml._checks import need
 from sciml._counting import counted_beside
 from sciml._loading import load_kernels
+from sciml._torch import version
 from sciml.arrays import Array, from_host, on_cpu, to_numpy
-from sciml.kernels.cuda.sparse import version
 from sciml.operator import Operator
 from sciml.problem import LeastSquares, LinearSystem, Problem
 from sciml.solver import Solver, State
 
 from ._choosing import Choosing, same
 
-__all__ = ["COPIES", "OnHost", "in_host_memory"]
+__all__ = ["COPIES", "OnHost", "in_host_memory", "sound"]
 
 # What a report says of a solve that went through host memory.
 COPIES = (
     "Its steps were taken in host memory: A and b were copied there from the device, and x back."
 )
 # Where operators are that the tests show to move as a whole.
-SOUND = ("sciml.algebra", "sciml.operators", "sciml.testing")
+SOUND = ("sciml.algebra", "sciml.operators", "sciml.testing")  # packages tested to move as a whole
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,12 @@ def in_host_memory(
     return kind(A, to_numpy(problem.b))
 
 
+def sound(part: object) -> bool:
+    """Whether a part of an operator is of a package that is tested to move as a whole."""
+    module = type(part).__module__
+    return any(module == package or module.startswith(f"{package}.") for package in SOUND)
+
+
 def _moved(A: Operator, *, both: bool) -> Operator:
     """A in NumPy's arrays; one with parts by other authors is applied once to see that it is.
 
@@ -208,7 +214,7 @@ def _moved(A: Operator, *, both: bool) -> Operator:
     """
     try:
         found = A.to(xp=np)
-        if all(type(part).__module__.startswith(SOUND) for part, _, _ in found.attributes()):
+        if all(sound(part) for part, _, _ in found.attributes()):
             return found
         y = found(found.domain.zeros(np.zeros(0), found.batch_shape))
         if both:

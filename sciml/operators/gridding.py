@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import integer, number
+from .._library import library_of
 from ..arrays import Array, astype, dtype_of, from_host, is_torch, namespace, real_dtype, to_numpy
 from ..operator import Operator, Trait
 from ..space import Space
@@ -184,7 +185,7 @@ def _in_library_of(like: Array, matrix: Any) -> Any:
         parts = (matrix.indptr, matrix.indices, matrix.data)
         rows, columns, data = (torch.from_numpy(part).to(like.device) for part in parts)
         return torch.sparse_csr_tensor(rows, columns, data, size=matrix.shape)
-    if type(like).__module__.startswith("cupy"):
+    if library_of(like) == "cupy":
         from cupyx.scipy.sparse import csr_matrix
 
         return csr_matrix(matrix)

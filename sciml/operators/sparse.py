@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._library import library_of
 from ..arrays import (
     Array,
     check_float,
@@ -176,7 +177,8 @@ class Sparse(Operator):
 
     def _planned(self, device: Any, *, adjoint: bool) -> tuple[Any, Array]:
         """(plan, values) of A or A^H, kept as long as the values are what they were."""
-        from ..kernels.cuda.sparse import Plan, version
+        from .._torch import version
+        from ..kernels.cuda.sparse import Plan
 
         if adjoint not in self._plans:
             rows, columns, order = self.range.size, self.domain.size, None
@@ -344,6 +346,6 @@ def _csr_parts(csr: Any) -> tuple[Array, Array, Array]:
 
 
 def _traits_found(csr: Any) -> tuple[Trait, ...]:
-    if is_torch(csr) or type(csr).__module__.startswith("cupy"):
+    if is_torch(csr) or library_of(csr) in ("cupy", "cupyx"):
         return (Trait.LINEAR,)
     return (Trait.HERMITIAN,) if looks_hermitian(csr) else (Trait.LINEAR,)

@@ -11,9 +11,9 @@ from typing import Any, Self, TypeVar
 
 from sciml._counting import Tally, add_applications, counting, uncounted
 from sciml._streams import stream_of
+from sciml._torch import version
 from sciml.algebra import Identity
 from sciml.arrays import Array, is_array, is_torch, namespace, on_cpu
-from sciml.kernels.cuda.sparse import version
 from sciml.operator import Operator
 from sciml.problem import Problem
 

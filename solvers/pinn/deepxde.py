@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import io
 import os
 import sys
@@ -333,15 +334,18 @@ def _in_double(base: type) -> type:
 
         @functools.wraps(base.train)
         def train(self, *args: Any, **kwargs: Any) -> Any:
+            dde = load_deepxde()
+            known = inspect.signature(dde.Model.train)
+            named = {name: v for name, v in kwargs.items() if name in known.parameters}
+            given = known.bind_partial(self, *args, **named).arguments
             if isinstance(self.opt, _Optimiser):
-                given = args[0] if args else kwargs.get("iterations", kwargs.get("epochs"))
-                if given is None:
+                if given.get("iterations", given.get("epochs")) is None:
                     raise ValueError("expected a number of steps, got none: train(iterations=200)")
-                if len(args) < 3:
-                    kwargs.setdefault("display_every", _DISPLAY_EVERY)
-            with double(load_deepxde(), self):
+                if "display_every" not in given:
+                    kwargs["display_every"] = _DISPLAY_EVERY
+            with double(dde, self):
                 found = super().train(*args, **kwargs)
-                _tell_how_it_ended(self, args[8] if len(args) > 8 else kwargs.get("verbose", 1))
+                _tell_how_it_ended(self, given.get("verbose", 1))
                 return found
 
         @functools.wraps(base.predict)

@@ -10,6 +10,7 @@ import torch
 
 from sciml._checks import integer
 
+from .causal import Causal
 from .deepxde import lent_residuals, load_deepxde
 from .precision import seeded
 
@@ -44,8 +45,9 @@ class Elsewhere:
 def elsewhere(model: Any, *, count: int = 10_000, seed: int = 0) -> tuple[Elsewhere, ...]:
     """The residuals of a `deepxde.Model`'s equations at `count` points drawn over its domain.
 
-    They are those of the equation itself, by automatic differentiation in float64, of any model,
-    however it was trained. Conditions are not looked at: see the model's losses.
+    They are those of the equation itself, without the weights of `Causal`, by automatic
+    differentiation in float64, of any model, however it was trained. Conditions are not looked at:
+    see the model's losses.
 
     Args:
         seed: of the points.
@@ -63,7 +65,8 @@ def elsewhere(model: Any, *, count: int = 10_000, seed: int = 0) -> tuple[Elsewh
                 f"expected a model with an equation on a geometry, got {type(data).__name__}: "
                 "deepxde.data.PDE or TimePDE"
             )
-        trained = [t.error.detach() for t in found.terms() if t.name.startswith("PDE ")]
+        inside = next(t.points for t in found.terms() if t.name.startswith("PDE "))
+        trained = _equations(dde, model, found.network, found.inputs[inside].numpy())
         with seeded(dde, seed):
             points = np.asarray(data.geom.random_points(count), float)
         pieces = [
@@ -89,8 +92,11 @@ def _equations(dde: Any, model: Any, network: Any, points: np.ndarray) -> list[t
     known = () if aux is None else (torch.as_tensor(aux(points), dtype=torch.float64),)
     dde.grad.clear()
     model.net.auxiliary_vars = known[0] if known else None
+    equation = model.data.pde
+    if isinstance(equation, Causal):
+        equation = equation.equation
     try:
-        found = model.data.pde(x, network(x), *known)
+        found = equation(x, network(x), *known)
     finally:
         dde.grad.clear()
     parts = found if isinstance(found, list | tuple) else [found]

@@ -56,8 +56,10 @@ class PeriodicEmbedding(nn.Module):
         super().__init__()
         self.periods = tuple(None if p is None else number(p, "a period") for p in periods)
         self.harmonics = integer(harmonics, "harmonics", 1)
-        if not any(self.periods):
-            raise ValueError(f"expected a period > 0 for at least one axis, got {self.periods}")
+        if 0 in self.periods or not any(self.periods):
+            raise ValueError(
+                f"expected a period > 0 or None for each axis, not all None, got {periods}"
+            )
 
     @property
     def size(self) -> int:

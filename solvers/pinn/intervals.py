@@ -78,6 +78,8 @@ def confidence_intervals(
     need(residuals, PointwiseResiduals, "PointwiseResiduals", "solvers.pinn.deepxde.residuals")
     if not 0 < number(level, "level") < 1:
         raise ValueError(f"expected a level between 0 and 1, got {level}")
+    sigma = None if sigma is None else number(sigma, "sigma")
+    damping = number(damping, "damping")
     count = sum(p.numel() for p in residuals.extra)
     if not count:
         raise ValueError(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from solvers.pinn.causal import Causal
 from solvers.pinn.deepxde import precondition
 from solvers.pinn.elsewhere import elsewhere
 
@@ -66,6 +67,22 @@ def test_coefficients_that_are_given_beside_points(dde):
     (found,) = elsewhere(dde.Model(data, net), count=4_000)  # 2 x²
     assert found.found**2 == pytest.approx(4 / 5, rel=0.1)
     assert found.largest == pytest.approx(2 * found.where[0] ** 2, rel=1e-6)
+
+
+def test_causal_weights_do_not_hide_late_times(dde):
+    """u' - 1 = -1 for u = 0 everywhere, though the weights of later slabs are near 0."""
+    causal = Causal(
+        lambda x, u: dde.grad.jacobian(u, x) - 1, edges=np.linspace(0, 1, 6), epsilon=50.0
+    )
+    data = dde.data.PDE(dde.geometry.Interval(0, 1), causal, [], 20, 0)
+    net = dde.nn.FNN([1, 4, 1], "tanh", "Glorot uniform")
+    net.apply_output_transform(lambda x, u: 0 * u)
+    model = dde.Model(data, net)
+    x = torch.linspace(0, 1, 50)[:, None].requires_grad_()
+    causal.update(x, net(x))
+    assert causal.least < 1e-6
+    (found,) = elsewhere(model, count=100)
+    assert found.trained == found.found == found.largest == 1
 
 
 def test_a_model_stays_as_it_was_and_draws_the_same_points(dde):

@@ -391,6 +391,9 @@ def test_intervals_of_a_linear_model_are_those_of_least_squares(rng):
         confidence_intervals(fit, [1])
     with pytest.raises(ValueError, match="unknown parameters"):
         confidence_intervals(_poisson(3, 4), [0])
+    for bad in ({"sigma": -0.1}, {"sigma": np.nan}, {"damping": -1e-9}, {"damping": np.nan}):
+        with pytest.raises(ValueError, match=f"{next(iter(bad))} finite and >= 0"):
+            confidence_intervals(fit, [0], **bad)
 
 
 def test_the_noise_is_estimated_without_bias_where_equations_are_fitted_along():

@@ -416,6 +416,8 @@ def test_embeddings():
             bad(x[:, :1])
     with pytest.raises(ValueError, match="period > 0"):
         PeriodicEmbedding([None])
+    with pytest.raises(ValueError, match="period > 0"):
+        PeriodicEmbedding([3.0, 0.0])
     with pytest.raises(ValueError, match="scale >= 0"):
         FourierEmbedding(2, 4, -1.0, rng=np.random.default_rng(0))
 

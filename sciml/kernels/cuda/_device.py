@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..._library import library_of
 from ..._streams import stream_of
 from ..._torch import plain
 from ...arrays import Array, is_torch, namespace
@@ -54,7 +55,7 @@ def device_of(*arrays: Array) -> Device | None:
             return None
         found = stream_of(first) if _usable() else None
         return None if found is None else Gpu(*found)
-    if all(type(a).__module__.split(".")[0] == "cupy" for a in arrays):
+    if all(library_of(a) == "cupy" for a in arrays):
         return Gpu(first.device.id, None)
     return None
 

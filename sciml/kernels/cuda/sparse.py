@@ -12,7 +12,7 @@ import numpy as np
 from ...arrays import Array, astype, dtype_of, is_torch, namespace, real_dtype
 from ._device import Device, in_order
 
-__all__ = ["MOST_COLUMNS", "Plan", "ready", "serves", "version"]
+__all__ = ["MOST_COLUMNS", "Plan", "ready", "serves"]
 
 MOST_COLUMNS = 1 << 31  # that an index of four bytes can tell apart
 _THREADS = 256
@@ -33,11 +33,6 @@ def ready(x: Array) -> Array:
     if in_order(x) and there % x.itemsize == 0:
         return x
     return x.clone().contiguous() if is_torch(x) else namespace(x).asarray(x, order="C", copy=True)
-
-
-def version(x: Array) -> int:
-    """A number that grows when torch changes x in place; 0 of other arrays, which are not to."""
-    return x._version if is_torch(x) and not x.is_inference() else 0
 
 
 @dataclass(frozen=True, eq=False)
