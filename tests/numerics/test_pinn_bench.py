@@ -14,6 +14,7 @@ from solvers.bench import pinn as bench_pinn
 from solvers.bench import pinn_methods
 from solvers.bench.pinn import run_pinn
 from solvers.bench.pinn_methods import METHODS, OURS, Clock, fit, lbfgs, marks, ssbroyden
+from solvers.bench.pinn_picture import draw_errors, draw_steps
 from solvers.bench.pinn_report import Choice, current, read_rows
 from solvers.bench.report import markdown_table
 from solvers.cli._app import run
@@ -42,7 +43,12 @@ def test_a_benchmark_goes_on_where_it_was(dde, tmp_path):
     assert ours.errors[0] == pytest.approx(adam.errors[0], rel=0.2)  # from the same weights
     assert 0.4 < adam.seconds < 2
     paths = again.write(tmp_path)
-    assert [p.suffix for p in paths] == [".json", ".md", ".png"]
+    assert [p.name for p in paths] == ["pinn.json", "pinn.md", "pinn.png", "pinn-iterations.png"]
+    (panel,) = draw_steps(again).axes
+    assert list(panel.lines[0].get_xdata()) == [n for n in ours.iterations if n]
+    (panel,) = draw_errors(again).axes
+    assert list(panel.lines[0].get_xdata()) == list(ours.times)
+    assert list(panel.lines[0].get_ydata()) == list(ours.errors)
     text = paths[1].read_text()
     assert "Chebyshev" in text and ("| yes |" in text or "| NO |" in text)
     assert CASES[case].model in text and "Settings of rivals" in text

@@ -28,8 +28,8 @@ def _cases() -> dict[str, Case]:
                    nodes=24, model="2 hidden layers of 20"),
         poisson_1d("poisson-1d", [1, 5, 20, 50], widths=[12, 20, 20, 1], points=1200,
                    features=lambda x: torch.cat(waves(x, octaves), dim=1), nodes=240,
-                   model="2 hidden layers of 20, sines and cosines of pi, 2 pi, ..., 32 pi, which "
-                   "span the solution's frequencies"),
+                   model="2 hidden layers of 20, sines and cosines of pi, 2 pi, ..., 32 pi for "
+                   "a solution of pi to 50 pi"),
         poisson_2d(), helmholtz(), advection(30), advection(50), advection(80), heat(), burgers(),
         allen_cahn(), kdv(), cavity(), darcy(),
     )  # fmt: skip

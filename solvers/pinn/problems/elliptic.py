@@ -114,8 +114,8 @@ def poisson_2d() -> Case:
     return Case(
         name="poisson-2d",
         summary="-Delta u = f on the unit square, three modes of up to 50 half waves a side",
-        model="2 hidden layers of 28, sines and cosines of pi, 3 pi, 9 pi, 27 pi in x and y, which "
-        "span the solution's frequencies; 3,000 points; zero around by a factor",
+        model="2 hidden layers of 28, sines and cosines of pi, 3 pi, 9 pi, 27 pi in x and y "
+        "for a solution of pi to 50 pi; 3,000 points; zero around by a factor",
         build=build, low=(0.0, 0.0), high=(1.0, 1.0),
         reference=lambda p: wave(p[:, 0], p[:, 1], 0)[:, None], known="closed form",
         terms=terms, grid=(401, 401), tested=(129, 129),
