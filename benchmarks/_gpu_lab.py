@@ -131,6 +131,12 @@ class Lab:
 
         return 2 * source.nbytes / self.seconds(copy)
 
+    def flops(self, dtype: Any) -> float:
+        """Operations a second of a product of large matrices: the second ceiling."""
+        n = self.size(8192, 64)
+        a, b = (self.noise((n, n), seed, dtype) for seed in (1, 2))
+        return 2 * n**3 / self.seconds(lambda: a @ b)
+
     def field(self, shape: tuple[int, ...], seed: int = 0, dtype: Any = np.float64) -> Any:
         """A smooth positive coefficient that spreads over three powers of ten."""
         xp, rng = self.xp, np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Parts of `gpu.py`: products with stencils and steps of CG, on large grids and on small ones."""
+"""Parts of `gpu.py`: ceilings, products with stencils and steps of CG, on grids large and small."""
 
 from __future__ import annotations
 
@@ -19,9 +19,16 @@ _STEPS = 16  # between two looks
 _TIGHT = 1e-8
 
 
+def ceilings(lab: Lab) -> Iterator[Row]:
+    """What memory and processors give at most, found as all that is compared with them is."""
+    yield Row("ceiling", "copy", lab.bandwidth / 1e12, "TB/s")
+    for dtype in (np.float64, np.float32):
+        what = f"matrix product, {np.dtype(dtype).name}"
+        yield Row("ceiling", what, lab.flops(dtype) / 1e12, "TFLOP/s")
+
+
 def stencils(lab: Lab) -> Iterator[Row]:
     """Products with variable k against a copy; a product reads k and x and writes y."""
-    yield Row("ceiling", "copy", lab.bandwidth / 1e12, "TB/s")
     for dtype in (np.float64, np.float32):
         for n, ndim in ((lab.size(512, 12), 3), (lab.size(8192, 48), 2)):
             k, x = lab.field((n,) * ndim, dtype=dtype), lab.noise((n,) * ndim, dtype=dtype)

@@ -7,8 +7,8 @@ others run. Writes results/gpu.{json,md}.
 
 All parts should take five to nine minutes on an H200 with 16 cores, by an estimate from bytes,
 flops and launches: compiling 60 s, of which numba's kernels for the comparisons with the CPU are
-most, stencils and steps 30 s, poisson 150 s (CuPy's cg half of it), mixed and batches 20 s, mri
-and sampling 60 s, directions 90 s, small 60 s, amg 40 s, blocks,
+most, ceilings, stencils and steps 30 s, poisson 150 s (CuPy's cg half of it), mixed and batches
+20 s, mri, radial and sampling 70 s, directions 90 s, small 60 s, amg 40 s, blocks,
 smoothers and graphs 30 s. No part begins after `--minutes`.
 
 `--rehearse` runs all parts with small arrays in host memory, where torch's CPU tensors pass for

@@ -38,5 +38,5 @@ def source(name: str) -> str:
 
 def kernels(name: str) -> list[str]:
     """The kernels that a source has."""
-    begin = r'extern "C" __global__ void (?:__launch_bounds__\(\d+\) )?'
+    begin = r'extern "C" __global__ void (?:__launch_bounds__\([\d, ]+\) )?'
     return re.findall(begin + r"(\w+)\(", source(name))

@@ -51,7 +51,10 @@ __device__ inline real product(
 //
 // downs, acrosses: faces (owners, n0 + 1, n1) and (owners, n0, n1 + 1), those at the ends of a ring
 // twice. masses: (owners, n0, n1), or null. given, left: (members, 3, n0, n1).
-extern "C" __global__ void __launch_bounds__(512) conjugate(
+//
+// The 1 is of blocks that a processor has at least: without it CUDA 12.8 takes 32 registers on sm_80
+// and spills.
+extern "C" __global__ void __launch_bounds__(512, 1) conjugate(
     Plane g, Index most, int curved, const Index* owners, const real* downs, const real* acrosses,
     const real* masses, const double* goals, const real* given, const real* befores,
     const int* flagged, const Index* taken, real* left, real* next_befores, real* estimates,
