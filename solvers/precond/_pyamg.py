@@ -41,8 +41,9 @@ def from_pyamg(ml: Any, *, dtype: Any = None) -> AMGOperator:
     """
     need_precision(dtype)
     levels = getattr(ml, "levels", None)
-    if not isinstance(levels, list) or not all(hasattr(level, "A") for level in levels):
-        raise TypeError(f"expected a hierarchy of PyAMG, with levels[i].A, got {told(ml)}")
+    if not (isinstance(levels, list) and levels and all(hasattr(one, "A") for one in levels)):
+        kind_of = type(ml).__name__  # PyAMG's repr fails where there is no level
+        raise TypeError(f"expected a hierarchy of PyAMG, with levels[i].A, got a {kind_of}")
     matrices = [_csr(level.A, f"A on level {i}") for i, level in enumerate(levels)]
     kind = np.dtype(levels[0].A.dtype)
     if kind not in (np.float32, np.float64):

@@ -211,6 +211,7 @@ def test_bad_hierarchies_are_refused() -> None:
         (AMG()(positive(matrix)), TypeError, "hierarchy of PyAMG"),
         (pyamg.smoothed_aggregation_solver(complex_one), TypeError, "a real matrix"),
         (pyamg.ruge_stuben_solver(uneven), TypeError, "a symmetric matrix"),
+        (rebuilt(list.clear), TypeError, "hierarchy of PyAMG"),
         (rebuilt(whole), TypeError, "float32 or float64"),
         (rebuilt(complex_p), TypeError, "a real matrix as P on level 0"),
         (rebuilt(without), TypeError, "a sparse matrix as P on level 0"),
