@@ -21,6 +21,7 @@ from .precond import (
     Jacobi,
     Recipe,
     SuperLU,
+    from_pyamg,
 )
 from .proximal import ADMM, FISTA, PlugAndPlayADMM, PrimalDual
 from .small import SmallCG
@@ -70,5 +71,6 @@ __all__ = [
     "Smoother",
     "SuperLU",
     "TruncatedReverse",
+    "from_pyamg",
     "learned",
 ]

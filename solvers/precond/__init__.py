@@ -6,6 +6,7 @@ on the CPU, on NumPy arrays or torch tensors in host memory.
 """
 
 from ._base import Recipe
+from ._pyamg import from_pyamg
 from .amg import AMG, Coarsening
 from .deflation import Deflation
 from .factor import Cholesky, SuperLU
@@ -23,4 +24,5 @@ __all__ = [
     "Jacobi",
     "Recipe",
     "SuperLU",
+    "from_pyamg",
 ]

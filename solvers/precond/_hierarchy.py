@@ -10,7 +10,7 @@ import numpy as np
 
 from sciml.arrays import with_precision
 
-__all__ = ["Coarsen", "Csr", "Structure", "Values", "build", "renew"]
+__all__ = ["LARGEST_INVERSE", "Coarsen", "Csr", "Structure", "Values", "build", "given", "renew"]
 
 Csr = tuple[np.ndarray, np.ndarray, np.ndarray]  # (indptr, indices, data), indices of int32
 # (A, depth) -> (P, its columns), with no columns where nothing is left to coarsen
@@ -19,7 +19,7 @@ Coarsen = Callable[[Csr, int], tuple[Csr, int]]
 # Unknowns from which another level is made, and up to which the coarsest is inverted where
 # coarsening came to a halt; a larger one is only smoothed. LAPACK's eigenvalues of a few more call
 # on the threads of BLAS, which then spin for some 50 ms on the cores that our kernels want.
-_COARSEST, _LARGEST_INVERSE = 25, 1_000
+_COARSEST, LARGEST_INVERSE = 25, 1_000
 _MOST_LEVELS = 30
 # A coarsening that leaves more than this share of the unknowns is not worth a level.
 _SHARE = 0.9
@@ -102,6 +102,29 @@ def build(A: Csr, coarsen: Coarsen, dtype: Any, eps: float) -> tuple[Structure, 
         restrictions.append(transposed(*P, columns))
         transfers.append(P)
         matrices.append(galerkin(restrictions[-1], fine, P))
+    return _finished(matrices, restrictions, transfers, dtype, eps)
+
+
+def given(
+    A: Csr, transfers: Sequence[tuple[Csr, int]], dtype: Any, eps: float
+) -> tuple[Structure, Values]:
+    """The hierarchy of a Hermitian A with these P, each with its number of columns; see `build`.
+
+    Raises:
+        numpy.linalg.LinAlgError: as for `build`.
+    """
+    from sciml.kernels.galerkin import galerkin, transposed
+
+    matrices = [A]
+    restrictions = [transposed(*P, columns) for P, columns in transfers]
+    for R, (P, _) in zip(restrictions, transfers, strict=True):
+        matrices.append(galerkin(R, matrices[-1], P))
+    return _finished(matrices, restrictions, [P for P, _ in transfers], dtype, eps)
+
+
+def _finished(
+    matrices: list[Csr], restrictions: list[Csr], transfers: list[Csr], dtype: Any, eps: float
+) -> tuple[Structure, Values]:
     stack = _interleaved(matrices, restrictions, transfers)
     patterns = tuple((A[0], A[1]) for A in matrices)
     structure = Structure(*_laid_out(stack), patterns, tuple(transfers))
@@ -229,7 +252,7 @@ def _inverse(A: Csr, scale: np.ndarray, zero: float) -> tuple[np.ndarray, float]
     from scipy.sparse import csr_array
 
     n = _rows(A)
-    if n > _LARGEST_INVERSE:
+    if n > LARGEST_INVERSE:
         return np.zeros((0, 0), A[2].dtype), 1.0
     dense = csr_array((A[2], A[1], A[0]), shape=(n, n)).toarray() * scale[:, None] * scale
     values, vectors = np.linalg.eigh((dense + dense.conj().T) / 2)

@@ -29,7 +29,7 @@ from ._base import PerMember, Recipe, need_hermitian, per_member, same_pattern, 
 from ._coarsen import Aggregation, ruge_stueben
 from ._hierarchy import Csr, Structure, Values, build, renew
 
-__all__ = ["AMG", "AMGOperator", "Coarsening"]
+__all__ = ["AMG", "AMGOperator", "Coarsening", "need_precision"]
 
 
 class Coarsening(enum.Enum):
@@ -78,8 +78,7 @@ class AMG(Recipe):
                 "expected neither near_nullspace nor block with RUGE_STUEBEN, got one: "
                 "use Coarsening.SMOOTHED_AGGREGATION"
             )
-        if self.dtype is not None and self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"expected dtype float32, float64 or None, got {told(self.dtype)}")
+        need_precision(self.dtype)
 
     def __call__(self, A: Operator) -> AMGOperator | PerMember:
         """The cycle for A.
@@ -121,7 +120,7 @@ class AMG(Recipe):
 
 
 class AMGOperator(Operator):
-    """x -> V x, one cycle of algebraic multigrid from zero. Built by `AMG`.
+    """x -> V x, one cycle of algebraic multigrid from zero. Built by `AMG` or `from_pyamg`.
 
     Runs compiled in host memory, on NumPy arrays and torch tensors; `to(xp=..., device=...)` takes
     it to where x is, and the same cycle runs there on sparse products.
@@ -257,6 +256,12 @@ class AMGOperator(Operator):
     def nbytes(self) -> int:
         moved = () if self.indices is self.structure.indices else (self.indptr, self.indices)
         return super().nbytes + self.structure.nbytes + sum(int(a.nbytes) for a in moved)
+
+
+def need_precision(dtype: Any) -> None:
+    """Raise TypeError unless a cycle can have this dtype."""
+    if dtype is not None and dtype not in (np.float32, np.float64):
+        raise TypeError(f"expected dtype float32, float64 or None, got {told(dtype)}")
 
 
 def cycle(

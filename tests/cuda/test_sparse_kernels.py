@@ -15,7 +15,7 @@ from sciml.kernels.cuda import amg as device_amg
 from sciml.kernels.cuda.sparse import Plan
 from sciml.operators import Diffusion, GriddedNUFFT, Sparse
 from sciml.testing import check_operator
-from solvers import AMG, CG, Coarsening
+from solvers import AMG, CG, Coarsening, from_pyamg
 from tests.cuda._shim import COMPILER, Host, Syncs
 from tests.cuda.conftest import ORDERS
 
@@ -306,6 +306,22 @@ def test_a_cycle_set_up_on_the_host_is_moved_and_updated(rehearsal, small_blocks
     renewed = AMG()(_torch(A)).update(_torch(twice))
     np.testing.assert_allclose(2 * renewed(there).numpy(), M(x), rtol=1e-5, atol=1e-8)
     check_operator(AMG(dtype=np.float64)(_torch(A)), like=torch.zeros(1), rng=rng)
+
+
+def test_a_hierarchy_of_pyamg_is_moved(rehearsal, small_blocks, rng, monkeypatch):
+    pyamg = pytest.importorskip("pyamg")
+    monkeypatch.setattr(device_amg, "_TAIL", 600)
+    ml = pyamg.ruge_stuben_solver(pyamg.gallery.poisson((15, 16), format="csr"))
+    A = Sparse(ml.levels[0].A, traits={Trait.POSITIVE})
+    M, b = from_pyamg(ml), rng.standard_normal(240)
+    stop = Stop(rtol=1e-9, check_every=1)
+    expected = solve(LinearSystem(A, b), CG(M=M), stop=stop)
+    assert not rehearsal.launched
+    moved = CG(M=M.to(xp=torch, device="cpu"))
+    found = solve(LinearSystem(_torch(A), torch.from_numpy(b)), moved, stop=stop)
+    assert found.ok and abs(found.iterations - expected.iterations) <= 1
+    np.testing.assert_allclose(found.x.numpy(), expected.x, rtol=1e-6, atol=1e-7)
+    assert rehearsal.launched.count("tail") >= found.iterations
 
 
 def test_without_kernels_the_array_library_does_it(rehearsal, rng, monkeypatch):
