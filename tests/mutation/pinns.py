@@ -47,4 +47,11 @@ PINNS: tuple[Mutant, ...] = (
         "        if alpha is None:\n",
         (BROYDEN + "it_ends_where_no_step_lowers_the_value",),
     ),
+    Mutant(
+        "causal weights do not hide what is left of an equation",
+        "solvers/pinn/elsewhere.py",
+        "        equation = equation.equation\n",
+        "        pass\n",
+        ("tests/numerics/test_pinn_elsewhere.py::test_causal_weights_do_not_hide_late_times",),
+    ),
 )
