@@ -26,8 +26,8 @@ __all__ = ["COPIES", "OnHost", "in_host_memory", "sound"]
 COPIES = (
     "Its steps were taken in host memory: A and b were copied there from the device, and x back."
 )
-# Where operators are that the tests show to move as a whole.
-SOUND = ("sciml.algebra", "sciml.operators", "sciml.testing")  # packages tested to move as a whole
+# Packages whose operators the tests show to move as a whole.
+SOUND = ("sciml.algebra", "sciml.operators", "sciml.testing")
 
 
 @dataclass(frozen=True)

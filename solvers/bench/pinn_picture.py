@@ -68,7 +68,7 @@ def _panels(report: PinnReport, along: _Along, label: str) -> Figure:
 
 
 def _curve(axes: Any, report: PinnReport, case: str, method: str, along: _Along) -> Any:
-    lengths = {r.seconds for r in report.rows if (r.case, r.method) == (case, method)}
+    lengths = report.lengths(case, method)
     if not lengths:
         return None
     several = {n for n in lengths if len(report.of(case, method, n)) >= _SPREAD}

@@ -145,6 +145,10 @@ class PinnReport:
         """At which errors are told: the runs' own ends."""
         return sorted({row.seconds for row in self.rows})
 
+    def lengths(self, case: str, method: str) -> set[float]:
+        """Seconds of a method's runs on a case."""
+        return {row.seconds for row in self.rows if (row.case, row.method) == (case, method)}
+
     def of(self, case: str, method: str, seconds: float) -> list[Row]:
         """Rows of runs of this length, one a seed."""
         wanted = case, method, seconds
@@ -201,7 +205,7 @@ class PinnReport:
         for case in self.cases:
             floor = certificate(CASES[case], CASES[case].reference).residual
             for method in self.methods:
-                lengths = {r.seconds for r in self.rows if (r.case, r.method) == (case, method)}
+                lengths = self.lengths(case, method)
                 if not lengths:
                     continue
                 runs = [row.trained for row in self.of(case, method, max(lengths))]

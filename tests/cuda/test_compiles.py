@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from sciml.io import atomic_file
 from sciml.kernels.cuda._sources import NAMES, OPTIONS, kernels, source
 from tests.cuda import _nvrtc
 from tests.cuda._shim import BUILT
@@ -102,10 +103,8 @@ def _told(compiler: Compiler, text: str, options: list[str]) -> str:
     kept = BUILT / f"compiled-{hashlib.sha256(key).hexdigest()[:16]}.txt"
     if not kept.exists():
         told = compiler.tells(text, options)
-        with tempfile.TemporaryDirectory(dir=BUILT) as folder:
-            report = Path(folder) / "report.txt"
-            report.write_text(told)
-            report.replace(kept)
+        with atomic_file(kept, text=True) as handle:
+            handle.write(told)
     return kept.read_text()
 
 
